@@ -1,0 +1,2 @@
+//! The `fastcar` command.
+fn main() {}

@@ -1,0 +1,3 @@
+//! The contract of the fastcar accelerator.
+
+pub mod num;

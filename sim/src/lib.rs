@@ -1,0 +1,1 @@
+//! Cycle-accurate simulator of the fastcar accelerator.
