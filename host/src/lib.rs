@@ -1,1 +1,18 @@
-//! Host runtime.
+//! Host runtime of the fastcar accelerator: from a checkpoint on disk to tokens.
+//!
+//! [`model`] reads Hugging Face folders, [`pack`] lays their weights out for a configuration, [`compile`] turns a
+//! packed model and a [`policy`] into step programs, and a [`session`] runs them on a [`backend`]. The [`oracle`] is
+//! the same model in plain binary32, to measure against.
+
+pub mod backend;
+pub mod compile;
+pub mod image;
+mod mmap;
+pub mod model;
+pub mod oracle;
+pub mod pack;
+pub mod packed;
+pub mod policy;
+mod rope;
+pub mod sampler;
+pub mod session;

@@ -1,3 +1,15 @@
-//! The contract of the fastcar accelerator.
+//! The contract of the fastcar accelerator: number formats, command set, configuration, memory layouts, registers,
+//! board schema and identity. Simulator, generator and host all import it; it depends on none of them and does no
+//! input or output.
 
+pub mod asm;
+pub mod config;
+pub mod field;
+pub mod identity;
+pub mod isa;
+pub mod layout;
 pub mod num;
+pub mod program;
+pub mod regs;
+pub mod step;
+pub mod units;

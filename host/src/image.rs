@@ -1,0 +1,209 @@
+//! What a packed model holds and where: the symbol table that the compiler turns into command operands.
+//!
+//! Addresses are channel-local bytes inside the constants that the packer laid out ([`crate::pack`]).
+
+use crate::model::{Activation, Norm as NormSpec, TransformerSpec};
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::isa::WeightFormat;
+use serde::{Deserialize, Serialize};
+
+/// Storage format of a weight matrix, as text in manifests.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// MXINT8: 8.25 bits a weight.
+    MxInt8,
+    /// MXFP4: 4.25 bits a weight.
+    #[default]
+    MxFp4,
+}
+
+impl From<Format> for WeightFormat {
+    fn from(f: Format) -> Self {
+        match f {
+            Format::MxInt8 => Self::Int8,
+            Format::MxFp4 => Self::Fp4,
+        }
+    }
+}
+
+/// A run of a matrix's rows that fits the accumulator RAM: one `matvec` command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tile {
+    /// First row.
+    pub first_row: u32,
+    /// Rows.
+    pub rows: u32,
+    /// Weights.
+    pub addr: u64,
+    /// Vector record of the rows' bias.
+    pub bias: Option<u64>,
+}
+
+/// The rows of a matrix cut into tiles of at most `room` result words (and what the accumulator RAM holds), starting
+/// on whole lines also where two rows make one word.
+pub(crate) fn tile_rows(config: &AccelConfig, rows: u32, room: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let most = (config.acc_rows() * config.channels()).min(room) / 64 * 64;
+    let most = most.max(64);
+    (0..rows.div_ceil(most)).map(move |i| (i * most, most.min(rows - i * most)))
+}
+
+/// A weight matrix.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Matrix {
+    /// Output size.
+    pub rows: u32,
+    /// Input size / 32.
+    pub blocks: u32,
+    /// Storage format.
+    pub format: Format,
+    /// Largest scale byte of the whole matrix: the same whatever the tiles, so that no bit depends on them.
+    pub scale_max: u8,
+    /// The rows in order.
+    pub tiles: Vec<Tile>,
+}
+
+/// Records of one size, looked up by an index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Table {
+    /// First record.
+    pub addr: u64,
+    /// Local bytes from one record to the next.
+    pub stride: u64,
+    /// Number of records.
+    pub entries: u32,
+    /// Words of a record.
+    pub words: u32,
+}
+
+/// A normalisation's vectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Norm {
+    /// Gamma.
+    pub gamma: u64,
+    /// Beta, for a layer norm.
+    pub beta: Option<u64>,
+}
+
+/// One transformer layer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Layer {
+    /// Before attention.
+    pub input_norm: Norm,
+    /// Query, key and value projections, stacked in this order.
+    pub qkv: Matrix,
+    /// Output projection.
+    pub o: Matrix,
+    /// Before the MLP.
+    pub post_norm: Norm,
+    /// Gate and up projections with rows interleaved, or the first linear layer of a GELU MLP.
+    pub up: Matrix,
+    /// Down projection.
+    pub down: Matrix,
+}
+
+/// Sizes of a transformer, as far as commands depend on them.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Shape {
+    /// Layers.
+    pub layers: u32,
+    /// Width of the residual stream.
+    pub hidden: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key/value heads.
+    pub kv_heads: u32,
+    /// Width of a head.
+    pub head_dim: u32,
+    /// Width of the MLP.
+    pub ffn: u32,
+    /// Layer norm (with beta) instead of RMSNorm.
+    pub layer_norm: bool,
+    /// The norms' constant under the root.
+    pub eps: f32,
+    /// GELU MLP instead of SwiGLU.
+    pub gelu: bool,
+    /// Longest sequence.
+    pub max_positions: u32,
+}
+
+impl Shape {
+    /// Words that attention makes.
+    #[must_use]
+    pub fn attended(&self) -> u32 {
+        self.heads * self.head_dim
+    }
+
+    /// Rows of the stacked query, key and value projections.
+    #[must_use]
+    pub fn qkv_rows(&self) -> u32 {
+        self.attended() + 2 * self.kv_heads * self.head_dim
+    }
+
+    /// Rows of the first MLP matrix.
+    #[must_use]
+    pub fn up_rows(&self) -> u32 {
+        if self.gelu { self.ffn } else { 2 * self.ffn }
+    }
+}
+
+impl From<&TransformerSpec> for Shape {
+    fn from(spec: &TransformerSpec) -> Self {
+        let (layer_norm, eps) = match spec.norm() {
+            NormSpec::Rms { eps } => (false, eps),
+            NormSpec::Layer { eps } => (true, eps),
+        };
+        Self {
+            layers: spec.layers() as u32,
+            hidden: spec.hidden() as u32,
+            heads: spec.heads() as u32,
+            kv_heads: spec.kv_heads() as u32,
+            head_dim: spec.head_dim() as u32,
+            ffn: spec.ffn() as u32,
+            layer_norm,
+            eps,
+            gelu: spec.activation() == Activation::Gelu,
+            max_positions: spec.max_positions() as u32,
+        }
+    }
+}
+
+/// A transformer's layers and closing norm.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Transformer {
+    /// Sizes and kinds.
+    pub shape: Shape,
+    /// Layers in order.
+    pub layers: Vec<Layer>,
+    /// After the last layer.
+    pub final_norm: Norm,
+    /// RoPE cosines and sines by position.
+    pub rope: Option<Table>,
+    /// Learned vectors by position, added to the input.
+    pub positions: Option<Table>,
+    /// Logits.
+    pub head: Option<Matrix>,
+}
+
+/// One way in which an input vector comes about: table rows summed (table k by the slot's token k), or the body's
+/// hidden state, then linear layers with GELU between them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Input {
+    /// Tables to sum; none starts from the hidden state.
+    pub tables: Vec<Table>,
+    /// Linear layers behind the sum.
+    pub projector: Vec<Matrix>,
+}
+
+/// A model's constants.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Image {
+    /// The transformer that runs once per position.
+    pub body: Transformer,
+    /// Its inputs: prompt tokens first, then, where they differ, generated positions.
+    pub inputs: Vec<Input>,
+    /// The transformer that runs once per code of a position, and its input at each code.
+    pub depth: Option<(Transformer, Vec<Input>)>,
+    /// Tokens in a frame, where the model makes video.
+    pub period: Option<u32>,
+}

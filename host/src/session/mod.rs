@@ -1,0 +1,507 @@
+//! Decode sessions: sequences that advance together, one position a step, on a backend.
+//!
+//! A sequence occupies one slot, or a pair of slots when it is guided (conditional row in the even slot,
+//! unconditional row in the odd one). What a sequence yields depends on its request alone, not on its neighbours.
+
+mod masks;
+mod snapshot;
+mod stats;
+
+pub use snapshot::{Snapshot, SnapshotError};
+pub use stats::{DecodeStats, LayerCount, PositionStats};
+
+use crate::backend::{Backend, BackendError};
+use crate::compile::{CompileError, CompileOptions, Compiled, SlotRecords, compile};
+use crate::packed::PackedModel;
+use crate::policy::Policy;
+use crate::sampler::{Sampling, SamplingError, guide, sample};
+use fastcar_arch::step::{ACTIVE, NO_RING, OUTPUT, PAIRED, SlotEntry, StepReport, StepTable};
+use masks::{Ages, SlotPosition};
+use serde::{Deserialize, Serialize};
+use stats::LayerBytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Names a sequence of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct SequenceId(u64);
+
+/// What a sequence is to generate.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Prompt tokens.
+    pub prompt: Vec<u32>,
+    /// Guidance: the prompt of the unconditional row, and the scale. Both prompts have the same length.
+    pub guidance: Option<(Vec<u32>, f32)>,
+    /// Positions to generate.
+    pub positions: u32,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Tokens that may be chosen.
+    pub allowed: Range<u32>,
+    /// The first positions' tokens, given instead of chosen (one per code of a position): a true first frame, or a
+    /// whole video to measure against.
+    pub given: Vec<Vec<u32>>,
+}
+
+/// One generated position.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Generated {
+    /// Whose.
+    pub sequence: SequenceId,
+    /// Which, counted from 0 behind the prompt.
+    pub position: u32,
+    /// Its tokens: one, or one per code.
+    pub tokens: Vec<u32>,
+    /// What would have been chosen: differs from `tokens` only where these were given.
+    pub chosen: Vec<u32>,
+}
+
+/// Why a session refuses or fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The model does not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The device.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A sampling setting.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// All slots are taken.
+    #[error("the sequence needs {asked} adjacent slots, {free} of {slots} are free: wait for a sequence to end or cancel one")]
+    Full {
+        /// Slots needed.
+        asked: usize,
+        /// Slots free.
+        free: usize,
+        /// Slots in all.
+        slots: usize,
+    },
+    /// A request that cannot be served.
+    #[error("request.{what} is {found}: {limit}")]
+    Request {
+        /// Field.
+        what: &'static str,
+        /// Value found.
+        found: u64,
+        /// What is allowed.
+        limit: String,
+    },
+    /// No such sequence.
+    #[error("sequence {id} is not in this session: it has ended or was cancelled")]
+    Unknown {
+        /// Number asked for.
+        id: u64,
+    },
+    /// A snapshot that does not fit.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// A sequence and its progress.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Sequence {
+    request: Request,
+    slots: Vec<usize>,
+    /// Tokens of the positions generated so far.
+    tokens: Vec<Vec<u32>>,
+    /// Position that the next step processes: an index into prompt and generated positions together.
+    next: u32,
+    ages: Vec<Ages>,
+    stats: DecodeStats,
+}
+
+impl Sequence {
+    fn prompt_len(&self) -> u32 {
+        self.request.prompt.len() as u32
+    }
+
+    /// Whether all positions are generated.
+    fn done(&self) -> bool {
+        self.tokens.len() as u32 >= self.request.positions
+    }
+
+    /// Whether the next step makes a new position.
+    fn yields(&self) -> bool {
+        self.next + 1 >= self.prompt_len()
+    }
+
+    /// Tokens that the next step reads for a row, and the number of the body program that reads them.
+    fn input(&self, row: usize, programs: usize) -> (Vec<u32>, usize) {
+        match self.next.checked_sub(self.prompt_len()) {
+            Some(position) => (self.tokens[position as usize].clone(), programs - 1),
+            None => {
+                let prompt = match (&self.request.guidance, row) {
+                    (Some((prompt, _)), 1) => prompt,
+                    _ => &self.request.prompt,
+                };
+                (vec![prompt[self.next as usize]], 0)
+            }
+        }
+    }
+}
+
+/// Options of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionOptions {
+    /// Slots: sequences at a time, counting a guided one twice.
+    pub slots: u32,
+    /// Longest sequence, prompt included.
+    pub positions: u32,
+}
+
+/// Sequences advancing on one backend.
+pub struct Session {
+    backend: Box<dyn Backend>,
+    model: Arc<PackedModel>,
+    policy: Policy,
+    options: SessionOptions,
+    compiled: Compiled,
+    bytes: Vec<LayerBytes>,
+    period: u32,
+    sequences: BTreeMap<SequenceId, Sequence>,
+    next_id: u64,
+}
+
+impl Session {
+    /// Compiles a model under a policy and loads it.
+    ///
+    /// # Errors
+    /// The model does not fit, or the device fails.
+    pub fn open(
+        mut backend: Box<dyn Backend>,
+        model: Arc<PackedModel>,
+        policy: Policy,
+        options: SessionOptions,
+    ) -> Result<Self, SessionError> {
+        let period = model.image().period.unwrap_or(0);
+        let SessionOptions { slots, positions } = options;
+        let compiled = compile(&model, &policy, CompileOptions { slots, positions, period })?;
+        backend.load(&model, compiled.map.used())?;
+        let bytes = LayerBytes::of(model.image());
+        Ok(Self { backend, model, policy, options, compiled, bytes, period, sequences: BTreeMap::new(), next_id: 0 })
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Programs and memory map.
+    #[must_use]
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// Starts a sequence; its first step comes with the next [`Session::step`].
+    ///
+    /// # Errors
+    /// [`SessionError::Request`], [`SessionError::Sampling`], or [`SessionError::Full`] when no slot is free.
+    pub fn start(&mut self, request: Request) -> Result<SequenceId, SessionError> {
+        self.check(&request)?;
+        let slots = self.claim(if request.guidance.is_some() { 2 } else { 1 })?;
+        let layers = self.model.image().body.shape.layers;
+        let ages = slots.iter().map(|_| Ages::new(&self.policy, layers, self.period)).collect();
+        let stats = DecodeStats::new(layers as usize);
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        self.sequences.insert(id, Sequence { request, slots, tokens: Vec::new(), next: 0, ages, stats });
+        Ok(id)
+    }
+
+    fn check(&self, request: &Request) -> Result<(), SessionError> {
+        let refuse = |what, found: usize, limit: String| {
+            Err(SessionError::Request { what, found: found as u64, limit })
+        };
+        request.sampling.check()?;
+        let image = self.model.image();
+        let (prompt, total) = (request.prompt.len(), request.prompt.len() + request.positions as usize);
+        if prompt == 0 {
+            return refuse("prompt", 0, "a prompt has at least one token".to_owned());
+        }
+        if request.positions == 0 {
+            return refuse("positions", 0, "at least one position is generated".to_owned());
+        }
+        if total > self.options.positions as usize {
+            return refuse("positions", total, format!("the session holds {} positions, prompt included", self.options.positions));
+        }
+        let entries = |input: usize| image.inputs[input].tables.iter().map(|t| t.entries).min().unwrap_or(0);
+        let vocabulary = entries(0) as usize;
+        let null = request.guidance.iter().flat_map(|g| &g.0);
+        if let Some(&bad) = request.prompt.iter().chain(null).find(|&&t| t as usize >= vocabulary) {
+            return refuse("prompt", bad as usize, format!("the vocabulary has {vocabulary} tokens"));
+        }
+        if let Some((null, _)) = request.guidance.as_ref().filter(|g| g.0.len() != prompt) {
+            return refuse("guidance", null.len(), format!("both prompts of a guided sequence have the same length, {prompt} here"));
+        }
+        let codes = self.codes();
+        let choices = entries(image.inputs.len() - 1).min(self.compiled.logits.iter().map(|l| l.words).sum()) as usize;
+        if request.allowed.is_empty() || request.allowed.end as usize > choices {
+            return refuse("allowed", request.allowed.end as usize, format!("a non-empty range within 0..{choices}"));
+        }
+        if let Some(bad) = request.given.iter().find(|g| g.len() != codes) {
+            return refuse("given", bad.len(), format!("a position has {codes} tokens"));
+        }
+        if let Some(&bad) = request.given.iter().flatten().find(|&&t| t as usize >= choices) {
+            return refuse("given", bad as usize, format!("tokens are below {choices}"));
+        }
+        Ok(())
+    }
+
+    /// Tokens of a position.
+    fn codes(&self) -> usize {
+        self.compiled.depth.len().max(1)
+    }
+
+    /// Free slots: one, or an even one and its neighbour.
+    fn claim(&self, count: usize) -> Result<Vec<usize>, SessionError> {
+        let slots = self.options.slots as usize;
+        let taken: Vec<usize> = self.sequences.values().flat_map(|s| s.slots.iter().copied()).collect();
+        let fits = |&first: &usize| first + count <= slots && (first..first + count).all(|s| !taken.contains(&s));
+        // A single row takes an odd slot first where one is free beside a taken one, to keep pairs whole.
+        let alone = |&s: &usize| count == 1 && fits(&s) && taken.contains(&(s ^ 1));
+        let found = (0..slots).find(alone).or_else(|| (0..slots).step_by(count).find(fits));
+        match found {
+            Some(first) => Ok((first..first + count).collect()),
+            None => Err(SessionError::Full { asked: count, free: slots - taken.len(), slots }),
+        }
+    }
+
+    /// Ends a sequence at once and frees its slots.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn cancel(&mut self, id: SequenceId) -> Result<(), SessionError> {
+        self.sequences.remove(&id).map(|_| ()).ok_or(SessionError::Unknown { id: id.0 })
+    }
+
+    /// Ends a sequence and returns what it did.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn finish(&mut self, id: SequenceId) -> Result<DecodeStats, SessionError> {
+        self.sequences.remove(&id).map(|s| s.stats).ok_or(SessionError::Unknown { id: id.0 })
+    }
+
+    /// Counts so far of a sequence.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn stats(&self, id: SequenceId) -> Result<&DecodeStats, SessionError> {
+        self.sequences.get(&id).map(|s| &s.stats).ok_or(SessionError::Unknown { id: id.0 })
+    }
+
+    /// Advances every sequence through its prompt, up to where its next step makes a position.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn prefill(&mut self) -> Result<(), SessionError> {
+        loop {
+            let ids: Vec<SequenceId> = self.sequences.iter().filter(|(_, s)| !s.yields()).map(|(&id, _)| id).collect();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            self.advance(&ids)?;
+        }
+    }
+
+    /// Advances every sequence that is not done by one position; returns the positions made.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn step(&mut self) -> Result<Vec<Generated>, SessionError> {
+        let ids: Vec<SequenceId> = self.sequences.iter().filter(|(_, s)| !s.done()).map(|(&id, _)| id).collect();
+        self.advance(&ids)
+    }
+
+    /// Steps until every sequence is done, yielding positions as they are made.
+    pub fn generate(&mut self) -> Generate<'_> {
+        Generate { session: self, ready: Vec::new().into_iter(), failed: false }
+    }
+
+    fn advance(&mut self, ids: &[SequenceId]) -> Result<Vec<Generated>, SessionError> {
+        let programs = self.compiled.body.len();
+        for program in 0..programs {
+            let group: Vec<SequenceId> =
+                ids.iter().copied().filter(|id| self.sequences[id].input(0, programs).1 == program).collect();
+            if !group.is_empty() {
+                self.run_body(program, &group)?;
+            }
+        }
+        let yielding: Vec<SequenceId> = ids.iter().copied().filter(|id| self.sequences[id].yields()).collect();
+        let generated = self.choose(&yielding)?;
+        for id in ids {
+            if let Some(sequence) = self.sequences.get_mut(id) {
+                sequence.next += 1;
+            }
+        }
+        Ok(generated)
+    }
+
+    /// One run of a body program for some sequences, and its book-keeping.
+    fn run_body(&mut self, program: usize, ids: &[SequenceId]) -> Result<(), SessionError> {
+        let gates = self.compiled.body[program].limits().gates as usize;
+        let mut table = StepTable::new(self.options.slots as usize, gates);
+        for id in ids {
+            self.enter(*id, &mut table);
+        }
+        let report = self.backend.run(&self.compiled.body[program], &table)?;
+        let allow: Vec<u32> = table.gates.iter().map(|g| g.allow).collect();
+        for id in ids {
+            self.record(*id, &allow, &report);
+        }
+        Ok(())
+    }
+
+    /// Writes a sequence's slot and gate entries.
+    fn enter(&mut self, id: SequenceId, table: &mut StepTable) {
+        let (programs, period) = (self.compiled.body.len(), self.period);
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        let paired = if sequence.slots.len() == 2 { PAIRED } else { 0 };
+        let output = if sequence.yields() { OUTPUT } else { 0 };
+        for row in 0..sequence.slots.len() {
+            let (tokens, _) = sequence.input(row, programs);
+            let position = position(sequence, row, period);
+            table.slots[sequence.slots[row]] = SlotEntry {
+                flags: ACTIVE | paired | output,
+                pos: sequence.next,
+                ring: position.map_or(NO_RING, |p| p.ring),
+                token: four(&tokens),
+                ..SlotEntry::idle()
+            };
+            if let Some(position) = position {
+                masks::mark(&mut table.gates, &self.policy, position, period, &mut sequence.ages[row]);
+            }
+        }
+    }
+
+    fn record(&mut self, id: SequenceId, allow: &[u32], report: &StepReport) {
+        let period = self.period;
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        for row in 0..sequence.slots.len() {
+            if let Some(position) = position(sequence, row, period) {
+                sequence.ages[row].record(position, report);
+            }
+        }
+        if sequence.next >= sequence.prompt_len() {
+            sequence.stats.record(&self.policy, &self.bytes, &sequence.slots, allow, report);
+        }
+    }
+
+    /// Chooses the tokens of the next position of each sequence: one, or one per code by the depth transformer.
+    fn choose(&mut self, ids: &[SequenceId]) -> Result<Vec<Generated>, SessionError> {
+        let codes = self.codes();
+        let mut tokens = vec![Vec::with_capacity(codes); ids.len()];
+        let mut chosen = vec![Vec::with_capacity(codes); ids.len()];
+        for code in 0..codes {
+            if let (Some(program), false) = (self.compiled.depth.get(code), ids.is_empty()) {
+                let table = self.depth_table(code, ids, &tokens);
+                self.backend.run(program, &table)?;
+            }
+            for (i, id) in ids.iter().enumerate() {
+                let sequence = &self.sequences[id];
+                let position = sequence.tokens.len();
+                let token = self.sample(sequence, position * codes + code)?;
+                chosen[i].push(token);
+                tokens[i].push(sequence.request.given.get(position).map_or(token, |given| given[code]));
+            }
+        }
+        let mut out = Vec::with_capacity(ids.len());
+        for ((id, tokens), chosen) in ids.iter().zip(tokens).zip(chosen) {
+            let Some(sequence) = self.sequences.get_mut(id) else { continue };
+            let position = sequence.tokens.len() as u32;
+            sequence.tokens.push(tokens.clone());
+            out.push(Generated { sequence: *id, position, tokens, chosen });
+        }
+        Ok(out)
+    }
+
+    fn depth_table(&self, code: usize, ids: &[SequenceId], tokens: &[Vec<u32>]) -> StepTable {
+        let mut table = StepTable::new(self.options.slots as usize, 0);
+        for (id, tokens) in ids.iter().zip(tokens) {
+            for &slot in &self.sequences[id].slots {
+                let token = four(tokens);
+                table.slots[slot] = SlotEntry { flags: ACTIVE | OUTPUT, pos: code as u32, token, ..SlotEntry::idle() };
+            }
+        }
+        table
+    }
+
+    fn sample(&self, sequence: &Sequence, draw: usize) -> Result<u32, SessionError> {
+        let cond = self.logits(sequence.slots[0])?;
+        let logits = match (&sequence.request.guidance, sequence.slots.get(1)) {
+            (Some((_, scale)), Some(&slot)) => guide(&cond, &self.logits(slot)?, *scale),
+            _ => cond,
+        };
+        Ok(sample(&logits, sequence.request.allowed.clone(), &sequence.request.sampling, draw as u64))
+    }
+
+    /// Logits that a slot's last run left, one per token of the head.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn logits(&self, slot: usize) -> Result<Vec<f32>, SessionError> {
+        let mut out = vec![0.0f32; self.compiled.logits.iter().map(|l| l.words as usize).sum()];
+        let mut at = 0;
+        for &SlotRecords { addr, stride, words } in &self.compiled.logits {
+            let part = &mut out[at..at + words as usize];
+            self.backend.read_record(addr + slot as u64 * stride, bytemuck::cast_slice_mut(part))?;
+            at += words as usize;
+        }
+        Ok(out)
+    }
+
+    /// Slots of a sequence, the conditional row first.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn slots(&self, id: SequenceId) -> Result<&[usize], SessionError> {
+        self.sequences.get(&id).map(|s| &s.slots[..]).ok_or(SessionError::Unknown { id: id.0 })
+    }
+}
+
+/// Where a row of a sequence stands in its frames; none in the prompt, or without frames.
+fn position(sequence: &Sequence, row: usize, period: u32) -> Option<SlotPosition> {
+    let generated = sequence.next.checked_sub(sequence.prompt_len())?;
+    let frame = generated.checked_div(period)?;
+    let key = sequence.request.sampling.seed.wrapping_mul(2).wrapping_add(row as u64);
+    Some(SlotPosition { slot: sequence.slots[row], frame, ring: generated % period, key })
+}
+
+fn four(tokens: &[u32]) -> [u32; 4] {
+    std::array::from_fn(|i| tokens.get(i).copied().unwrap_or(0))
+}
+
+/// Positions of a running session, in the order in which they are made.
+pub struct Generate<'a> {
+    session: &'a mut Session,
+    ready: std::vec::IntoIter<Generated>,
+    failed: bool,
+}
+
+impl Iterator for Generate<'_> {
+    type Item = Result<Generated, SessionError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(generated) = self.ready.next() {
+                return Some(Ok(generated));
+            }
+            if self.failed || self.session.sequences.values().all(Sequence::done) {
+                return None;
+            }
+            match self.session.step() {
+                Ok(positions) => self.ready = positions.into_iter(),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}

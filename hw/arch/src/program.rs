@@ -1,0 +1,393 @@
+//! Programs: command lists that are known to be safe on a configuration.
+//!
+//! [`Program::new`] proves, before anything runs, that no command can touch storage that does not exist: buffer
+//! ranges, memory ranges for every slot and index that the [`Limits`] admit, alignment, and the numeric bounds of
+//! docs/numerics.md. [`Program::check_step`] does the same for a step table. What passes both cannot go out of range.
+
+use crate::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
+use crate::isa::{AbBlock, Addr, Command, Epilogue, IndexBy, IsaError, NormKind, VbLine};
+use crate::layout::{KvLayout, RecordLayout, WeightLayout};
+use crate::num::sumsq::MAX_TERMS;
+use crate::num::window::MAX_BLOCKS;
+use crate::step::{ACTIVE, StepTable};
+use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The largest values that step tables of a program may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Slots with memory of their own.
+    pub slots: u32,
+    /// Positions of a sequence.
+    pub positions: u32,
+    /// Positions in a frame.
+    pub ring: u32,
+    /// Token identifiers.
+    pub tokens: u32,
+    /// Gates in the step table.
+    pub gates: u32,
+}
+
+/// A program that is safe on a configuration within its limits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Program {
+    commands: Vec<Command>,
+    limits: Limits,
+    reach: Bytes,
+}
+
+/// Why a program or a step table is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// The bytes do not decode.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// No `end`, or commands behind it.
+    #[error("a program ends with its only 'end': found {found} of {commands} commands before the first 'end'")]
+    End {
+        /// Commands before the first `end`.
+        found: usize,
+        /// Commands in all.
+        commands: usize,
+    },
+    /// An operand beyond a limit.
+    #[error("command {index} ({command}): {what} is {found}, the limit is {limit}")]
+    Limit {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// Which operand or derived size.
+        what: &'static str,
+        /// Its value.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// An operand that must be a multiple of something, or not zero.
+    #[error("command {index} ({command}): {what} is {found}; it must be a multiple of {unit} and not 0")]
+    Multiple {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// Which operand.
+        what: &'static str,
+        /// Its value.
+        found: u64,
+        /// The unit.
+        unit: u64,
+    },
+    /// A step table that does not fit the program.
+    #[error("step table: {what} is {found}, the limit is {limit}")]
+    Step {
+        /// Which entry.
+        what: String,
+        /// Its value.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Program {
+    /// Checks every command.
+    ///
+    /// # Errors
+    /// [`ProgramError`] for the first command that could leave its bounds.
+    pub fn new(config: &AccelConfig, limits: Limits, commands: Vec<Command>) -> Result<Self, ProgramError> {
+        let before_end = commands.iter().take_while(|c| !matches!(c, Command::End(_))).count();
+        if before_end + 1 != commands.len() {
+            return Err(ProgramError::End { found: before_end, commands: commands.len() });
+        }
+        check_limits(config, limits)?;
+        let mut checker = Checker { config, limits, index: 0, command: "", reach: 0 };
+        for (index, command) in commands.iter().enumerate() {
+            (checker.index, checker.command) = (index, command.info().mnemonic);
+            checker.check(command)?;
+        }
+        let reach = Bytes(checker.reach);
+        Ok(Self { commands, limits, reach })
+    }
+
+    /// Decodes and checks.
+    ///
+    /// # Errors
+    /// As [`Program::new`] and [`crate::isa::decode`].
+    pub fn from_bytes(config: &AccelConfig, limits: Limits, raw: &[u8]) -> Result<Self, ProgramError> {
+        Self::new(config, limits, crate::isa::decode(raw)?)
+    }
+
+    /// The commands, `end` last.
+    #[must_use]
+    pub fn commands(&self) -> &[Command] {
+        &self.commands
+    }
+
+    /// The limits of its step tables.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Bytes that the program needs on each channel: the largest end of any memory operand, over every slot and index
+    /// that the limits admit. An executor whose memory is at least as large need not check addresses again.
+    #[must_use]
+    pub fn reach(&self) -> Bytes {
+        self.reach
+    }
+
+    /// Checks a step table against the limits.
+    ///
+    /// # Errors
+    /// [`ProgramError::Step`].
+    pub fn check_step(&self, table: &StepTable) -> Result<(), ProgramError> {
+        let Limits { slots, positions, ring, tokens, gates } = self.limits;
+        let within = |what: &str, found: u64, limit: u64| {
+            if found <= limit {
+                return Ok(());
+            }
+            Err(ProgramError::Step { what: what.to_owned(), found, limit })
+        };
+        within("number of slots", table.slots.len() as u64, slots.into())?;
+        if table.gates.len() != gates as usize {
+            let (found, limit) = (table.gates.len() as u64, gates.into());
+            return Err(ProgramError::Step { what: "number of gates".to_owned(), found, limit });
+        }
+        for (i, slot) in table.slots.iter().enumerate().filter(|(_, s)| s.has(ACTIVE)) {
+            within(&format!("slot {i}: pos"), slot.pos.into(), u64::from(positions) - 1)?;
+            if let Some(found) = slot.ring() {
+                within(&format!("slot {i}: ring"), found.into(), u64::from(ring).saturating_sub(1))?;
+            }
+            for token in slot.token {
+                within(&format!("slot {i}: token"), token.into(), u64::from(tokens) - 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_limits(config: &AccelConfig, limits: Limits) -> Result<(), ProgramError> {
+    let bounds = [
+        ("slots", limits.slots, config.slots()),
+        ("positions", limits.positions, config.score_tokens()),
+        ("tokens", limits.tokens, 1 << 24),
+        ("ring", limits.ring, config.score_tokens()),
+        ("gates", limits.gates, 4096),
+    ];
+    for (what, found, limit) in bounds {
+        let too_small = found == 0 && matches!(what, "slots" | "positions" | "tokens");
+        if found > limit || too_small {
+            let what = format!("program limit '{what}'{}", if too_small { " (at least 1)" } else { "" });
+            return Err(ProgramError::Step { what, found: found.into(), limit: limit.into() });
+        }
+    }
+    Ok(())
+}
+
+/// Checks one command after the other.
+struct Checker<'a> {
+    config: &'a AccelConfig,
+    limits: Limits,
+    index: usize,
+    command: &'static str,
+    /// Largest end of a memory operand so far.
+    reach: u64,
+}
+
+type Check = Result<(), ProgramError>;
+
+impl Checker<'_> {
+    fn check(&mut self, command: &Command) -> Check {
+        match command {
+            Command::End(_) => Ok(()),
+            Command::Load(c) => {
+                self.lines("dst", c.dst, c.words.into())?;
+                self.record(c.index, c.addr, c.slot_stride, c.index_stride, u64::from(c.words) * 4)
+            }
+            Command::Store(c) => {
+                self.lines("src", c.src, c.words.into())?;
+                self.record(c.index, c.addr, c.slot_stride, c.index_stride, u64::from(c.words) * 4)
+            }
+            Command::StoreAct(c) => {
+                self.blocks("src", c.src, c.blocks.into())?;
+                self.act_record(c.index, c.addr, c.slot_stride, c.index_stride, c.blocks.into())
+            }
+            Command::Norm(c) => {
+                let words = u64::from(c.words);
+                self.limit("words", words, MAX_TERMS as u64)?;
+                self.multiple("words", words, LINE_WORDS.into())?;
+                self.lines("src", c.src, words)?;
+                self.lines("dst", c.dst, words)?;
+                self.record(IndexBy::None, c.gamma, 0, 0, words * 4)?;
+                match c.kind {
+                    NormKind::Rms => Ok(()),
+                    NormKind::Layer => self.record(IndexBy::None, c.beta, 0, 0, words * 4),
+                }
+            }
+            Command::Quant(c) => self.quant(c.src, c.dst, c.blocks),
+            Command::Add(c) => {
+                self.lines("dst", c.dst, c.words.into())?;
+                self.lines("src", c.src, c.words.into())
+            }
+            Command::Rope(c) => {
+                self.heads(c.heads, c.heads, c.head_dim)?;
+                self.lines("vec", c.vec, u64::from(c.heads) * u64::from(c.head_dim))?;
+                self.record(IndexBy::Position, c.table, 0, c.index_stride, u64::from(c.head_dim) * 4)
+            }
+            Command::Delta(c) => {
+                self.gate(c.gate)?;
+                self.limit("blocks * 32", u64::from(c.blocks) * 32, MAX_TERMS as u64)?;
+                self.quant(c.src, c.dst, c.blocks)?;
+                self.record(IndexBy::Ring, c.addr, c.slot_stride, c.index_stride, u64::from(c.blocks) * 128)
+            }
+            Command::Matvec(c) => self.matvec(c),
+            Command::KvAppend(c) => {
+                self.heads(c.kv_heads, c.kv_heads, c.head_dim)?;
+                let words = u64::from(c.kv_heads) * u64::from(c.head_dim);
+                self.lines("key", c.key, words)?;
+                self.lines("value", c.value, words)?;
+                self.kv(c.kv_heads, c.head_dim, c.addr, c.slot_stride)
+            }
+            Command::Attn(c) => {
+                self.heads(c.heads, c.kv_heads, c.head_dim)?;
+                let words = u64::from(c.heads) * u64::from(c.head_dim);
+                self.blocks("src", c.src, words / 32)?;
+                self.lines("dst", c.dst, words)?;
+                self.kv(c.kv_heads, c.head_dim, c.addr, c.slot_stride)?;
+                let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;
+                self.limit("list_entries", c.list_entries.into(), blocks.into())?;
+                let bytes = u64::from(c.kv_heads) * (u64::from(c.list_entries) + 1) * 8;
+                match c.list_entries {
+                    0 => Ok(()),
+                    _ => self.record(IndexBy::None, c.list, c.list_stride, 0, bytes),
+                }
+            }
+            Command::GateTas(c) => {
+                self.gate(c.gate)?;
+                self.heads(c.heads, c.kv_heads, c.head_dim)?;
+                let blocks = u64::from(c.heads) * u64::from(c.head_dim) / 32;
+                self.limit("heads * head_dim / 32", blocks, MAX_BLOCKS as u64)?;
+                self.blocks("src", c.src, blocks)?;
+                self.multiple("period", c.period.into(), 1)?;
+                self.kv(c.kv_heads, c.head_dim, c.addr, c.slot_stride)
+            }
+            Command::GateDelta(c) => {
+                self.gate(c.gate)?;
+                self.limit("blocks * 32", u64::from(c.blocks) * 32, MAX_TERMS as u64)?;
+                self.blocks("src", c.src, c.blocks.into())?;
+                self.act_record(IndexBy::Ring, c.addr, c.slot_stride, c.index_stride, c.blocks.into())
+            }
+            Command::GateHost(c) => self.gate(c.gate),
+        }
+    }
+
+    fn matvec(&mut self, c: &crate::isa::Matvec) -> Check {
+        let rows = u64::from(c.rows);
+        self.multiple("rows", rows, 1)?;
+        self.limit("blocks", c.blocks.into(), MAX_BLOCKS as u64)?;
+        self.blocks("src", c.src, c.blocks.into())?;
+        self.limit("rows", rows, u64::from(self.config.acc_rows()) * u64::from(self.config.channels()))?;
+        let chunk = WeightLayout::chunk_rows_of(self.config, c.rows);
+        self.limit("rows per channel", chunk.into(), self.config.acc_rows().into())?;
+        let words = match c.epilogue {
+            Epilogue::SwiGlu => {
+                self.multiple("rows", rows, 2)?;
+                rows / 2
+            }
+            Epilogue::None | Epilogue::Gelu => rows,
+        };
+        self.lines("dst", c.dst, words)?;
+        self.limit("scale_max", c.scale_max.into(), 254)?;
+        let weights = WeightLayout::new(self.config, c.rows, c.blocks.into(), c.format);
+        self.memory(IndexBy::None, c.addr, 0, 0, weights.local_bytes().get())?;
+        if c.has_bias {
+            self.record(IndexBy::None, c.bias, 0, 0, rows * 4)?;
+        }
+        if c.delta {
+            self.record(IndexBy::Ring, c.ring, c.slot_stride, c.index_stride, rows * 4)?;
+        }
+        Ok(())
+    }
+
+    fn limit(&self, what: &'static str, found: u64, limit: u64) -> Check {
+        if found <= limit {
+            return Ok(());
+        }
+        Err(ProgramError::Limit { index: self.index, command: self.command, what, found, limit })
+    }
+
+    fn multiple(&self, what: &'static str, found: u64, unit: u64) -> Check {
+        if found != 0 && found.is_multiple_of(unit) {
+            return Ok(());
+        }
+        Err(ProgramError::Multiple { index: self.index, command: self.command, what, found, unit })
+    }
+
+    fn gate(&self, gate: u16) -> Check {
+        self.limit("gate + 1", u64::from(gate) + 1, self.limits.gates.into())
+    }
+
+    fn lines(&self, what: &'static str, first: VbLine, words: u64) -> Check {
+        self.multiple("words", words, 1)?;
+        let end = u64::from(first.0) + words.div_ceil(LINE_WORDS.into());
+        self.limit(what, end, self.config.vb_lines().into())
+    }
+
+    fn blocks(&self, what: &'static str, first: AbBlock, blocks: u64) -> Check {
+        self.multiple("blocks", blocks, 1)?;
+        self.limit(what, u64::from(first.0) + blocks, self.config.ab_blocks().into())
+    }
+
+    fn quant(&self, src: VbLine, dst: AbBlock, blocks: u16) -> Check {
+        self.lines("src", src, u64::from(blocks) * u64::from(LINE_WORDS))?;
+        self.blocks("dst", dst, blocks.into())
+    }
+
+    fn heads(&self, heads: u16, kv_heads: u16, head_dim: u16) -> Check {
+        self.multiple("head_dim", head_dim.into(), LINE_WORDS.into())?;
+        self.limit("head_dim", head_dim.into(), 1024)?;
+        self.multiple("kv_heads", kv_heads.into(), 1)?;
+        self.multiple("heads", heads.into(), kv_heads.into())
+    }
+
+    fn kv(&mut self, kv_heads: u16, head_dim: u16, addr: Addr, slot_stride: u64) -> Check {
+        let layout = KvLayout::new(self.config, kv_heads.into(), head_dim.into(), self.limits.positions);
+        self.memory(IndexBy::None, addr, slot_stride, 0, layout.local_bytes().get())
+    }
+
+    fn record(&mut self, index: IndexBy, addr: Addr, slot_stride: u64, index_stride: u64, bytes: u64) -> Check {
+        let local = RecordLayout::new(self.config).local_bytes(bytes);
+        self.memory(index, addr, slot_stride, index_stride, local.get())
+    }
+
+    fn act_record(&mut self, index: IndexBy, addr: Addr, slot_stride: u64, index_stride: u64, blocks: u64) -> Check {
+        let local = RecordLayout::new(self.config).act_bytes(blocks);
+        self.memory(index, addr, slot_stride, index_stride, local.get())
+    }
+
+    /// The last byte that any slot and index can reach lies inside the channel, and all is aligned to beats.
+    fn memory(&mut self, index: IndexBy, addr: Addr, slot_stride: u64, index_stride: u64, local: u64) -> Check {
+        let beat = self.config.beat().get();
+        for (what, value) in [("addr", addr.0), ("slot_stride", slot_stride), ("index_stride", index_stride)] {
+            if !value.is_multiple_of(beat) {
+                return self.multiple(what, value, beat);
+            }
+        }
+        let indices = match index {
+            IndexBy::None => 1,
+            IndexBy::Position => self.limits.positions,
+            IndexBy::Ring => self.limits.ring.max(1),
+            IndexBy::Token0 | IndexBy::Token1 | IndexBy::Token2 | IndexBy::Token3 => self.limits.tokens,
+        };
+        let reach = |stride: u64, count: u32| stride.checked_mul(u64::from(count) - 1);
+        let end = reach(slot_stride, self.limits.slots)
+            .zip(reach(index_stride, indices))
+            .and_then(|(slot, idx)| addr.0.checked_add(slot)?.checked_add(idx)?.checked_add(local));
+        let end = end.unwrap_or(u64::MAX);
+        self.limit("end of the memory operand", end, self.config.channel_capacity().get())?;
+        self.reach = self.reach.max(end);
+        Ok(())
+    }
+}

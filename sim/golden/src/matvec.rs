@@ -1,0 +1,167 @@
+//! Streamed matrix-vector products: exact block sums in the aligned window, then bias, epilogue, store.
+
+use crate::golden::Golden;
+use crate::slot::Slot;
+use crate::vector::record_addr;
+use fastcar_arch::isa::{Epilogue, IndexBy, Matvec, WeightFormat};
+use fastcar_arch::layout::{WeightGroup, WeightLayout};
+use fastcar_arch::num::dot::{dot_fp4, dot_int8};
+use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
+use fastcar_arch::num::{fp, func, window};
+use rayon::prelude::*;
+
+/// Below this many block products the threads cost more than they bring.
+const PARALLEL_FROM: u64 = 1 << 14;
+
+/// One slot's operand of a product: its blocks, and the sum of the two largest scale bytes.
+pub(crate) struct Operand<'a> {
+    blocks: &'a [Int8Block],
+    mask: Option<&'a [bool]>,
+    base: window::Base,
+}
+
+impl<'a> Operand<'a> {
+    fn new(slot: &'a Slot, c: &Matvec) -> Self {
+        let blocks = slot.blocks(c.src, c.blocks.into());
+        let largest = E8M0::max_of(blocks.iter().map(|b| b.scale));
+        let base = window::Base::new(E8M0(c.scale_max), largest);
+        Self { blocks, mask: c.delta.then_some(&slot.mask[..]), base }
+    }
+
+    fn takes(&self, block: usize) -> bool {
+        self.mask.is_none_or(|m| m[block])
+    }
+}
+
+pub(crate) fn matvec(machine: &mut Golden, c: &Matvec, active: &[usize]) {
+    if active.is_empty() {
+        return;
+    }
+    let products = products(machine, c, active);
+    let mut bias = vec![0.0; c.rows as usize];
+    if c.has_bias {
+        machine.memory.read_vector(c.bias.0, &mut bias);
+    }
+    for (&s, mut rows) in active.iter().zip(products) {
+        if c.delta {
+            add_reference(machine, c, s, &mut rows);
+        }
+        if c.has_bias {
+            rows.iter_mut().zip(&bias).for_each(|(r, &b)| *r = fp::add(*r, b));
+        }
+        let words = epilogue(c.epilogue, rows);
+        let dst = machine.slots[s].words_mut(c.dst, words.len());
+        for (d, w) in dst.iter_mut().zip(words) {
+            *d = if c.accumulate { fp::add(*d, w) } else { w };
+        }
+    }
+}
+
+fn epilogue(kind: Epilogue, mut rows: Vec<f32>) -> Vec<f32> {
+    match kind {
+        Epilogue::None => rows,
+        Epilogue::SwiGlu => rows.as_chunks::<2>().0.iter().map(|&[gate, up]| fp::mul(func::silu(gate), up)).collect(),
+        Epilogue::Gelu => {
+            rows.iter_mut().for_each(|r| *r = func::gelu(*r));
+            rows
+        }
+    }
+}
+
+/// Adds the slot's output reference and writes the sum back; a fresh slot has none to add.
+fn add_reference(machine: &mut Golden, c: &Matvec, slot: usize, rows: &mut [f32]) {
+    let strides = (c.ring.0, c.slot_stride, c.index_stride);
+    let Some(addr) = record_addr(machine, slot, IndexBy::Ring, strides) else { return };
+    if !machine.slots[slot].fresh {
+        let mut reference = vec![0.0; rows.len()];
+        machine.memory.read_vector(addr, &mut reference);
+        rows.iter_mut().zip(reference).for_each(|(r, y)| *r = fp::add(y, *r));
+    }
+    machine.memory.write_vector(addr, rows);
+}
+
+/// `W . a` for each active slot: a vector of `rows` words per slot.
+fn products(machine: &Golden, c: &Matvec, active: &[usize]) -> Vec<Vec<f32>> {
+    let layout = WeightLayout::new(&machine.config, c.rows, c.blocks.into(), c.format);
+    let operands: Vec<Operand<'_>> = active.iter().map(|&s| Operand::new(&machine.slots[s], c)).collect();
+    let tasks: Vec<(usize, WeightGroup)> = (0..machine.config.channels() as usize)
+        .flat_map(|channel| {
+            let rows = layout.rows_of(channel).count() as u64;
+            layout.groups().filter(move |g| g.first_row < rows).map(move |g| (channel, g))
+        })
+        .collect();
+    let run = |&(channel, group): &(usize, WeightGroup)| group_products(machine, c, &layout, channel, group, &operands);
+    let work = u64::from(c.rows) * u64::from(c.blocks) * active.len() as u64;
+    let parts: Vec<Vec<Vec<f32>>> =
+        if work < PARALLEL_FROM { tasks.iter().map(run).collect() } else { tasks.par_iter().map(run).collect() };
+
+    let mut out = vec![Vec::with_capacity(c.rows as usize); active.len()];
+    for part in parts {
+        for (rows, piece) in out.iter_mut().zip(part) {
+            rows.extend_from_slice(&piece);
+        }
+    }
+    out.iter_mut().for_each(|rows| rows.truncate(c.rows as usize));
+    out
+}
+
+/// The products of one group of rows, for every operand.
+fn group_products(
+    machine: &Golden,
+    c: &Matvec,
+    layout: &WeightLayout,
+    channel: usize,
+    group: WeightGroup,
+    operands: &[Operand<'_>],
+) -> Vec<Vec<f32>> {
+    let bytes = &machine.memory.channel(channel)[c.addr.0 as usize..];
+    let run = layout.block_run().get();
+    let valid = layout.rows_of(channel).count() as u64 - group.first_row;
+    let rows = group.rows.min(valid) as usize;
+    let mut sums = vec![vec![0i64; rows]; operands.len()];
+    for block in 0..usize::from(c.blocks) {
+        if !operands.iter().any(|o| o.takes(block)) {
+            continue;
+        }
+        let start = block as u64 * run;
+        let scales = &bytes[(start + group.scales) as usize..][..rows];
+        let elements = &bytes[(start + group.elements) as usize..];
+        for (operand, sums) in operands.iter().zip(&mut sums) {
+            if operand.takes(block) {
+                accumulate(c.format, scales, elements, &operand.blocks[block], operand.base, sums);
+            }
+        }
+    }
+    let pair = match c.format {
+        WeightFormat::Int8 => window::Pair::Int8Int8,
+        WeightFormat::Fp4 => window::Pair::Fp4Int8,
+    };
+    let finish =
+        |(o, sums): (&Operand<'_>, Vec<i64>)| sums.into_iter().map(|acc| window::to_f32(acc, o.base, pair)).collect();
+    operands.iter().zip(sums).map(finish).collect()
+}
+
+/// Adds one block of a group of rows into the rows' windows.
+fn accumulate(
+    format: WeightFormat,
+    scales: &[u8],
+    elements: &[u8],
+    act: &Int8Block,
+    base: window::Base,
+    sums: &mut [i64],
+) {
+    match format {
+        WeightFormat::Int8 => {
+            let rows = bytemuck::cast_slice::<u8, [i8; BLOCK]>(&elements[..scales.len() * BLOCK]);
+            for ((acc, &scale), row) in sums.iter_mut().zip(scales).zip(rows) {
+                *acc += window::term(dot_int8(row, &act.elems), base.shift(E8M0(scale), act.scale));
+            }
+        }
+        WeightFormat::Fp4 => {
+            let rows = elements.as_chunks::<{ BLOCK / 2 }>().0;
+            for ((acc, &scale), row) in sums.iter_mut().zip(scales).zip(rows) {
+                *acc += window::term(dot_fp4(row, &act.elems), base.shift(E8M0(scale), act.scale));
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Device memory: one byte array per channel, and records striped over them.
+
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::layout::RecordLayout;
+use fastcar_arch::units::Bytes;
+
+/// A memory image: the used part of every channel.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    channels: Vec<Vec<u8>>,
+    records: RecordLayout,
+}
+
+impl Memory {
+    /// Zeroed memory of `size` bytes on each channel of a configuration.
+    #[must_use]
+    pub fn new(config: &AccelConfig, size: Bytes) -> Self {
+        let channels = vec![vec![0; size.get() as usize]; config.channels() as usize];
+        Self { channels, records: RecordLayout::new(config) }
+    }
+
+    /// Bytes on each channel.
+    #[must_use]
+    pub fn size(&self) -> Bytes {
+        Bytes(self.channels[0].len() as u64)
+    }
+
+    /// One channel's bytes.
+    #[must_use]
+    pub fn channel(&self, channel: usize) -> &[u8] {
+        &self.channels[channel]
+    }
+
+    /// One channel's bytes, to write.
+    pub fn channel_mut(&mut self, channel: usize) -> &mut [u8] {
+        &mut self.channels[channel]
+    }
+
+    /// Reads the record at local address `addr`.
+    pub fn read_record(&self, addr: u64, out: &mut [u8]) {
+        for (place, range) in self.records.pieces(out.len() as u64) {
+            let start = (addr + place.offset) as usize;
+            let len = range.len();
+            out[range].copy_from_slice(&self.channels[place.channel][start..start + len]);
+        }
+    }
+
+    /// Writes the record at local address `addr`.
+    pub fn write_record(&mut self, addr: u64, bytes: &[u8]) {
+        for (place, range) in self.records.pieces(bytes.len() as u64) {
+            let start = (addr + place.offset) as usize;
+            self.channels[place.channel][start..start + range.len()].copy_from_slice(&bytes[range]);
+        }
+    }
+
+    /// Reads a vector record of binary32 words.
+    pub fn read_vector(&self, addr: u64, out: &mut [f32]) {
+        self.read_record(addr, bytemuck::cast_slice_mut(out));
+    }
+
+    /// Writes a vector record of binary32 words.
+    pub fn write_vector(&mut self, addr: u64, words: &[f32]) {
+        self.write_record(addr, bytemuck::cast_slice(words));
+    }
+}
