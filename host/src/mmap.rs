@@ -1,7 +1,10 @@
 //! Read-only file mappings.
 //!
 //! The one place of this crate that needs `unsafe`: a mapping is only as immutable as the file behind it.
-#![allow(unsafe_code, reason = "mapping a file is unsafe in memmap2: nobody can promise that the file stays as it is")]
+#![allow(
+    unsafe_code,
+    reason = "mapping a file is unsafe in memmap2: nobody can promise that the file stays as it is"
+)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,12 +33,13 @@ impl MappedFile {
         let map = if meta.len() == 0 {
             None
         } else {
-            // SAFETY: the mapping is read-only and private to this value, and all access goes through `bytes`, which
-            // hands out plain `u8`s: every bit pattern is valid, and every offset is checked against the mapped
-            // length by the slice. What remains is the file changing underneath. A writer can then change the
-            // values that are read (validated again where it matters: indices come from the header, which is parsed
-            // once and owned), and a truncation ends the process with SIGBUS, as for any mapped file; the
-            // documentation of `Checkpoint` asks that files stay untouched while they are open.
+            // SAFETY: the mapping is read-only and private to this value, and all access goes through
+            // `bytes`, which hands out plain `u8`s: every bit pattern is valid, and every offset is checked
+            // against the mapped length by the slice. What remains is the file changing underneath. A writer
+            // can then change the values that are read (validated again where it matters: indices come from
+            // the header, which is parsed once and owned), and a truncation ends the process with SIGBUS, as
+            // for any mapped file; the documentation of `Checkpoint` asks that files stay untouched while
+            // they are open.
             Some(unsafe { Mmap::map(&file) }.map_err(|e| fail("map", e))?)
         };
         Ok(Self { path: path.to_owned(), map })

@@ -1,4 +1,5 @@
 //! Opening checkpoints: formats, shards, weights by role, and agreement of configuration and tensors.
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::fs;
 use std::path::Path;
@@ -129,12 +130,16 @@ fn shards_and_one_file_hold_the_same_model() {
 #[test]
 fn weights_by_role() {
     let dir = folder();
-    let spec = LlamaSpec { heads: 4, kv_heads: 2, attention_bias: true, mlp_bias: true, ..LlamaSpec::default() };
+    let spec =
+        LlamaSpec { heads: 4, kv_heads: 2, attention_bias: true, mlp_bias: true, ..LlamaSpec::default() };
     spec.write(dir.path()).unwrap();
     let model = Model::open(dir.path()).unwrap();
     assert_eq!(model.architecture(), Architecture::Llama);
     let t = model.body().spec();
-    assert_eq!((t.layers(), t.hidden(), t.heads(), t.kv_heads(), t.head_dim(), t.ffn()), (2, 64, 4, 2, 32, 96));
+    assert_eq!(
+        (t.layers(), t.hidden(), t.heads(), t.kv_heads(), t.head_dim(), t.ffn()),
+        (2, 64, 4, 2, 32, 96)
+    );
     assert_eq!(t.norm(), Norm::Rms { eps: 1e-5 });
     assert_eq!((t.activation(), t.rope_theta()), (Activation::SwiGlu, Some(10_000.0)));
     assert_eq!((t.vocab(), t.max_positions(), t.tied_head()), (64, 256, false));

@@ -1,9 +1,12 @@
 //! `config.json`: defaults, the forms that different writers give it, and every refusal.
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::path::Path;
 
 use fastcar_host::model::testing::{LlamaSpec, VideoSpec, VilaUSpec};
-use fastcar_host::model::{Architecture, ModelConfig, ModelError, Norm, NullPrompt, ProjectorKind, VilaUConfig};
+use fastcar_host::model::{
+    Architecture, ModelConfig, ModelError, Norm, NullPrompt, ProjectorKind, VilaUConfig,
+};
 use serde_json::{Value, json};
 
 const PATH: &str = "m/config.json";
@@ -51,7 +54,10 @@ fn fields_and_defaults() {
     });
     let config = parse(&minimal).unwrap();
     assert_eq!((config.num_key_value_heads(), config.head_dim()), (4, 64));
-    assert_eq!((config.rms_norm_eps(), config.rope_theta(), config.max_position_embeddings()), (1e-6, 1e4, 2048));
+    assert_eq!(
+        (config.rms_norm_eps(), config.rope_theta(), config.max_position_embeddings()),
+        (1e-6, 1e4, 2048)
+    );
 
     // Null means absent, and a head may be wider than its share.
     let mut config = llama();
@@ -66,7 +72,10 @@ fn rotary_base_of_every_writer() {
     for (extra, theta) in [
         (json!({ "rope_theta": 500000 }), 500_000.0),
         (json!({ "rope_theta": null }), 10_000.0),
-        (json!({ "rope_theta": null, "rope_parameters": { "rope_type": "default", "rope_theta": 777.5 } }), 777.5),
+        (
+            json!({ "rope_theta": null, "rope_parameters": { "rope_type": "default", "rope_theta": 777.5 } }),
+            777.5,
+        ),
         (json!({ "rope_theta": 123.0, "rope_parameters": { "rope_type": "default" } }), 123.0),
         (json!({ "rope_theta": 50.0, "rope_scaling": { "type": "default" } }), 50.0),
     ] {
@@ -141,7 +150,9 @@ fn a_head_width_that_is_not_implied_must_be_given() {
     config["num_attention_heads"] = 3.into();
     config["num_key_value_heads"] = 3.into();
     match parse(&config) {
-        Err(ModelError::Field { field, found, .. }) => assert_eq!((&*field, &*found), ("head_dim", "missing")),
+        Err(ModelError::Field { field, found, .. }) => {
+            assert_eq!((&*field, &*found), ("head_dim", "missing"))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -170,7 +181,10 @@ fn architectures() {
         Err(ModelError::UnknownArchitecture { .. })
     ));
     for text in ["", "[]", "{", "{\"architectures\": [\"LlamaForCausalLM\"]} x"] {
-        assert!(matches!(ModelConfig::parse(text, Path::new(PATH)), Err(ModelError::Json { .. })), "{text:?}");
+        assert!(
+            matches!(ModelConfig::parse(text, Path::new(PATH)), Err(ModelError::Json { .. })),
+            "{text:?}"
+        );
     }
 }
 
@@ -234,8 +248,14 @@ fn vila_u_fields() {
     assert!(config.shared_codebook());
     assert_eq!(config.projector(), ProjectorKind::Mlp { layers: 2 });
     let depth = config.spec();
-    assert_eq!((depth.layers(), depth.hidden(), depth.heads(), depth.head_dim(), depth.ffn()), (2, 64, 2, 32, 256));
-    assert_eq!((depth.norm(), depth.rope_theta(), depth.max_positions()), (Norm::Layer { eps: 1e-5 }, None, 4));
+    assert_eq!(
+        (depth.layers(), depth.hidden(), depth.heads(), depth.head_dim(), depth.ffn()),
+        (2, 64, 2, 32, 256)
+    );
+    assert_eq!(
+        (depth.norm(), depth.rope_theta(), depth.max_positions()),
+        (Norm::Layer { eps: 1e-5 }, None, 4)
+    );
 
     for (pointer, value, named) in [
         ("/rqtransformer", Value::Null, "rqtransformer"),

@@ -1,4 +1,5 @@
 //! Hostile files: whatever the bytes, opening ends with a model or a refusal, and memory stays in proportion.
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::fs;
 use std::path::Path;
@@ -239,7 +240,8 @@ fn a_header_of_lies_costs_no_memory() {
 #[test]
 fn truncated_models_are_refused_wherever_they_end() {
     let dir = tempfile::tempdir().unwrap();
-    let spec = LlamaSpec { layers: 1, hidden: 32, heads: 1, kv_heads: 1, ffn: 32, vocab: 4, ..LlamaSpec::default() };
+    let spec =
+        LlamaSpec { layers: 1, hidden: 32, heads: 1, kv_heads: 1, ffn: 32, vocab: 4, ..LlamaSpec::default() };
     spec.write(dir.path()).unwrap();
     let path = dir.path().join("model.safetensors");
     let whole = fs::read(&path).unwrap();

@@ -1,4 +1,5 @@
 //! Prompts, pictures and recorded videos of a video model.
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use fastcar_host::model::testing::{Tensors, VideoSpec, WeightFormat};
 use fastcar_host::model::{Codebook, Heldout, Model, ModelError};
@@ -18,14 +19,19 @@ fn prompts_become_tokens() {
     assert_eq!(tokenizer.encode("  zero   left\tplain ").unwrap(), [54, 48, 50, 52]);
     assert_eq!(tokenizer.words(), ["dots", "left", "one", "plain", "up-right", "zero"]);
     assert_eq!(tokenizer.decode(&[54, 49, 51, 53]).unwrap(), "one up-right dots");
-    for (prompt, word) in [("ONE left plain", "ONE"), ("[UNK] left plain", "[UNK]"), ("one left plain café", "café")] {
+    for (prompt, word) in
+        [("ONE left plain", "ONE"), ("[UNK] left plain", "[UNK]"), ("one left plain café", "café")]
+    {
         match tokenizer.encode(prompt) {
             Err(ModelError::UnknownWord { word: w, .. }) => assert_eq!(w, word),
             other => panic!("{prompt}: {other:?}"),
         }
     }
     for prompt in ["", "one", "one left plain dots"] {
-        assert!(matches!(tokenizer.encode(prompt), Err(ModelError::PromptLength { expected: 4, .. })), "{prompt}");
+        assert!(
+            matches!(tokenizer.encode(prompt), Err(ModelError::PromptLength { expected: 4, .. })),
+            "{prompt}"
+        );
     }
     assert_eq!(model.frame_period(), Some(12));
 }
@@ -34,7 +40,8 @@ fn prompts_become_tokens() {
 fn tokens_become_pictures() {
     let (dir, model) = model();
     let video = model.video().unwrap();
-    // A codebook whose patch c has pixel p equal to (c + p) / 255, and two values outside the range of a picture.
+    // A codebook whose patch c has pixel p equal to (c + p) / 255, and two values outside the range of a
+    // picture.
     let mut values: Vec<f32> = (0..48 * 6).map(|i| ((i / 6 + i % 6) as f32) / 255.0).collect();
     (values[0], values[5]) = (-0.5, 2.0);
     let mut tensors = Tensors::default();
@@ -51,7 +58,11 @@ fn tokens_become_pictures() {
             for x in 0..12 {
                 let token = tokens[f * 12 + y / 2 * 4 + x / 3];
                 let pixel = (y % 2 * 3 + x % 3) as u32;
-                assert_eq!(u32::from(frame.pixels[y * 12 + x]), token + pixel, "frame {f} row {y} column {x}");
+                assert_eq!(
+                    u32::from(frame.pixels[y * 12 + x]),
+                    token + pixel,
+                    "frame {f} row {y} column {x}"
+                );
             }
         }
     }
@@ -86,8 +97,14 @@ fn recorded_videos() {
     assert!(write(&[0, 1, 2, 3], &[0; 24], 2).is_ok());
     assert!(matches!(write(&[0, 1, 2], &[0; 24], 2), Err(ModelError::Shape { .. })));
     assert!(matches!(write(&[0, 1, 2, 3], &[0; 24], 3), Err(ModelError::Shape { .. })));
-    assert!(matches!(write(&[0, -1, 2, 3], &[0; 24], 2), Err(ModelError::TokenRange { position: 1, token: -1, .. })));
+    assert!(matches!(
+        write(&[0, -1, 2, 3], &[0; 24], 2),
+        Err(ModelError::TokenRange { position: 1, token: -1, .. })
+    ));
     let mut tokens = [0; 24];
     tokens[20] = 48;
-    assert!(matches!(write(&[0; 4], &tokens, 2), Err(ModelError::TokenRange { position: 20, token: 48, .. })));
+    assert!(matches!(
+        write(&[0; 4], &tokens, 2),
+        Err(ModelError::TokenRange { position: 20, token: 48, .. })
+    ));
 }

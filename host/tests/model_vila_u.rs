@@ -1,4 +1,5 @@
 //! The three-folder layout of VILA-U, reduced and random.
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use fastcar_host::model::testing::{VilaUSpec, WeightFormat};
 use fastcar_host::model::{Activation, Architecture, LinearRole, Model, ModelError, NormRole};
@@ -46,7 +47,8 @@ fn two_transformers_and_their_links() {
 
     let (codes, body) = (vila_u.input_from_codes().unwrap(), vila_u.input_from_body().unwrap());
     assert_eq!((codes.rows(), codes.cols(), body.rows(), body.cols()), (64, 32, 64, 64));
-    let projector: Vec<_> = vila_u.projector().unwrap().iter().map(|l| (l.name().to_owned(), l.cols())).collect();
+    let projector: Vec<_> =
+        vila_u.projector().unwrap().iter().map(|l| (l.name().to_owned(), l.cols())).collect();
     assert_eq!(projector, [("layers.0.weight".to_owned(), 32), ("layers.2.weight".to_owned(), 64)]);
     for depth in 0..4 {
         let table = vila_u.code_embedding(depth).unwrap();

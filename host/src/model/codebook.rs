@@ -28,7 +28,8 @@ pub struct Codebook {
 }
 
 impl Codebook {
-    /// Reads the tensor `codebook`, F32 `[codes, patch height * patch width * channels]` with 0 dark and 1 bright.
+    /// Reads the tensor `codebook`, F32 `[codes, patch height * patch width * channels]` with 0 dark and 1
+    /// bright.
     ///
     /// # Errors
     /// [`ModelError::Io`], [`ModelError::Header`], [`ModelError::MissingTensor`], [`ModelError::Shape`],
@@ -53,8 +54,8 @@ impl Codebook {
     /// Renders picture tokens, whole frames of them, the prompt left out.
     ///
     /// # Errors
-    /// [`ModelError::PartialFrame`]; [`ModelError::TokenRange`] with the position of the first token that is no
-    /// picture code.
+    /// [`ModelError::PartialFrame`]; [`ModelError::TokenRange`] with the position of the first token that is
+    /// no picture code.
     pub fn render(&self, tokens: &[u32]) -> Result<Vec<Frame>, ModelError> {
         let per_frame = self.video.tokens_per_frame();
         if !tokens.len().is_multiple_of(per_frame) {
@@ -110,12 +111,13 @@ pub struct Clip {
 }
 
 impl Heldout {
-    /// Reads `prompt` I32 `[N, prompt_tokens]`, `tokens` I32 `[N, F, tokens_per_frame]` and `frames` U8 `[N, F, H, W]`
-    /// (a last extent of `channels` beyond one).
+    /// Reads `prompt` I32 `[N, prompt_tokens]`, `tokens` I32 `[N, F, tokens_per_frame]` and `frames` U8 `[N,
+    /// F, H, W]` (a last extent of `channels` beyond one).
     ///
     /// # Errors
     /// [`ModelError::Io`], [`ModelError::Header`], [`ModelError::MissingTensor`], [`ModelError::Shape`],
-    /// [`ModelError::Dtype`]; [`ModelError::TokenRange`] for a negative prompt token or a token that is no code.
+    /// [`ModelError::Dtype`]; [`ModelError::TokenRange`] for a negative prompt token or a token that is no
+    /// code.
     pub fn open(path: impl AsRef<Path>, video: &VideoConfig) -> Result<Self, ModelError> {
         let file = TensorFile::open(path)?;
         let tokens = file.tensor("tokens")?;

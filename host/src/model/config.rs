@@ -135,7 +135,8 @@ impl ModelConfig {
             video: None,
         };
         if let Some(video) = fields.object("fastcar_video")? {
-            config.video = Some(VideoConfig::parse(&video, config.vocab_size, config.max_position_embeddings)?);
+            config.video =
+                Some(VideoConfig::parse(&video, config.vocab_size, config.max_position_embeddings)?);
         }
         Ok(config)
     }
@@ -248,8 +249,8 @@ impl ModelConfig {
 
 /// How a model's tokens make a video: the object `fastcar_video` of `config.json`.
 ///
-/// A sequence is `prompt_tokens` tokens of text, then `frames` times `tokens_per_frame` picture tokens in raster
-/// order. Picture token `code_offset + c` stands for row `c` of the codebook.
+/// A sequence is `prompt_tokens` tokens of text, then `frames` times `tokens_per_frame` picture tokens in
+/// raster order. Picture token `code_offset + c` stands for row `c` of the codebook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoConfig {
     frames: usize,
@@ -609,8 +610,8 @@ impl VilaUConfig {
         self.projector
     }
 
-    /// The depth transformer. The checkpoint states neither its epsilon nor its MLP width: they are PyTorch's default
-    /// for `LayerNorm`, and 4 times the width.
+    /// The depth transformer. The checkpoint states neither its epsilon nor its MLP width: they are PyTorch's
+    /// default for `LayerNorm`, and 4 times the width.
     #[must_use]
     pub fn spec(&self) -> TransformerSpec {
         TransformerSpec {
@@ -633,8 +634,7 @@ impl VilaUConfig {
 }
 
 fn parse_object(json: &str, path: &Path) -> Result<Map<String, Value>, ModelError> {
-    serde_json::from_str(json)
-        .map_err(|e| ModelError::Json { path: path.to_owned(), detail: e.to_string() })
+    serde_json::from_str(json).map_err(|e| ModelError::Json { path: path.to_owned(), detail: e.to_string() })
 }
 
 /// A JSON object with the words for complaining about it.
@@ -664,7 +664,12 @@ impl<'a> Fields<'a> {
     }
 
     fn missing(&self, field: &str, what: &str) -> ModelError {
-        self.refuse(field, "missing", format!("it must be {what}"), "add it, or take the file saved with the model")
+        self.refuse(
+            field,
+            "missing",
+            format!("it must be {what}"),
+            "add it, or take the file saved with the model",
+        )
     }
 
     fn uint(&self, name: &str, default: Option<usize>, min: usize, max: usize) -> Result<usize, ModelError> {
@@ -740,7 +745,9 @@ impl<'a> Fields<'a> {
             .filter(|l| l.len() == len)
             .and_then(|l| {
                 l.iter()
-                    .map(|v| v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=max).contains(n)))
+                    .map(|v| {
+                        v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=max).contains(n))
+                    })
                     .collect()
             })
             .ok_or_else(|| self.refuse(name, value, format!("it must be {what}"), "check config.json"))
@@ -754,7 +761,9 @@ impl<'a> Fields<'a> {
     fn object(&self, name: &'a str) -> Result<Option<Fields<'a>>, ModelError> {
         match self.get(name) {
             None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Fields { path: self.path, prefix: prefix_of(name), object })),
+            Some(Value::Object(object)) => {
+                Ok(Some(Fields { path: self.path, prefix: prefix_of(name), object }))
+            }
             Some(other) => {
                 Err(self.refuse(name, other, "it must be an object".to_owned(), "check config.json"))
             }

@@ -407,9 +407,14 @@ pub enum IndexFault {
 impl fmt::Display for IndexFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(f, "weight_map lists no tensor; at least one is needed, save the model again"),
+            Self::Empty => {
+                write!(f, "weight_map lists no tensor; at least one is needed, save the model again")
+            }
             Self::Duplicate { tensor, shards } => {
-                write!(f, "tensor {tensor} occurs more than once ({shards}); each may occur once, save the model again")
+                write!(
+                    f,
+                    "tensor {tensor} occurs more than once ({shards}); each may occur once, save the model again"
+                )
             }
             Self::ShardName { shard } => write!(
                 f,
@@ -417,7 +422,10 @@ impl fmt::Display for IndexFault {
                  or .."
             ),
             Self::MissingShard { shard } => {
-                write!(f, "the shard {shard} is not in the folder; download all the files that the index names")
+                write!(
+                    f,
+                    "the shard {shard} is not in the folder; download all the files that the index names"
+                )
             }
             Self::MissingTensor { tensor, shard } => write!(
                 f,

@@ -1,11 +1,13 @@
-//! Models on disk: the Hugging Face layout, checked, mapped, and described without reference to any architecture.
+//! Models on disk: the Hugging Face layout, checked, mapped, and described without reference to any
+//! architecture.
 //!
-//! [`Model::open`] reads a folder. What follows from there: [`Model::body`] is the transformer whose steps the
-//! accelerator runs, [`Model::vila_u`] is what VILA-U adds to it, [`Model::video`] says how tokens make pictures.
-//! No weight is read before it is asked for; [`spec::LinearView`] reads a matrix whole or by rows.
+//! [`Model::open`] reads a folder. What follows from there: [`Model::body`] is the transformer whose steps
+//! the accelerator runs, [`Model::vila_u`] is what VILA-U adds to it, [`Model::video`] says how tokens make
+//! pictures. No weight is read before it is asked for; [`spec::LinearView`] reads a matrix whole or by rows.
 //!
-//! A file is hostile until it has been checked: sizes that it declares are compared with the file before anything is
-//! allocated, and each refusal is a [`ModelError`] that names what was found, the limit and a way out.
+//! A file is hostile until it has been checked: sizes that it declares are compared with the file before
+//! anything is allocated, and each refusal is a [`ModelError`] that names what was found, the limit and a way
+//! out.
 
 pub mod checkpoint;
 pub mod codebook;

@@ -76,8 +76,13 @@ impl PromptTokenizer {
     /// The words that a prompt may use, in alphabetical order, special tokens aside.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let special: HashSet<String> =
-            self.tokenizer.get_added_tokens_decoder().into_values().filter(|t| t.special).map(|t| t.content).collect();
+        let special: HashSet<String> = self
+            .tokenizer
+            .get_added_tokens_decoder()
+            .into_values()
+            .filter(|t| t.special)
+            .map(|t| t.content)
+            .collect();
         let mut words: Vec<String> = self
             .tokenizer
             .get_vocab(true)

@@ -1,8 +1,8 @@
 //! One `.safetensors` file, mapped, with a header that has been checked against the file's length.
 //!
 //! The format: eight bytes with the header's length (little-endian), a JSON object from tensor name to
-//! `{dtype, shape, data_offsets}`, then the data. A header is hostile until shown otherwise: nothing is allocated
-//! from a number that it declares, and every byte of the data must belong to exactly one tensor.
+//! `{dtype, shape, data_offsets}`, then the data. A header is hostile until shown otherwise: nothing is
+//! allocated from a number that it declares, and every byte of the data must belong to exactly one tensor.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -187,8 +187,8 @@ impl<'a> TensorView<'a> {
     /// The elements of `range` as binary32, exactly (F16 and BF16 widen without rounding).
     ///
     /// # Errors
-    /// [`ModelError::Dtype`] for anything that is not F32, F16 or BF16; [`ModelError::NonFinite`] for the first NaN
-    /// or infinity; [`ModelError::Shape`] when the range ends past the tensor.
+    /// [`ModelError::Dtype`] for anything that is not F32, F16 or BF16; [`ModelError::NonFinite`] for the
+    /// first NaN or infinity; [`ModelError::Shape`] when the range ends past the tensor.
     pub fn to_f32(&self, range: Range<usize>) -> Result<Vec<f32>, ModelError> {
         match self.dtype {
             Dtype::F32 => self.convert::<4>(range, f32::from_le_bytes),
@@ -324,7 +324,11 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) ->
         let back = a.bytes().rev().zip(wanted.bytes().rev()).take_while(|(x, y)| x == y).count();
         (front + back).min(wanted.len())
     };
-    names.map(|n| (common(n), n)).max_by_key(|&(score, _)| score).filter(|&(s, _)| s > 3).map(|(_, n)| n.to_owned())
+    names
+        .map(|n| (common(n), n))
+        .max_by_key(|&(score, _)| score)
+        .filter(|&(s, _)| s > 3)
+        .map(|(_, n)| n.to_owned())
 }
 
 /// Parses and checks the header of a whole file.
@@ -365,7 +369,8 @@ pub(crate) fn parse_header(file: &[u8]) -> Result<BTreeMap<String, Entry>, Heade
         if begin > end || end > limit_bytes {
             return Err(HeaderFault::Offsets { tensor, begin, end, limit_bytes });
         }
-        let expected = info.shape.iter().try_fold(dtype.size_bytes() as u64, |bytes, &n| bytes.checked_mul(n));
+        let expected =
+            info.shape.iter().try_fold(dtype.size_bytes() as u64, |bytes, &n| bytes.checked_mul(n));
         if expected != Some(end - begin) {
             return Err(HeaderFault::Size { tensor, found_bytes: end - begin, expected_bytes: expected });
         }

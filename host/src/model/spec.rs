@@ -1,7 +1,7 @@
 //! What a transformer is, apart from where its file format puts the weights.
 //!
-//! The packer, the compiler and the oracle consume [`TransformerSpec`] for the shapes and [`Transformer`] for the
-//! weights; neither knows an architecture's tensor names.
+//! The packer, the compiler and the oracle consume [`TransformerSpec`] for the shapes and [`Transformer`] for
+//! the weights; neither knows an architecture's tensor names.
 
 use std::fmt;
 use std::ops::Range;
@@ -102,7 +102,8 @@ pub enum NormRole {
     PostAttention,
 }
 
-/// A pre-norm decoder-only transformer: `x += attn(norm(x)); x += mlp(norm(x))`, then a final norm and a head.
+/// A pre-norm decoder-only transformer: `x += attn(norm(x)); x += mlp(norm(x))`, then a final norm and a
+/// head.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TransformerSpec {
     pub(crate) name: &'static str,
@@ -280,8 +281,12 @@ impl Naming {
     fn norm(self, layer: usize, role: NormRole) -> String {
         match (self, role) {
             (Self::Llama, NormRole::Input) => format!("model.layers.{layer}.input_layernorm"),
-            (Self::Llama, NormRole::PostAttention) => format!("model.layers.{layer}.post_attention_layernorm"),
-            (Self::VilaUDepth, NormRole::Input) => format!("rqtransformer.head_transformer.blocks.{layer}.ln1"),
+            (Self::Llama, NormRole::PostAttention) => {
+                format!("model.layers.{layer}.post_attention_layernorm")
+            }
+            (Self::VilaUDepth, NormRole::Input) => {
+                format!("rqtransformer.head_transformer.blocks.{layer}.ln1")
+            }
             (Self::VilaUDepth, NormRole::PostAttention) => {
                 format!("rqtransformer.head_transformer.blocks.{layer}.ln2")
             }

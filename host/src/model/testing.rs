@@ -1,7 +1,7 @@
 //! Random models in the exact layout of real ones, for tests of this crate and of others.
 //!
-//! Everything is deterministic in the seed. Values are written by the `safetensors` crate, so that the reader is tested
-//! against another implementation of the format.
+//! Everything is deterministic in the seed. Values are written by the `safetensors` crate, so that the reader
+//! is tested against another implementation of the format.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -283,14 +283,7 @@ pub struct VideoSpec {
 
 impl Default for VideoSpec {
     fn default() -> Self {
-        Self {
-            body: LlamaSpec::default(),
-            frames: 4,
-            grid: [3, 4],
-            patch: [2, 3],
-            codes: 48,
-            clips: 3,
-        }
+        Self { body: LlamaSpec::default(), frames: 4, grid: [3, 4], patch: [2, 3], codes: 48, clips: 3 }
     }
 }
 
@@ -528,8 +521,7 @@ impl VilaUSpec {
         self.tower_tensors().write(&dir.join("vision_tower"), 1)?;
         write_json(&dir.join("vision_tower/config.json"), &self.tower_config())?;
         self.projector_tensors().write(&dir.join("mm_projector"), 1)?;
-        let projector =
-            json!({ "model_type": "v2l_projector", "mm_projector_type": self.projector, "architectures": ["MultimodalProjector"] });
+        let projector = json!({ "model_type": "v2l_projector", "mm_projector_type": self.projector, "architectures": ["MultimodalProjector"] });
         write_json(&dir.join("mm_projector/config.json"), &projector)?;
         let top = json!({
             "architectures": ["VILAULlamaModel"],

@@ -9,28 +9,32 @@
 //! mm_projector/               config.json with mm_projector_type
 //! ```
 //!
-//! At each position the body's output after its final norm is `h`. The depth transformer sees `in_mlp_2(h)` and then,
-//! for each code already chosen, `in_mlp_1` of the running sum of code embeddings; learned positions are added,
-//! attention is causal, and one classifier serves every depth. The body's next input is the projector applied to
-//! the sum of all the position's code embeddings.
+//! At each position the body's output after its final norm is `h`. The depth transformer sees `in_mlp_2(h)`
+//! and then, for each code already chosen, `in_mlp_1` of the running sum of code embeddings; learned
+//! positions are added, attention is causal, and one classifier serves every depth. The body's next input is
+//! the projector applied to the sum of all the position's code embeddings.
 //!
 //! # Where the names come from
 //!
 //! | fact | public file it was read in |
 //! |---|---|
-//! | the three component folders, prefixes cut when saving | `vila_u/model/vila_u_arch.py` (`save_pretrained`), FastCar's own copy |
-//! | `in_mlp_1`, `in_mlp_2`, `pos_emb_d [1, D, E]`, `classifier_mlp.{layer_norm,linear}`, `head_transformer` | `.../rqtransformer/modeling_rqtransformer.py`, FastCar's own copy |
-//! | `blocks.N.{ln1,ln2}`, `attn.{query,key,value,proj}`, `mlp.0`, `mlp.2`, GELU exact, width x 4, biases | `.../rqtransformer/attention.py` in a derived repository, and the file of kakaobrain/rq-vae-transformer that it cites |
-//! | fields of `rqtransformer`: `block_size`, `input_embed_dim_1`, `input_embed_dim_2`, `embed_dim`, `vocab_size`, `head.n_layer`, `head.block.n_head` | `.../rqtransformer/configuration_rqtransformer.py` |
-//! | `rqvaesiglip` and `rqtransformer` as children of the tower | `.../modeling_rqvaesigliptransformer.py` |
-//! | `quantizer`, `code_shape`, `n_embed`, `shared_codebook` | `.../rqvaesiglip/modeling_rqvaesiglip.py` |
-//! | `codebooks.N.weight` with one padding row more than `n_embed`; one shared module under every number | `quantizations.py` of kakaobrain/rq-vae-transformer derivatives |
-//! | `layers` of the projector, `linear` and `mlpNx_gelu` | `vila_u/model/multimodal_projector/base_projector.py` |
-//! | architecture `VILAULlamaModel`, type `vila_u_llama`, body output after its norm | `vila_u/model/language_model/vila_u_llama.py` |
+//! | the three component folders, prefixes cut when saving | `vila_u_arch.py` (`save_pretrained`) of shawnricecake/fast-car |
+//! | `in_mlp_1`, `in_mlp_2`, `head_transformer`, `classifier_mlp` | `modeling_rqtransformer.py` of shawnricecake/fast-car |
+//! | `pos_emb_d` of shape `[1, D, E]` | the same |
+//! | `blocks.N`, `ln1`, `ln2`, `attn.*`, `mlp.0`, `mlp.2`, biases | `attentions.py` of kakaobrain/rq-vae-transformer |
+//! | exact GELU between `mlp.0` and `mlp.2`, width x 4 | `attention.py` of a derived VILA-U (*) |
+//! | the fields of `rqtransformer` | `configuration_rqtransformer.py` of endman100/vila-u-py312 |
+//! | `rqvaesiglip`, `rqtransformer` as children of the tower | `modeling_rqvaesigliptransformer.py` (*) |
+//! | `quantizer`, `code_shape`, `n_embed`, `shared_codebook` | `modeling_rqvaesiglip.py` of Ther-nullptr/vila-u |
+//! | `codebooks.N.weight`, a padding row beyond `n_embed` | `quantizations.py` derived from rq-vae-transformer (*) |
+//! | `layers` of the projector, `linear`, `mlpNx_gelu` | `base_projector.py` (*) |
+//! | architecture and type, body output after its norm | `vila_u_llama.py` of Ther-nullptr/vila-u |
 //!
-//! Not confirmed, for want of the published checkpoint itself: that it is stored as safetensors with these names in
-//! full, its `mm_projector_type`, whether its codebook is shared, and the sizes of its depth transformer. A
-//! checkpoint that differs is refused with the tensor's name.
+//! (*) The text was found without the name of its repository; the file's name is inferred from its contents.
+//!
+//! Not confirmed, for want of the published checkpoint itself: that it is stored as safetensors with these
+//! names in full, its `mm_projector_type`, whether its codebook is shared, and the sizes of its depth
+//! transformer. A checkpoint that differs is refused with the tensor's name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -111,7 +115,11 @@ impl VilaU {
     /// [`ModelError::Layer`] for a depth that does not exist.
     pub fn code_embedding(&self, depth: usize) -> Result<LinearView<'_>, ModelError> {
         let Some(&number) = self.codebooks.get(depth) else {
-            return Err(ModelError::Layer { transformer: "code", layer: depth, layers: self.codebooks.len() });
+            return Err(ModelError::Layer {
+                transformer: "code",
+                layer: depth,
+                layers: self.codebooks.len(),
+            });
         };
         let stem = codebook_name(number);
         let stem = stem.trim_end_matches(".weight");

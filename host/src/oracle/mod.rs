@@ -1,17 +1,18 @@
-//! A decoder in plain binary32 of any model that [`crate::model`] opens: what the formats of the device cost is measured
-//! against it.
+//! A decoder in plain binary32 of any model that [`crate::model`] opens: what the formats of the device cost
+//! is measured against it.
 //!
-//! It follows the reference implementations of its architectures (their order of operations where that is visible,
-//! never their bits), and executes the replay semantics of FastCar exactly: the score uses the key of the same position
-//! in the previous frame, attention and the caches are never skipped, and an output that was replayed is stored
-//! again. All weights are held in memory as binary32.
+//! It follows the reference implementations of its architectures (their order of operations where that is
+//! visible, never their bits), and executes the replay semantics of FastCar exactly: the score uses the key
+//! of the same position in the previous frame, attention and the caches are never skipped, and an output that
+//! was replayed is stored again. All weights are held in memory as binary32.
 //!
 //! ```no_run
 //! use fastcar_host::{model::Model, oracle::{Gate, Oracle, Replay, TasForm}};
 //!
 //! let model = Model::open("a/model")?;
 //! let oracle = Oracle::new(&model)?;
-//! let gate = Gate::Tas { form: TasForm::Code, thresholds: vec![Some(-2.0); model.config().num_hidden_layers()] };
+//! let thresholds = vec![Some(-2.0); model.config().num_hidden_layers()];
+//! let gate = Gate::Tas { form: TasForm::Code, thresholds };
 //! let mut sequence = oracle.sequence_with(Replay::new(64, gate)?)?;
 //! sequence.prefill(&[256, 260, 271, 280])?;
 //! let logits = sequence.step(17)?;
@@ -71,7 +72,9 @@ pub enum OracleError {
     },
 
     /// An input vector of the wrong width.
-    #[error("an input of {found} values was given where the model's width is {hidden}; pass one whole vector")]
+    #[error(
+        "an input of {found} values was given where the model's width is {hidden}; pass one whole vector"
+    )]
     Width {
         /// Values given.
         found: usize,
@@ -111,7 +114,9 @@ pub enum OracleError {
     },
 
     /// The prompt was given after the video had begun.
-    #[error("the prompt came at position {position}, after the video began; a sequence takes its prompt first")]
+    #[error(
+        "the prompt came at position {position}, after the video began; a sequence takes its prompt first"
+    )]
     LatePrompt {
         /// The position.
         position: usize,
@@ -151,7 +156,8 @@ pub trait Hooks {
         let _ = (layer, tap, values);
     }
 
-    /// Overrules an eligible layer's decision: `Some(true)` replays, `Some(false)` computes, `None` leaves it to the gate.
+    /// Overrules an eligible layer's decision: `Some(true)` replays, `Some(false)` computes, `None` leaves it
+    /// to the gate.
     fn decide(&mut self, layer: usize, decision: &Decision) -> Option<bool> {
         let _ = (layer, decision);
         None
@@ -225,7 +231,8 @@ impl Oracle {
         self.codes()?.begin(hidden)
     }
 
-    /// The depth transformer's logits at every depth of a position whose codes are given (the last is not used).
+    /// The depth transformer's logits at every depth of a position whose codes are given (the last is not
+    /// used).
     ///
     /// # Errors
     /// As [`Oracle::depth`], and [`OracleError::CodeCount`], [`OracleError::Code`].
@@ -254,8 +261,8 @@ pub struct Sequence<'a> {
 }
 
 impl Sequence<'_> {
-    /// Runs the prompt: always dense, and never replayed from. The video begins with the next step. Gives the logits
-    /// after the last token; an empty prompt leaves them as they were.
+    /// Runs the prompt: always dense, and never replayed from. The video begins with the next step. Gives the
+    /// logits after the last token; an empty prompt leaves them as they were.
     ///
     /// # Errors
     /// [`OracleError::LatePrompt`], [`OracleError::Token`], [`OracleError::Positions`].

@@ -78,11 +78,9 @@ impl Net {
                 let weights = transformer.layer(l)?;
                 let load = |role| weights.linear(role)?.load();
                 let (gate, up, down) = match spec.activation() {
-                    Activation::SwiGlu => (
-                        Some(load(LinearRole::Gate)?),
-                        load(LinearRole::Up)?,
-                        load(LinearRole::Down)?,
-                    ),
+                    Activation::SwiGlu => {
+                        (Some(load(LinearRole::Gate)?), load(LinearRole::Up)?, load(LinearRole::Down)?)
+                    }
                     Activation::Gelu => (None, load(LinearRole::Fc1)?, load(LinearRole::Fc2)?),
                 };
                 Ok(Layer {

@@ -41,7 +41,9 @@ pub(super) fn linear(layer: &Linear, x: &[f32], out: &mut Vec<f32>) {
     out.resize(layer.rows, 0.0);
     let rows = layer.weight.chunks_exact(layer.cols);
     if layer.weight.len() >= PARALLEL_MACS {
-        out.par_iter_mut().zip(layer.weight.par_chunks_exact(layer.cols)).for_each(|(o, row)| *o = dot(row, x));
+        out.par_iter_mut()
+            .zip(layer.weight.par_chunks_exact(layer.cols))
+            .for_each(|(o, row)| *o = dot(row, x));
     } else {
         for (o, row) in out.iter_mut().zip(rows) {
             *o = dot(row, x);
@@ -90,11 +92,14 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// The angles are rounded to binary32 before their cosine is taken, as the reference implementation does: at
-    /// position 1,000 that rounding is visible in the fourth digit.
+    /// The angles are rounded to binary32 before their cosine is taken, as the reference implementation does:
+    /// at position 1,000 that rounding is visible in the fourth digit.
     pub(super) fn new(frequencies: &[f32], position: usize) -> Self {
         let angles = frequencies.iter().map(|f| f64::from(position as f32 * f));
-        Self { cos: angles.clone().map(|a| a.cos() as f32).collect(), sin: angles.map(|a| a.sin() as f32).collect() }
+        Self {
+            cos: angles.clone().map(|a| a.cos() as f32).collect(),
+            sin: angles.map(|a| a.sin() as f32).collect(),
+        }
     }
 
     /// The inverse frequencies of a head.

@@ -27,8 +27,8 @@ pub enum Gate {
         /// One per layer; `None` is a dense layer.
         thresholds: Vec<Option<f32>>,
     },
-    /// Replay where the normalised MLP input is nearer, relative to its own length, to the input at which the cached
-    /// output was computed than the layer's threshold.
+    /// Replay where the normalised MLP input is nearer, relative to its own length, to the input at which the
+    /// cached output was computed than the layer's threshold.
     InputDelta {
         /// One per layer; `None` is a dense layer.
         thresholds: Vec<Option<f32>>,

@@ -107,8 +107,8 @@ impl DepthSequence<'_> {
     /// Takes a code and gives the logits of the one after it.
     ///
     /// # Errors
-    /// [`OracleError::Code`]; [`OracleError::Positions`] where the position already has all but its last code, which
-    /// nothing follows.
+    /// [`OracleError::Code`]; [`OracleError::Positions`] where the position already has all but its last
+    /// code, which nothing follows.
     pub fn push(&mut self, code: u32) -> Result<&[f32], OracleError> {
         let taken = self.state.position - 1;
         if taken + 1 >= self.codes.depth() {

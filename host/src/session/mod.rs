@@ -288,6 +288,14 @@ impl Session {
         self.sequences.remove(&id).map(|s| s.stats).ok_or(SessionError::Unknown { id: id.0 })
     }
 
+    /// Whether a sequence has all its positions.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn is_done(&self, id: SequenceId) -> Result<bool, SessionError> {
+        self.sequences.get(&id).map(Sequence::done).ok_or(SessionError::Unknown { id: id.0 })
+    }
+
     /// Counts so far of a sequence.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! input or output.
 
 pub mod asm;
+pub mod board;
 pub mod config;
 pub mod field;
 pub mod identity;

@@ -70,8 +70,12 @@ pub struct BitField {
 /// What a register reads as after reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reset {
-    /// This value.
+    /// This value, until it changes.
     Value(u64),
+    /// A constant: the same in every accelerator of this version.
+    Constant(u64),
+    /// A constant of the configuration.
+    Configuration(u64),
     /// A constant: a word of the identity hash ([`crate::identity::Identity::words`]).
     Identity(usize),
 }
@@ -100,6 +104,8 @@ pub struct Register {
     pub reset: Reset,
     /// The kernel argument that it holds, if it holds one.
     pub argument: Option<Argument>,
+    /// The memory channel that it belongs to, if it is one of a row of registers, one a channel.
+    pub channel: Option<u32>,
     /// Bit fields; none where the register is one number.
     pub fields: &'static [BitField],
     /// Meaning.
@@ -230,6 +236,7 @@ impl Builder {
             access,
             reset: Reset::Value(0),
             argument: None,
+            channel: None,
             fields: &[],
             doc: doc.into(),
         });
@@ -245,10 +252,12 @@ impl Builder {
         self.add("ISR", 32, Access::WriteToggle, "interrupt status").fields = ISR_FIELDS;
     }
 
-    fn argument(&mut self, name: impl Into<String>, bits: u32, port: Option<String>, doc: impl Into<String>) {
+    fn argument(&mut self, name: &str, bits: u32, port: Option<String>, doc: &str) -> &mut Register {
         let index = self.arguments;
         self.arguments += 1;
-        self.add(name, bits, Access::ReadWrite, doc).argument = Some(Argument { index, port });
+        let register = self.add(name, bits, Access::ReadWrite, doc);
+        register.argument = Some(Argument { index, port });
+        register
     }
 
     fn arguments(&mut self, config: &AccelConfig) {
@@ -259,8 +268,8 @@ impl Builder {
         self.argument("STEP", 64, first(), "device address of the step table; a multiple of 64");
         self.argument("REPORT", 64, first(), "device address of the report; a multiple of 64");
         for channel in 0..config.channels() {
-            let doc = format!("device address of local byte 0 on channel {channel}; a multiple of 4096");
-            self.argument(format!("CHANNEL{channel}"), 64, Some(port(channel)), doc);
+            let doc = "device address of local byte 0 on this channel; a multiple of 4096";
+            self.argument(&format!("CHANNEL{channel}"), 64, Some(port(channel)), doc).channel = Some(channel);
         }
     }
 
@@ -271,16 +280,16 @@ impl Builder {
         self.add("COMMAND", 32, Access::ReadOnly, "position in the program of the last command issued");
     }
 
-    fn constant(&mut self, name: &str, bits: u32, value: u64, doc: &str) {
-        self.add(name, bits, Access::ReadOnly, doc).reset = Reset::Value(value);
+    fn constant(&mut self, name: &str, bits: u32, reset: Reset, doc: &str) {
+        self.add(name, bits, Access::ReadOnly, doc).reset = reset;
     }
 
     fn versions(&mut self) {
         self.next = DESCRIPTION;
-        self.constant("MAGIC", 32, MAGIC.into(), "`FCAR`: this is a fastcar accelerator");
-        self.constant("REGISTER_VERSION", 32, REGISTER_VERSION.into(), "version of this map");
-        self.constant("ISA_VERSION", 32, ISA_VERSION.into(), "version of the command set");
-        self.constant("LAYOUT_VERSION", 32, LAYOUT_VERSION.into(), "version of the memory layouts");
+        self.constant("MAGIC", 32, Reset::Constant(MAGIC.into()), "`FCAR`: this is a fastcar accelerator");
+        self.constant("REGISTER_VERSION", 32, Reset::Constant(REGISTER_VERSION.into()), "version of this map");
+        self.constant("ISA_VERSION", 32, Reset::Constant(ISA_VERSION.into()), "version of the command set");
+        self.constant("LAYOUT_VERSION", 32, Reset::Constant(LAYOUT_VERSION.into()), "version of the memory layouts");
         for word in 0..8 {
             let doc = format!("identity hash, bytes {} to {}", 4 * word, 4 * word + 3);
             self.add(format!("IDENTITY{word}"), 32, Access::ReadOnly, doc).reset = Reset::Identity(word);
@@ -289,8 +298,8 @@ impl Builder {
 
     fn configuration(&mut self, config: &AccelConfig) {
         let fields = config.fields();
-        self.constant("CHANNEL_BYTES", 64, fields.channel_bytes, "capacity of one channel in bytes");
-        self.constant("CLOCK_HZ", 64, fields.clock_hz, "kernel clock that the image was built for, in Hz");
+        self.constant("CHANNEL_BYTES", 64, Reset::Configuration(fields.channel_bytes), "capacity of one channel in bytes");
+        self.constant("CLOCK_HZ", 64, Reset::Configuration(fields.clock_hz), "kernel clock that the image was built for, in Hz");
         let words = [
             ("CHANNELS", fields.channels, "memory channels"),
             ("BEAT_BYTES", fields.beat_bytes, "width of a channel's data bus in bytes"),
@@ -303,12 +312,12 @@ impl Builder {
             ("SCORE_TOKENS", fields.score_tokens, "tokens of the score buffer"),
         ];
         for (name, value, doc) in words {
-            self.constant(name, 32, value.into(), doc);
+            self.constant(name, 32, Reset::Configuration(value.into()), doc);
         }
     }
 
-    fn counter(&mut self, name: impl Into<String>, doc: impl Into<String>) {
-        self.add(name, 64, Access::ReadOnly, doc);
+    fn counter(&mut self, name: impl Into<String>, doc: impl Into<String>) -> &mut Register {
+        self.add(name, 64, Access::ReadOnly, doc)
     }
 
     fn counters(&mut self) {
@@ -330,8 +339,9 @@ impl Builder {
     fn channel_counters(&mut self, config: &AccelConfig) {
         self.next = self.next.next_multiple_of(0x100);
         for channel in 0..config.channels() {
-            self.counter(format!("READ_BYTES{channel}"), format!("bytes read on channel {channel}"));
-            self.counter(format!("WRITE_BYTES{channel}"), format!("bytes written on channel {channel}"));
+            let (read, written) = ("bytes read on this channel", "bytes written on this channel");
+            self.counter(format!("READ_BYTES{channel}"), read).channel = Some(channel);
+            self.counter(format!("WRITE_BYTES{channel}"), written).channel = Some(channel);
         }
     }
 }

@@ -1,0 +1,42 @@
+# `make demo` needs nothing but a Rust toolchain. `make test` is what CI runs.
+
+CARGO ?= cargo
+DEMO_OUT ?= out/demo
+
+.PHONY: demo test lint doc bench fuzz deny quality clean
+
+## Decode a held-out video with the shipped model and MLP replay, and compare it with the dense run.
+demo:
+	$(CARGO) run --release --quiet -p fastcar-cli -- decode \
+	  --model tests/models/moving-digits --first-frame heldout:3 --first-frame heldout:11 \
+	  --policy-file tests/models/moving-digits/policy-input-delta.toml --compare-dense --out $(DEMO_OUT)
+
+## Formatting, clippy, documentation and every test.
+test: lint doc
+	$(CARGO) test --workspace --all-targets
+	$(CARGO) test --workspace --doc
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+bench:
+	$(CARGO) bench --workspace
+
+## Fuzz the three readers of untrusted bytes, one minute each (needs `cargo install cargo-fuzz` and a nightly toolchain).
+fuzz:
+	cd fuzz && for target in packed commands config; do $(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+
+## Licences, duplicate and banned crates (needs `cargo install cargo-deny`).
+deny:
+	cargo deny check licenses bans sources
+
+## Regenerate the committed quality curves (about ten minutes).
+quality:
+	$(CARGO) run --release --quiet -p fastcar-cli -- quality --model tests/models/moving-digits --out out/quality
+
+clean:
+	$(CARGO) clean

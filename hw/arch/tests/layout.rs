@@ -1,0 +1,202 @@
+//! Layouts: every datum has a place of its own, inside the room that the layout asks for.
+
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS, ROW_GRANULE};
+use fastcar_arch::isa::WeightFormat;
+use fastcar_arch::layout::{KvLayout, MemoryMap, PAGE_BYTES, Place, RecordLayout, WeightLayout};
+use fastcar_arch::units::Bytes;
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+/// Which bytes of every channel are taken.
+struct Image {
+    taken: Vec<Vec<bool>>,
+}
+
+impl Image {
+    fn new(config: &AccelConfig, local: Bytes) -> Self {
+        Self { taken: vec![vec![false; local.get() as usize]; config.channels() as usize] }
+    }
+
+    /// Takes bytes that nobody has; panics when they are taken or outside.
+    fn take(&mut self, place: Place, bytes: u64) {
+        let range = place.offset as usize..(place.offset + bytes) as usize;
+        for byte in &mut self.taken[place.channel][range] {
+            assert!(!*byte, "{place:?} is taken");
+            *byte = true;
+        }
+    }
+}
+
+fn preset() -> impl Strategy<Value = AccelConfig> {
+    (0..AccelConfig::PRESETS.len()).prop_map(|i| AccelConfig::preset(AccelConfig::PRESETS[i]).unwrap())
+}
+
+fn format() -> impl Strategy<Value = WeightFormat> {
+    prop_oneof![Just(WeightFormat::Int8), Just(WeightFormat::Fp4)]
+}
+
+/// Presets, and machines of any channel count and beat.
+fn config() -> impl Strategy<Value = AccelConfig> {
+    let shaped = (0u32..6, 4u32..7).prop_map(|(channels, beat)| {
+        let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
+        (fields.channels, fields.beat_bytes) = (1 << channels, 1 << beat);
+        AccelConfig::new(fields).unwrap()
+    });
+    prop_oneof![preset(), shaped]
+}
+
+fn check_weights(config: &AccelConfig, rows: u32, blocks: u32, format: WeightFormat) {
+    let layout = WeightLayout::new(config, rows, blocks, format);
+    let (elem_bytes, run) = (WeightLayout::elem_bytes_of(format), layout.block_run().get());
+    let mut image = Image::new(config, layout.local_bytes());
+    assert_eq!(layout.local_bytes().get() % config.beat().get(), 0);
+    for block in 0..u64::from(blocks) {
+        for row in 0..u64::from(rows) {
+            let (scale, elements) = layout.place(row, block);
+            assert!(layout.rows_of(scale.channel).contains(&row));
+            assert_eq!(scale.channel, elements.channel);
+            // A block's bytes lie in its own run: skipping the block skips the run.
+            assert_eq!((scale.offset / run, (elements.offset + elem_bytes - 1) / run), (block, block));
+            assert_eq!(elements.offset % elem_bytes, 0);
+            image.take(scale, 1);
+            image.take(elements, elem_bytes);
+        }
+    }
+}
+
+fn check_groups(config: &AccelConfig, rows: u32, format: WeightFormat) {
+    let layout = WeightLayout::new(config, rows, 2, format);
+    let elem_bytes = WeightLayout::elem_bytes_of(format);
+    let (mut next, mut end) = (0, 0);
+    for group in layout.groups() {
+        // Groups follow each other without gaps, in rows and in bytes: one burst reads a block run.
+        assert_eq!((group.first_row, group.scales), (next, end));
+        assert_eq!(group.elements, group.scales + config.beat().get());
+        for i in 0..group.rows {
+            let (scale, elements) = layout.place(group.first_row + i, 0);
+            assert_eq!((scale.offset, elements.offset), (group.scales + i, group.elements + i * elem_bytes));
+        }
+        (next, end) = (next + group.rows, group.elements + group.rows * elem_bytes);
+    }
+    assert_eq!((next, end), (layout.chunk_rows(), layout.block_run().get()));
+}
+
+fn check_kv(config: &AccelConfig, kv_heads: u32, head_dim: u32, tokens: u32) {
+    let layout = KvLayout::new(config, kv_heads, head_dim, tokens);
+    let (scales, elements) = (u64::from(head_dim / 32), u64::from(head_dim));
+    let mut image = Image::new(config, layout.local_bytes());
+    assert_eq!(layout.local_bytes().get() % config.beat().get(), 0);
+    for head in 0..u64::from(kv_heads) {
+        for token in 0..u64::from(tokens) {
+            let at = layout.token(head, token);
+            let block = layout.block_place(head, token / u64::from(KV_BLOCK_TOKENS));
+            assert_eq!(at.channel, block.channel);
+            let inside = block.offset..block.offset + layout.block_bytes().get();
+            for (offset, bytes) in
+                [(at.key_scales, scales), (at.value_scales, scales), (at.key, elements), (at.value, elements)]
+            {
+                assert!(inside.contains(&offset) && offset + bytes <= inside.end);
+                image.take(Place { channel: at.channel, offset }, bytes);
+            }
+        }
+    }
+}
+
+fn check_record(config: &AccelConfig, bytes: u64) {
+    let layout = RecordLayout::new(config);
+    let mut image = Image::new(config, layout.local_bytes(bytes));
+    let mut next = 0;
+    for (place, range) in layout.pieces(bytes) {
+        assert_eq!(range.start, next);
+        assert!(!range.is_empty() && range.len() as u64 <= config.beat().get());
+        next = range.end;
+        image.take(place, range.len() as u64);
+    }
+    assert_eq!(next as u64, bytes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn weights_do_not_overlap(config in config(), rows in 1u32..1500, blocks in 1u32..4, format in format()) {
+        check_weights(&config, rows, blocks, format);
+        check_groups(&config, rows, format);
+    }
+
+    #[test]
+    fn caches_do_not_overlap(config in config(), heads in 1u32..48, dim in 1u32..5, tokens in 1u32..150) {
+        check_kv(&config, heads, dim * 32, tokens);
+    }
+
+    #[test]
+    fn records_do_not_overlap(config in config(), bytes in 0u64..20_000) {
+        check_record(&config, bytes);
+    }
+
+    #[test]
+    fn rows_are_dealt_once(config in config(), rows in 1u32..100_000) {
+        let layout = WeightLayout::new(&config, rows, 1, WeightFormat::Fp4);
+        let mut next = 0;
+        for channel in 0..config.channels() as usize {
+            let held = layout.rows_of(channel);
+            prop_assert_eq!(held.start, next);
+            prop_assert!(held.end - held.start <= layout.chunk_rows());
+            next = held.end;
+        }
+        prop_assert_eq!(next, u64::from(rows));
+        prop_assert_eq!(layout.chunk_rows() % u64::from(ROW_GRANULE), 0);
+    }
+
+    #[test]
+    fn regions_do_not_overlap(config in config(), sizes in proptest::collection::vec(0u64..100_000, 1..9)) {
+        let mut map = MemoryMap::new(&config);
+        for size in &sizes {
+            let start = map.allocate("r", Bytes(*size)).unwrap();
+            prop_assert_eq!(start % PAGE_BYTES, 0);
+        }
+        prop_assert!(map.regions().is_sorted_by(|a, b| a.start + a.size.get() <= b.start));
+        prop_assert!(map.regions().iter().zip(&sizes).all(|(r, size)| r.size.get() >= *size));
+    }
+}
+
+#[test]
+fn layouts_hold_for_every_preset() {
+    for name in AccelConfig::PRESETS {
+        let config = AccelConfig::preset(name).unwrap();
+        for format in [WeightFormat::Int8, WeightFormat::Fp4] {
+            for rows in [1, 16, 17, 64, 513, 2048] {
+                check_weights(&config, rows, 3, format);
+                check_groups(&config, rows, format);
+            }
+        }
+        for (kv_heads, head_dim, tokens) in [(1, 32, 33), (4, 64, 96), (5, 32, 70), (32, 128, 40), (40, 32, 1)] {
+            check_kv(&config, kv_heads, head_dim, tokens);
+        }
+        for bytes in [0, 1, 16, 64, 2048, 2049] {
+            check_record(&config, bytes);
+        }
+    }
+}
+
+#[test]
+fn sizes_of_records() {
+    let layout = RecordLayout::new(&AccelConfig::preset("u55c").unwrap());
+    assert_eq!(layout.vector_bytes(4096), Bytes(4096 * 4 / 32));
+    assert_eq!(layout.act_bytes(128), Bytes((128_u64 * 33).div_ceil(2048) * 64));
+    assert_eq!(layout.list_bytes(32, 7), Bytes(64));
+    assert_eq!(layout.list_bytes(32, 8), Bytes(128));
+}
+
+#[test]
+fn a_full_map_says_what_is_left() {
+    let mut map = MemoryMap::new(&AccelConfig::preset("tiny").unwrap());
+    assert_eq!((map.used(), map.allocate("weights", Bytes(1))), (Bytes(0), Ok(0)));
+    assert_eq!(map.used(), Bytes(PAGE_BYTES));
+    let full = map.allocate("kv cache", Bytes(256 << 20)).unwrap_err();
+    assert_snapshot!(full, @"memory map: region 'kv cache' needs 268435456 bytes on each channel, 268431360 bytes of 268435456 bytes are left; use fewer slots, a smaller weight format, or a board with more memory");
+    assert!(map.allocate("endless", Bytes(u64::MAX)).is_err());
+    assert_eq!(map.allocate("rest", Bytes((256 << 20) - PAGE_BYTES)), Ok(PAGE_BYTES));
+    assert!(map.allocate("one more", Bytes(1)).is_err());
+    assert_eq!(map.regions().len(), 2);
+}

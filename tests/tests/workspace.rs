@@ -1,0 +1,95 @@
+//! The shape of the workspace: which crate may use which, and where `unsafe` may stand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Crates of ours that each crate's normal dependencies may name.
+fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let all = vec!["fastcar-arch", "fastcar-golden", "fastcar-sim", "fastcar-hw", "fastcar-host"];
+    BTreeMap::from([
+        ("hw/arch", vec![]),
+        ("sim/golden", vec!["fastcar-arch"]),
+        ("hw", vec!["fastcar-arch"]),
+        ("sim", vec!["fastcar-arch", "fastcar-golden"]),
+        ("host", vec!["fastcar-arch", "fastcar-golden", "fastcar-sim"]),
+        ("host/cli", all.clone()),
+        ("tests", all),
+    ])
+}
+
+fn manifest(dir: &str) -> toml::Table {
+    let path = root().join(dir).join("Cargo.toml");
+    std::fs::read_to_string(&path).unwrap().parse().unwrap()
+}
+
+#[test]
+fn dependency_arrows_point_down() {
+    for (dir, allowed) in allowed() {
+        let manifest = manifest(dir);
+        for section in ["dependencies", "build-dependencies"] {
+            let Some(dependencies) = manifest.get(section).and_then(|d| d.as_table()) else { continue };
+            for name in dependencies.keys().filter(|n| n.starts_with("fastcar-")) {
+                assert!(allowed.contains(&name.as_str()), "{dir} may not depend on {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn models_of_the_machine_are_optional_to_the_host() {
+    let manifest = manifest("host");
+    let golden = &manifest["dependencies"]["fastcar-golden"];
+    assert_eq!(golden.get("optional").and_then(toml::Value::as_bool), Some(true));
+}
+
+#[test]
+fn every_member_is_listed_here_and_shares_the_lints() {
+    let workspace = manifest(".");
+    let members = workspace["workspace"]["members"].as_array().unwrap();
+    let mut names: Vec<&str> = members.iter().map(|m| m.as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, allowed().keys().copied().collect::<Vec<_>>());
+    for dir in names {
+        assert_eq!(manifest(dir)["lints"]["workspace"].as_bool(), Some(true), "{dir}");
+    }
+}
+
+/// Rust files below a folder.
+fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_one_module() {
+    let mut files = Vec::new();
+    for dir in ["hw", "sim", "host", "tests"] {
+        sources(&root().join(dir), &mut files);
+    }
+    assert!(files.len() > 40, "only {} files found", files.len());
+    let marker = ["allow(unsafe", "_code"].concat();
+    let found: Vec<_> = files.iter().filter(|f| std::fs::read_to_string(f).unwrap().contains(&marker)).collect();
+    assert_eq!(found, [&root().join("host/src/mmap.rs")]);
+}
+
+#[test]
+fn arch_does_no_input_or_output() {
+    let mut files = Vec::new();
+    sources(&root().join("hw/arch/src"), &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for banned in ["std::fs", "std::net", "std::env", "std::process", "println!"] {
+            assert!(!text.contains(banned), "{} uses {banned}", file.display());
+        }
+    }
+}
