@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct PackOptions {
     /// Format of the layers' matrices.
     pub weights: Format,
-    /// Format of the output head; the layers' where not given.
+    /// Format of the output head; MXINT8 where not given: it is small and decides every token.
     pub head: Option<Format>,
 }
 
@@ -136,7 +136,7 @@ impl<'a> Packer<'a> {
     }
 
     fn head(&mut self, source: &Source, shape: &Shape) -> Result<Matrix, PackError> {
-        let format = self.options.head.unwrap_or(self.options.weights);
+        let format = self.options.head.unwrap_or(Format::MxInt8);
         self.matrix(&source.head()?.load()?, format, wide_room(self.config, shape))
     }
 

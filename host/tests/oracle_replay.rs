@@ -380,8 +380,8 @@ fn hooks_overrule_the_gate_only_where_it_may_decide() {
 
 #[test]
 fn identical_frames_are_replayed_exactly() {
-    // One layer and a period of one: the MLP's input is the same at each position only where attention sees
-    // the same, so the value path is shut by a head that attends to equal values: one token repeated.
+    // One token, repeated: whatever attention weighs, it averages equal values, so the MLP's input is the same at
+    // every position but for the rounding of the average.
     let model = model(&small());
     let oracle = Oracle::new(&model).unwrap();
     let mut dense = oracle.sequence();

@@ -1,2 +1,20 @@
-//! The `fastcar` command.
-fn main() {}
+//! The `fastcar` command: decode videos, pack models, look into both.
+
+mod cli;
+mod commands;
+mod exit;
+mod interrupt;
+mod metrics;
+mod output;
+mod plot;
+mod policy_args;
+mod progress;
+mod render;
+mod source;
+mod table;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    exit::report(cli::run())
+}

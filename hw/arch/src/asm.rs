@@ -63,7 +63,8 @@ pub fn disassemble_with(commands: &[Command], name: impl Fn(Addr) -> Option<Stri
 /// Names an address after the region it lies in: `kv_cache+0x40`.
 pub fn in_regions(regions: &[Region]) -> impl Fn(Addr) -> Option<String> {
     |addr| {
-        let region = regions.iter().find(|r| addr.0.checked_sub(r.start).is_some_and(|at| at < r.size.get()))?;
+        let region =
+            regions.iter().find(|r| addr.0.checked_sub(r.start).is_some_and(|at| at < r.size.get()))?;
         let offset = addr.0 - region.start;
         Some(if offset == 0 { region.name.clone() } else { format!("{}+0x{offset:x}", region.name) })
     }

@@ -8,6 +8,7 @@ use crate::config::AccelConfig;
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// FPGA family, as the vendor's tools name it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -27,6 +28,15 @@ pub enum MemoryKind {
     Hbm2,
     /// DDR4: a channel is a port of the memory controller, and all ports share one memory.
     Ddr4,
+}
+
+impl fmt::Display for MemoryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hbm2 => "HBM2",
+            Self::Ddr4 => "DDR4",
+        })
+    }
 }
 
 /// Resources of the FPGA.
@@ -286,7 +296,9 @@ impl BoardFields {
         if !word(&self.part, "-") || !self.part.starts_with("xc") {
             return refuse("part", &self.part, "a part number, such as xcu55c-fsvh2892-2L-e");
         }
-        for (field, name) in [("platform.name", Some(&self.platform.name)), ("platform.shell", self.platform.shell.as_ref())] {
+        for (field, name) in
+            [("platform.name", Some(&self.platform.name)), ("platform.shell", self.platform.shell.as_ref())]
+        {
             if let Some(name) = name.filter(|name| !word(name, "_-.")) {
                 return refuse(field, name, "a platform name of letters, digits, '_', '-' and '.'");
             }
@@ -307,13 +319,25 @@ impl BoardFields {
         within("resources.uram", r.uram.into(), 0, 10_000, CHIP)?;
         within("resources.dsp", r.dsp.into(), 1, 20_000, CHIP)?;
         within("memory.channels", m.channels.into(), 1, 32, "a card has at most 32 memory channels")?;
-        within("memory.channel_bytes", m.channel_bytes, 1 << 20, 1 << 40, "addresses inside a channel are 40 bits")?;
+        within(
+            "memory.channel_bytes",
+            m.channel_bytes,
+            1 << 20,
+            1 << 40,
+            "addresses inside a channel are 40 bits",
+        )?;
         const RATE: &str = "a channel that is slower or faster than any memory is a slip of units";
         within("memory.channel_rate_bytes_hz", m.channel_rate_bytes_hz, 100_000_000, 100_000_000_000, RATE)?;
         bus_width("memory.port_bits", m.port_bits, BUS)?;
         bus_width("memory.kernel_port_bits", m.kernel_port_bits, BUS)?;
         within("clock.max_hz", clock.max_hz, 1_000_000, 1_000_000_000, HZ)?;
-        within("clock.default_hz", clock.default_hz, 1_000_000, clock.max_hz, "the default is within the range")?;
+        within(
+            "clock.default_hz",
+            clock.default_hz,
+            1_000_000,
+            clock.max_hz,
+            "the default is within the range",
+        )?;
         within("power.limit_w", self.power.limit_w.into(), 1, 600, "a card slot delivers no more")?;
         let Some(pcie) = &self.pcie else { return Ok(()) };
         within("pcie.generation", pcie.generation.into(), 1, 6, "there are no others")?;
@@ -325,11 +349,15 @@ impl BoardFields {
         let covers = |key: &str, figure: &str| {
             figure.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        if let Some((found, _)) = self.sources.iter().find(|(key, _)| !figures.iter().any(|f| covers(key, f.0))) {
+        if let Some((found, _)) =
+            self.sources.iter().find(|(key, _)| !figures.iter().any(|f| covers(key, f.0)))
+        {
             let known: Vec<&str> = figures.iter().map(|f| f.0).collect();
             return Err(BoardError::StraySource { found: found.clone(), known: known.join(", ") });
         }
-        let sourced = |figure: &str| self.sources.iter().any(|(key, text)| covers(key, figure) && !text.trim().is_empty());
+        let sourced = |figure: &str| {
+            self.sources.iter().any(|(key, text)| covers(key, figure) && !text.trim().is_empty())
+        };
         match figures.iter().find(|f| !sourced(f.0)) {
             Some(&(figure, _)) => Err(BoardError::NoSource { figure }),
             None => Ok(()),
@@ -337,7 +365,13 @@ impl BoardFields {
     }
 }
 
-fn within(field: &'static str, found: u64, low: u64, high: u64, reason: &'static str) -> Result<(), BoardError> {
+fn within(
+    field: &'static str,
+    found: u64,
+    low: u64,
+    high: u64,
+    reason: &'static str,
+) -> Result<(), BoardError> {
     if (low..=high).contains(&found) {
         return Ok(());
     }

@@ -1,12 +1,14 @@
-//! `docs/isa.md` and `docs/registers.md`, written from the tables that the code itself uses.
+//! `docs/isa.md`, `docs/registers.md` and `docs/boards.md`, written from the tables that the code itself uses.
 //!
 //! The committed pages are compared with these functions by `hw/arch/tests/docs.rs`.
 
 use crate::asm::disassemble;
+use crate::board::Board;
 use crate::config::{AccelConfig, MAX_SLOTS};
 use crate::field::{Field, FieldInfo};
 use crate::isa::{
-    AbBlock, Add, Addr, COMMAND_BYTES, Command, CommandInfo, ENUMS, End, F32Bits, ISA_VERSION, Pred, Quant, VbLine,
+    AbBlock, Add, Addr, COMMAND_BYTES, Command, CommandInfo, ENUMS, End, F32Bits, ISA_VERSION, Pred, Quant,
+    VbLine,
 };
 use crate::regs::{ERROR_CODES, MAP_BYTES, REGISTER_VERSION, Register, RegisterMap, Reset};
 use crate::step::{ACTIVE, GateEntry, GateReport, NO_RING, OUTPUT, PAIRED, SLOT_BYTES, SlotEntry};
@@ -29,6 +31,7 @@ pub fn isa_markdown() -> String {
     enumerations(&mut out);
     step_table(&mut out);
     report(&mut out);
+    block_lists(&mut out);
     assembly(&mut out);
     out
 }
@@ -36,7 +39,67 @@ pub fn isa_markdown() -> String {
 /// `docs/registers.md`: the AXI4-Lite register map.
 #[must_use]
 pub fn registers_markdown() -> String {
-    AccelConfig::preset("u55c").map_or_else(|e| e.to_string(), |config| registers_of(&RegisterMap::new(&config)))
+    AccelConfig::preset("u55c")
+        .map_or_else(|e| e.to_string(), |config| registers_of(&RegisterMap::new(&config)))
+}
+
+/// `docs/boards.md`: what the board descriptions say, and which presets fit.
+#[must_use]
+pub fn boards_markdown() -> String {
+    let boards: Vec<Board> = Board::NAMES.iter().filter_map(|name| Board::named(name).ok()).collect();
+    let mut out =
+        format!("<!-- Generated from constraints/boards. To write it again: {BLESS} -->\n\n# Boards\n\n");
+    out.push_str(BOARD_RULES.trim_start());
+    board_tables(&mut out, &boards);
+    let _ = writeln!(out, "## Figures that are not certain\n");
+    for board in &boards {
+        let uncertain = board.figures().filter(|(_, _, source)| source.starts_with("Uncertain"));
+        for (figure, value, source) in uncertain {
+            let value = value.map_or_else(String::new, |v| format!(" = {v}"));
+            let _ = writeln!(out, "- {} `{figure}{value}`: {source}", board.name());
+        }
+    }
+    out
+}
+
+const BOARD_RULES: &str = r"
+A board is data: `constraints/boards/<board>/board.toml`, read by `fastcar_arch::board`. Every figure there names its
+source. None of these boards has been run by this project yet: no image was synthesised or measured on a card.
+
+Whether a preset *fits* is judged by channels, bus width, capacity and clock only. Whether the logic fits, and at which
+clock it closes timing, is for the vendor's tools to say. On the MPSoC boards the operating system lives in the same
+memory, and its share is not subtracted here.
+
+";
+
+fn board_tables(out: &mut String, boards: &[Board]) {
+    let row = |b: &Board| {
+        let f = b.fields();
+        let presets = AccelConfig::PRESETS.iter().filter_map(|name| AccelConfig::preset(name).ok());
+        let fitting: Vec<String> = presets.filter(|p| b.fits(p).is_ok()).map(|p| code(p.name())).collect();
+        vec![code(b.name()), f.title.clone(), code(&f.part), code(&f.platform.name), fitting.join(", ")]
+    };
+    table(out, &["board", "name", "part", "platform", "presets that fit"], boards.iter().map(row));
+    let row = |b: &Board| {
+        let r = b.fields().resources;
+        let counts = [r.lut, r.ff, r.bram36, r.uram, r.dsp, b.fields().slrs].map(|n| n.to_string());
+        std::iter::once(code(b.name())).chain(counts).collect()
+    };
+    table(out, &["board", "LUT", "FF", "BRAM36", "URAM", "DSP48E2", "SLR"], boards.iter().map(row));
+    let row = |b: &Board| {
+        let (m, clock, power) = (b.fields().memory, b.fields().clock, b.fields().power);
+        let memory = format!("{} x {} MiB {}", m.channels, m.channel_bytes >> 20, m.kind);
+        let rate = format!("{:.1} GB/s", b.peak_rate_bytes_hz() as f64 / 1e9);
+        let clock = format!("{} to {} MHz", clock.default_hz / 1_000_000, clock.max_hz / 1_000_000);
+        let link =
+            b.fields().pcie.map_or_else(|| "-".to_owned(), |p| format!("Gen{} x{}", p.generation, p.lanes));
+        vec![code(b.name()), memory, rate, clock, format!("{} W", power.limit_w), link]
+    };
+    table(
+        out,
+        &["board", "memory", "peak rate", "kernel clock, default to most", "power", "PCIe"],
+        boards.iter().map(row),
+    );
 }
 
 const RULES: &str = r"
@@ -59,7 +122,9 @@ const RULES: &str = r"
 ";
 
 fn head(title: &str, version: u32, origin: &str) -> String {
-    format!("<!-- Generated from {origin}. To write it again: {BLESS} -->\n\n# {title}\n\nVersion {version}.\n\n")
+    format!(
+        "<!-- Generated from {origin}. To write it again: {BLESS} -->\n\n# {title}\n\nVersion {version}.\n\n"
+    )
 }
 
 /// Text of doc comments: one line, no indentation, safe in a table cell.
@@ -67,10 +132,12 @@ fn tidy(doc: &str) -> String {
     doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
-/// The first sentence.
+/// The start of a text, up to its first full stop or colon outside a code span.
 fn brief(doc: &str) -> String {
     let text = tidy(doc);
-    match text.find(". ").or_else(|| text.find(": ")) {
+    let ends = text.match_indices(". ").chain(text.match_indices(": ")).map(|(at, _)| at);
+    let outside = ends.filter(|&at| text[..at].matches('`').count().is_multiple_of(2));
+    match outside.min() {
         Some(end) => text[..end].to_owned(),
         None => text.trim_end_matches('.').to_owned(),
     }
@@ -96,7 +163,10 @@ fn byte_range(offset: usize, bytes: usize) -> String {
 
 fn encoding(out: &mut String) {
     let _ = writeln!(out, "\n## Encoding\n");
-    let _ = writeln!(out, "A command has {COMMAND_BYTES} bytes, little endian. Byte 0 is the opcode, byte 1 is `pred`.");
+    let _ = writeln!(
+        out,
+        "A command has {COMMAND_BYTES} bytes, little endian. Byte 0 is the opcode, byte 1 is `pred`."
+    );
     let _ = writeln!(out, "Bytes that no field uses are 0; any other value is refused.\n");
     let kinds = [
         ("u8", u8::BYTES, "integer", "decimal, or hexadecimal with `0x`"),
@@ -125,7 +195,13 @@ fn summary(out: &mut String) {
 }
 
 fn command_section(out: &mut String, command: &CommandInfo) {
-    let _ = writeln!(out, "### `{}`\n\nOpcode `0x{:02x}`. {}\n", command.mnemonic, command.opcode, tidy(command.doc));
+    let _ = writeln!(
+        out,
+        "### `{}`\n\nOpcode `0x{:02x}`. {}\n",
+        command.mnemonic,
+        command.opcode,
+        tidy(command.doc)
+    );
     if command.fields.is_empty() {
         return;
     }
@@ -150,10 +226,20 @@ fn structure(out: &mut String, rows: &[(usize, usize, &str, &str)]) {
 
 fn step_table(out: &mut String) {
     let _ = writeln!(out, "## Step table\n");
-    let _ = writeln!(out, "The host writes it before each run: a head of {SLOT_BYTES} bytes, one entry of {SLOT_BYTES} bytes");
-    let _ = writeln!(out, "per slot, one entry of {} bytes per gate. All little endian.\n", size_of::<GateEntry>());
+    let _ = writeln!(
+        out,
+        "The host writes it before each run: a head of {SLOT_BYTES} bytes, one entry of {SLOT_BYTES} bytes"
+    );
+    let _ = writeln!(
+        out,
+        "per slot, one entry of {} bytes per gate. All little endian.\n",
+        size_of::<GateEntry>()
+    );
     let _ = writeln!(out, "Head:\n");
-    structure(out, &[(0, 4, "slots", "slot entries"), (4, 4, "gates", "gate entries"), (8, SLOT_BYTES - 8, "-", "0")]);
+    structure(
+        out,
+        &[(0, 4, "slots", "slot entries"), (4, 4, "gates", "gate entries"), (8, SLOT_BYTES - 8, "-", "0")],
+    );
     let flags = format!(
         "sum of {ACTIVE} (takes part in the step), {OUTPUT} (output wanted), {PAIRED} (gate decisions may be coupled with slot `i ^ 1`)"
     );
@@ -183,16 +269,61 @@ fn step_table(out: &mut String) {
 fn report(out: &mut String) {
     let words = 4 * MAX_SLOTS as usize;
     let _ = writeln!(out, "## Report\n");
-    let _ = writeln!(out, "A run leaves one entry of {} bytes per gate of the step table.\n", size_of::<GateReport>());
+    let _ = writeln!(
+        out,
+        "A run leaves one entry of {} bytes per gate of the step table.\n",
+        size_of::<GateReport>()
+    );
     structure(
         out,
         &[
             (offset_of!(GateReport, active), 4, "active", "slots that took part"),
             (offset_of!(GateReport, replay), 4, "replay", "slots that replay, or that used their reference"),
             (offset_of!(GateReport, blocks), 4, "blocks", "`delta`: blocks of the input"),
-            (offset_of!(GateReport, union_blocks), 4, "union_blocks", "`delta`: blocks active in at least one slot"),
-            (offset_of!(GateReport, score), words, "score", "gates: binary32 score of each slot; NaN where there is none"),
-            (offset_of!(GateReport, active_blocks), words, "active_blocks", "`delta`: active blocks of each slot"),
+            (
+                offset_of!(GateReport, union_blocks),
+                4,
+                "union_blocks",
+                "`delta`: blocks active in at least one slot",
+            ),
+            (
+                offset_of!(GateReport, score),
+                words,
+                "score",
+                "gates: binary32 score of each slot; NaN where there is none",
+            ),
+            (
+                offset_of!(GateReport, active_blocks),
+                words,
+                "active_blocks",
+                "`delta`: active blocks of each slot",
+            ),
+        ],
+    );
+}
+
+fn block_lists(out: &mut String) {
+    let _ = writeln!(out, "## Block lists\n");
+    let _ = writeln!(
+        out,
+        "`attn` with `list_entries` above 0 attends to the tokens of a list. A slot's record holds one list"
+    );
+    let _ = writeln!(
+        out,
+        "after the other, one per key/value head, each with room for `list_entries` entries:\n"
+    );
+    structure(
+        out,
+        &[
+            (0, 4, "entries", "entries in use, at most `list_entries`"),
+            (4, 4, "-", "0"),
+            (
+                8,
+                4,
+                "block",
+                "first entry: number of the KV block; blocks ascend, up to that of the slot's position",
+            ),
+            (12, 4, "mask", "first entry: bit i for token i of the block"),
         ],
     );
 }
@@ -205,7 +336,10 @@ fn assembly(out: &mut String) {
         Command::from(End { pred }),
     ];
     let _ = writeln!(out, "## Assembly text\n");
-    let _ = writeln!(out, "One command a line: the mnemonic, then every operand once as `name=value`, in any order.");
+    let _ = writeln!(
+        out,
+        "One command a line: the mnemonic, then every operand once as `name=value`, in any order."
+    );
     let _ = writeln!(out, "`#` starts a comment.\n\n```text\n{}```", disassemble(&program));
 }
 
@@ -214,7 +348,9 @@ fn registers_of(map: &RegisterMap) -> String {
     out.push_str(REGISTER_RULES.trim_start());
     let _ = writeln!(out, "The map occupies {MAP_BYTES} bytes.\n");
     let shown = || map.registers().iter().filter(|r| r.channel.unwrap_or(0) == 0);
-    let row = |r: &Register| vec![offset(map, r), code(name(r)), r.bits.to_string(), r.access.to_string(), reset(r), doc(r)];
+    let row = |r: &Register| {
+        vec![offset(map, r), code(name(r)), r.bits.to_string(), r.access.to_string(), reset(r), doc(r)]
+    };
     table(&mut out, &["offset", "register", "bits", "access", "reset", "meaning"], shown().map(row));
     let _ = writeln!(out, "## Bit fields\n\nBits that are not listed read as 0.\n");
     for register in shown().filter(|r| !r.fields.is_empty()) {
@@ -287,7 +423,9 @@ fn arguments(out: &mut String, map: &RegisterMap) {
         shown.map(|(argument, register)| {
             let (number, port) = match (register.channel, &argument.port) {
                 (Some(_), _) => (format!("{} + c", argument.index), "`m_axi_gmem`c".to_owned()),
-                (None, port) => (argument.index.to_string(), port.as_ref().map_or_else(|| "-".to_owned(), code)),
+                (None, port) => {
+                    (argument.index.to_string(), port.as_ref().map_or_else(|| "-".to_owned(), code))
+                }
             };
             let kind = if argument.port.is_some() { "pointer" } else { "number" };
             vec![number, code(name(register)), kind.to_owned(), port]

@@ -133,15 +133,24 @@ fn commands(out: &mut String) {
 fn layouts(out: &mut String) {
     let (gate, report) = (size_of::<GateEntry>(), size_of::<GateReport>());
     let _ = writeln!(out, "[layout] version {LAYOUT_VERSION} line {LINE_WORDS} kv {KV_BLOCK_TOKENS}");
-    let _ = writeln!(out, "granule {ROW_GRANULE} page {PAGE_BYTES} slot {SLOT_BYTES} gate {gate} report {report}");
+    let _ = writeln!(
+        out,
+        "granule {ROW_GRANULE} page {PAGE_BYTES} slot {SLOT_BYTES} gate {gate} report {report}"
+    );
 }
 
 fn numbers(out: &mut String) {
     let (acc, frac, blocks) = (window::ACC_BITS, window::FRAC_BITS, window::MAX_BLOCKS);
-    let _ = writeln!(out, "[numbers] window {acc} {frac} {blocks} sums {} {}", sumsq::FRAC_BITS, sumsq::MAX_TERMS);
+    let _ = writeln!(
+        out,
+        "[numbers] window {acc} {frac} {blocks} sums {} {}",
+        sumsq::FRAC_BITS,
+        sumsq::MAX_TERMS
+    );
     for table in func::tables() {
         let (index, offset) = (table.index_bits, table.offset_bits);
-        let _ = writeln!(out, "table {} {index} {offset} {} {} {}", table.name, table.k1, table.k2, table.hash());
+        let _ =
+            writeln!(out, "table {} {index} {offset} {} {} {}", table.name, table.k1, table.k2, table.hash());
     }
 }
 

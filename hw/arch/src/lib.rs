@@ -5,6 +5,7 @@
 pub mod asm;
 pub mod board;
 pub mod config;
+pub mod docs;
 pub mod field;
 pub mod identity;
 pub mod isa;

@@ -140,7 +140,11 @@ pub const ERROR_CODES: &[(u32, &str, &str)] = &[
     (4, "step_table", "the step table names more slots than the configuration has, or too few gates"),
     (5, "read", "a memory read was answered with an error response"),
     (6, "write", "a memory write was answered with an error response"),
-    (7, "block_list", "a block list names a block behind the slot's position, or its blocks do not ascend"),
+    (
+        7,
+        "block_list",
+        "a block list is longer than its room, does not ascend, or goes beyond the slot's position",
+    ),
 ];
 
 macro_rules! fields {
@@ -157,7 +161,8 @@ const CTRL_FIELDS: &[BitField] = fields![
     "ap_continue" 4 1 WriteSet "ap_ctrl_chain: write 1 to accept the finished run's results",
     "auto_restart" 7 1 ReadWrite "start again as soon as a run is done",
 ];
-const GIE_FIELDS: &[BitField] = fields!["enable" 0 1 ReadWrite "let enabled interrupts reach the `interrupt` port"];
+const GIE_FIELDS: &[BitField] =
+    fields!["enable" 0 1 ReadWrite "let enabled interrupts reach the `interrupt` port"];
 const IER_FIELDS: &[BitField] = fields![
     "done" 0 1 ReadWrite "interrupt when a run is done",
     "ready" 1 1 ReadWrite "interrupt when the next run may be prepared",
@@ -226,7 +231,13 @@ struct Builder {
 }
 
 impl Builder {
-    fn add(&mut self, name: impl Into<String>, bits: u32, access: Access, doc: impl Into<String>) -> &mut Register {
+    fn add(
+        &mut self,
+        name: impl Into<String>,
+        bits: u32,
+        access: Access,
+        doc: impl Into<String>,
+    ) -> &mut Register {
         let offset = self.next.next_multiple_of(bits / 8);
         self.next = offset + bits / 8;
         self.registers.push(Register {
@@ -275,8 +286,14 @@ impl Builder {
 
     fn status(&mut self) {
         self.next = STATUS;
-        self.add("ERROR", 32, Access::ReadOnly, "first error of the run; `ap_start` clears it").fields = ERROR_FIELDS;
-        self.add("ERROR_COMMAND", 32, Access::ReadOnly, "position in the program of the command with the error");
+        self.add("ERROR", 32, Access::ReadOnly, "first error of the run; `ap_start` clears it").fields =
+            ERROR_FIELDS;
+        self.add(
+            "ERROR_COMMAND",
+            32,
+            Access::ReadOnly,
+            "position in the program of the command with the error",
+        );
         self.add("COMMAND", 32, Access::ReadOnly, "position in the program of the last command issued");
     }
 
@@ -287,9 +304,19 @@ impl Builder {
     fn versions(&mut self) {
         self.next = DESCRIPTION;
         self.constant("MAGIC", 32, Reset::Constant(MAGIC.into()), "`FCAR`: this is a fastcar accelerator");
-        self.constant("REGISTER_VERSION", 32, Reset::Constant(REGISTER_VERSION.into()), "version of this map");
+        self.constant(
+            "REGISTER_VERSION",
+            32,
+            Reset::Constant(REGISTER_VERSION.into()),
+            "version of this map",
+        );
         self.constant("ISA_VERSION", 32, Reset::Constant(ISA_VERSION.into()), "version of the command set");
-        self.constant("LAYOUT_VERSION", 32, Reset::Constant(LAYOUT_VERSION.into()), "version of the memory layouts");
+        self.constant(
+            "LAYOUT_VERSION",
+            32,
+            Reset::Constant(LAYOUT_VERSION.into()),
+            "version of the memory layouts",
+        );
         for word in 0..8 {
             let doc = format!("identity hash, bytes {} to {}", 4 * word, 4 * word + 3);
             self.add(format!("IDENTITY{word}"), 32, Access::ReadOnly, doc).reset = Reset::Identity(word);
@@ -298,8 +325,18 @@ impl Builder {
 
     fn configuration(&mut self, config: &AccelConfig) {
         let fields = config.fields();
-        self.constant("CHANNEL_BYTES", 64, Reset::Configuration(fields.channel_bytes), "capacity of one channel in bytes");
-        self.constant("CLOCK_HZ", 64, Reset::Configuration(fields.clock_hz), "kernel clock that the image was built for, in Hz");
+        self.constant(
+            "CHANNEL_BYTES",
+            64,
+            Reset::Configuration(fields.channel_bytes),
+            "capacity of one channel in bytes",
+        );
+        self.constant(
+            "CLOCK_HZ",
+            64,
+            Reset::Configuration(fields.clock_hz),
+            "kernel clock that the image was built for, in Hz",
+        );
         let words = [
             ("CHANNELS", fields.channels, "memory channels"),
             ("BEAT_BYTES", fields.beat_bytes, "width of a channel's data bus in bytes"),
@@ -324,8 +361,8 @@ impl Builder {
         self.next = COUNTERS;
         self.counter("CYCLES", "clock cycles from `ap_start` accepted to `ap_done`");
         self.counter("COMMANDS_DONE", "commands executed");
-        self.counter("REPLAYS", "decisions for replay: gates and slots whose Index Register bit became 0");
-        self.counter("COMPUTES", "decisions against replay: gates and slots whose Index Register bit became 1");
+        self.counter("REPLAYS", "decisions of a gate for a slot that cleared its Index Register bit");
+        self.counter("COMPUTES", "decisions of a gate for a slot that set its Index Register bit");
         self.counter("PASSES", "passes of the MAC array over a weight matrix");
         self.counter("BLOCKS_STREAMED", "weight input blocks streamed");
         self.counter("BLOCKS_SKIPPED", "weight input blocks that delta decode did not stream");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use fastcar_arch::docs::{BLESS, isa_markdown, registers_markdown};
+use fastcar_arch::docs::{BLESS, boards_markdown, isa_markdown, registers_markdown};
 use fastcar_arch::isa::{Command, ENUMS};
 
 #[test]
@@ -13,6 +13,11 @@ fn isa_page_is_up_to_date() {
 #[test]
 fn registers_page_is_up_to_date() {
     common::committed("docs/registers.md", &registers_markdown(), BLESS);
+}
+
+#[test]
+fn boards_page_is_up_to_date() {
+    common::committed("docs/boards.md", &boards_markdown(), BLESS);
 }
 
 #[test]
@@ -32,7 +37,7 @@ fn isa_page_names_every_field_and_value() {
 
 #[test]
 fn pages_have_no_untidy_text() {
-    for page in [isa_markdown(), registers_markdown()] {
+    for page in [isa_markdown(), registers_markdown(), boards_markdown()] {
         assert!(!page.contains("|  ") && !page.contains("\n\n\n"), "{page}");
         assert!(page.ends_with('\n') && !page.ends_with("\n\n"));
     }

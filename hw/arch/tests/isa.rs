@@ -141,7 +141,8 @@ fn enumerations_list_their_values_in_order() {
 fn every_reserved_byte_is_refused() {
     let mut refused = 0;
     for info in Command::TABLE {
-        let used = |at: usize| at < 2 || info.fields.iter().any(|f| (f.offset..f.offset + f.bytes).contains(&at));
+        let used =
+            |at: usize| at < 2 || info.fields.iter().any(|f| (f.offset..f.offset + f.bytes).contains(&at));
         for offset in (0..COMMAND_BYTES).filter(|&at| !used(at)) {
             let mut raw = zeroed(info);
             raw[offset] = 1;

@@ -36,7 +36,7 @@ fn comments_and_blank_lines_are_skipped() {
 fn errors_name_the_line() {
     let error = |text: &str| assemble(text).unwrap_err().to_string();
     assert_snapshot!(error("# one\n\nend pred=all\nhalt"), @"line 4: command 'halt' is not defined; docs/isa.md lists the commands of ISA version 1");
-    assert_snapshot!(error("gate_host pred=all # gate=0"), @"line 1: operand 'gate' is missing");
+    assert_snapshot!(error("gate_host pred=all # gate=0"), @"line 1: gate_host: operand 'gate' is missing");
     assert_eq!(assemble("nop").unwrap_err().line, 1);
 }
 
@@ -45,7 +45,8 @@ fn addresses_are_named_where_they_are_used() {
     let mut map = MemoryMap::new(&AccelConfig::preset("tiny").unwrap());
     let weights = map.allocate("weights", Bytes(8192)).unwrap();
     let ring = map.allocate("ring", Bytes(4096)).unwrap();
-    let matvec = Matvec { addr: Addr(weights), bias: Addr(weights + 64), ring: Addr(ring), ..Matvec::default() };
+    let matvec =
+        Matvec { addr: Addr(weights), bias: Addr(weights + 64), ring: Addr(ring), ..Matvec::default() };
     let program = [
         matvec.into(),
         Matvec { delta: true, has_bias: true, ..matvec }.into(),
@@ -56,7 +57,12 @@ fn addresses_are_named_where_they_are_used() {
         .lines()
         .map(|line| line.split("  ").nth(1).unwrap().to_owned())
         .collect();
-    let expected = ["# 0 addr: weights", "# 1 addr: weights bias: weights+0x40 ring: ring", "# 2 gamma: weights+0x1000", "# 3"];
+    let expected = [
+        "# 0 addr: weights",
+        "# 1 addr: weights bias: weights+0x40 ring: ring",
+        "# 2 gamma: weights+0x1000",
+        "# 3",
+    ];
     assert_eq!(comments, expected);
 }
 

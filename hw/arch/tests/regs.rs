@@ -53,8 +53,14 @@ fn control_is_that_of_a_vitis_kernel() {
     let offsets = ["CTRL", "GIE", "IER", "ISR", "PROGRAM"].map(|name| map.get(name).unwrap().offset);
     assert_eq!(offsets, [0, 4, 8, 12, 16]);
     let bits: Vec<(&str, u32)> = map.get("CTRL").unwrap().fields.iter().map(|f| (f.name, f.low)).collect();
-    let expected =
-        [("ap_start", 0), ("ap_done", 1), ("ap_idle", 2), ("ap_ready", 3), ("ap_continue", 4), ("auto_restart", 7)];
+    let expected = [
+        ("ap_start", 0),
+        ("ap_done", 1),
+        ("ap_idle", 2),
+        ("ap_ready", 3),
+        ("ap_continue", 4),
+        ("auto_restart", 7),
+    ];
     assert_eq!(bits, expected);
     assert_eq!(map.get("CTRL").unwrap().reset, Reset::Value(4));
 }

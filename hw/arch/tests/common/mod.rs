@@ -17,8 +17,9 @@ pub fn command_of(info: &'static CommandInfo) -> impl Strategy<Value = Command> 
             match selector {
                 0 => {}
                 1 => raw[range].fill(0xFF),
-                // Small values are the ones that pass a check.
-                2..=4 => raw[range.start] = noise[range.start] & 0x3F,
+                // Aligned addresses and small powers of two are what passes a check.
+                2..=4 if field.bytes == 8 => raw[range.start + 1] = noise[range.start],
+                2..=4 => raw[range.start] = 1 << (noise[range.start] % 8),
                 _ => raw[range.clone()].copy_from_slice(&noise[range]),
             }
             raw[field.offset] = narrow(field, raw[field.offset]);

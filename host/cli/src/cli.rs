@@ -1,0 +1,61 @@
+//! The command line: sub-commands and what they share in `--help`.
+
+use crate::commands::{calibrate, decode, disasm, info, pack, presets, quality};
+use crate::interrupt;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a file, the model or the device refused; standard error says what to do
+  2    the command line is wrong
+  130  interrupted (Ctrl-C or SIGTERM); no file is left half written";
+
+/// Decode video on the fastcar accelerator, and prepare models for it.
+#[derive(Parser)]
+#[command(name = "fastcar", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate videos: GIF, contact sheet, tokens, and what the policy saved.
+    #[command(after_help = EXIT_CODES)]
+    Decode(Box<decode::Args>),
+    /// Lay a model's weights out for one accelerator configuration.
+    #[command(after_help = EXIT_CODES)]
+    Pack(pack::Args),
+    /// Describe a model folder or a packed file.
+    #[command(after_help = EXIT_CODES)]
+    Info(info::Args),
+    /// Print a model's step programs as assembly text.
+    #[command(after_help = EXIT_CODES)]
+    Disasm(Box<disasm::Args>),
+    /// List the accelerator configurations.
+    Presets(presets::Args),
+    /// Measure quality against weight traffic over policies.
+    Quality(Box<quality::Args>),
+    /// Choose a policy's thresholds for a model.
+    Calibrate(Box<calibrate::Args>),
+}
+
+/// Parses the command line and runs it.
+///
+/// # Errors
+/// Whatever stops the command; [`crate::exit::report`] turns it into text and exit code.
+pub fn run() -> Result<()> {
+    let cli = Cli::parse();
+    interrupt::install()?;
+    match cli.command {
+        Command::Decode(args) => decode::run(&args),
+        Command::Pack(args) => pack::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Disasm(args) => disasm::run(&args),
+        Command::Presets(args) => presets::run(&args),
+        Command::Quality(args) => quality::run(*args),
+        Command::Calibrate(args) => calibrate::run(*args),
+    }
+}

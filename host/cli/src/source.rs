@@ -1,0 +1,162 @@
+//! Where weights come from: a model folder, packed on the fly, or a packed file.
+
+use crate::exit::usage;
+use crate::progress::Ui;
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use fastcar_arch::config::AccelConfig;
+use fastcar_host::image::Format;
+use fastcar_host::model::Model;
+use fastcar_host::pack::{PackOptions, pack};
+use fastcar_host::packed::PackedModel;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Storage format of weights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Weights {
+    /// 8.25 bits a weight.
+    Mxint8,
+    /// 4.25 bits a weight.
+    Mxfp4,
+}
+
+impl From<Weights> for Format {
+    fn from(w: Weights) -> Self {
+        match w {
+            Weights::Mxint8 => Self::MxInt8,
+            Weights::Mxfp4 => Self::MxFp4,
+        }
+    }
+}
+
+/// The accelerator configuration and the weight formats.
+#[derive(clap::Args, Debug)]
+pub struct MachineArgs {
+    /// Accelerator configuration by name [default: edge, or the packed file's]
+    #[arg(long, value_name = "NAME", value_parser = AccelConfig::preset, conflicts_with = "config")]
+    preset: Option<AccelConfig>,
+    /// Accelerator configuration from a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Format of the layers' weights [default: mxfp4]
+    #[arg(long, value_enum)]
+    weights: Option<Weights>,
+    /// Format of the output head [default: as --weights]
+    #[arg(long, value_enum)]
+    head: Option<Weights>,
+}
+
+impl MachineArgs {
+    /// The configuration asked for, if any.
+    fn asked(&self) -> Result<Option<AccelConfig>> {
+        let Some(path) = &self.config else { return Ok(self.preset.clone()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read configuration file {}", path.display()))?;
+        let config = AccelConfig::from_toml(&text).with_context(|| format!("configuration file {} is refused", path.display()))?;
+        Ok(Some(config))
+    }
+
+    /// The weight formats.
+    pub fn pack_options(&self) -> PackOptions {
+        let weights = self.weights.map(Format::from).unwrap_or_default();
+        PackOptions { weights, head: self.head.map(Format::from) }
+    }
+}
+
+/// A model ready for a session.
+pub struct Opened {
+    /// Name to show: the folder's or file's.
+    pub name: String,
+    /// The weights.
+    pub packed: Arc<PackedModel>,
+    /// The folder with tokenizer and picture patches; none for a packed file without one.
+    pub model: Option<Model>,
+    /// Seconds that packing, or checking the packed file, took.
+    pub seconds: f64,
+}
+
+impl Opened {
+    /// The model folder, for tokenizer and picture patches.
+    ///
+    /// # Errors
+    /// A packed file came without one.
+    pub fn model(&self) -> Result<&Model> {
+        let refuse = || format!("{} holds weights only, and a prompt needs the tokenizer of the model's folder: name that folder with --assets DIR", self.name);
+        self.model.as_ref().with_context(refuse)
+    }
+}
+
+/// Opens a model folder or a packed file.
+///
+/// # Errors
+/// It is neither, does not fit the configuration, or packing was interrupted.
+pub fn open(path: &Path, machine: &MachineArgs, assets: Option<&Path>, ui: Ui) -> Result<Opened> {
+    let started = Instant::now();
+    let (packed, model) = if path.is_dir() {
+        if assets.is_some() {
+            return usage("--assets goes with a packed file; a model folder has its own tokenizer and picture patches");
+        }
+        let model = Model::open(path)?;
+        (pack_folder(&model, machine, ui)?, Some(model))
+    } else {
+        let packed = open_packed(path, machine)?;
+        let model = assets_of(path, assets)?;
+        if let Some(model) = &model {
+            check_assets(&packed, model)?;
+        }
+        (packed, model)
+    };
+    Ok(Opened { name: name_of(path), packed: Arc::new(packed), model, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// Packs a model folder, with progress.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_folder(model: &Model, machine: &MachineArgs, ui: Ui) -> Result<PackedModel> {
+    let config = match machine.asked()? {
+        Some(config) => config,
+        None => AccelConfig::preset("edge")?,
+    };
+    let bar = ui.bar("packing", model.body().spec().layer_parameters(), "weights");
+    Ok(pack(model, &config, machine.pack_options(), &bar)?)
+}
+
+fn open_packed(path: &Path, machine: &MachineArgs) -> Result<PackedModel> {
+    if machine.weights.is_some() || machine.head.is_some() {
+        return usage("--weights and --head choose formats while packing, and this model is packed: give its folder, or leave them out");
+    }
+    Ok(match machine.asked()? {
+        Some(config) => PackedModel::open_for(path, &config)?,
+        None => PackedModel::open(path)?,
+    })
+}
+
+/// The folder named, or the packed file's own if a model lies there.
+fn assets_of(path: &Path, assets: Option<&Path>) -> Result<Option<Model>> {
+    let own = crate::output::folder_of(path);
+    let dir = assets.or_else(|| own.join("config.json").is_file().then_some(own));
+    Ok(dir.map(Model::open).transpose()?)
+}
+
+fn check_assets(packed: &PackedModel, model: &Model) -> Result<()> {
+    let (shape, spec) = (&packed.image().body.shape, model.body().spec());
+    let period = packed.image().period.map(|p| p as usize);
+    let found = (shape.layers as usize, shape.hidden as usize, period);
+    let expected = (spec.layers(), spec.hidden(), model.frame_period());
+    if found == expected {
+        return Ok(());
+    }
+    let text = |(layers, hidden, period): (usize, usize, Option<usize>)| match period {
+        Some(period) => format!("{layers} layers of width {hidden} and {period} positions a frame"),
+        None => format!("{layers} layers of width {hidden} and no frames"),
+    };
+    bail!("the packed model has {}, the model in {} has {}: name the folder it was packed from with --assets", text(found), model.dir().display(), text(expected))
+}
+
+/// The last part of a path, for display.
+pub fn name_of(path: &Path) -> String {
+    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    full.file_stem().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
+}
