@@ -13,6 +13,7 @@ pub mod oracle;
 pub mod pack;
 pub mod packed;
 pub mod policy;
+pub mod quality;
 mod rope;
 pub mod sampler;
 pub mod session;

@@ -291,9 +291,12 @@ impl Reader<'_> {
         }
         let at: u64 = bytemuck::pod_read_unaligned(&raw[16..24]);
         let len: u64 = bytemuck::pod_read_unaligned(&raw[24..32]);
-        let inside = at.checked_add(len).is_some_and(|end| end <= raw.len() as u64) && at >= HEADER_BYTES as u64;
+        if raw[12..16].iter().chain(&raw[64..HEADER_BYTES]).any(|&b| b != 0) {
+            return Err(self.refuse("reserved bytes of the header are not 0"));
+        }
+        let inside = at.checked_add(len).is_some_and(|end| end == raw.len() as u64) && at >= HEADER_BYTES as u64;
         if !inside || len > MANIFEST_LIMIT {
-            return Err(self.refuse(format!("the manifest ({len} bytes at {at}) does not lie in the file ({} bytes)", raw.len())));
+            return Err(self.refuse(format!("the manifest ({len} bytes at {at}) does not end the file ({} bytes)", raw.len())));
         }
         let text = &raw[at as usize..(at + len) as usize];
         self.check_hash("manifest", text, blake3::Hash::from_slice(&raw[32..64]).ok().map(|h| h.to_hex().to_string()))?;

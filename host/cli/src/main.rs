@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod constants;
 mod exit;
 mod interrupt;
 mod metrics;

@@ -27,7 +27,8 @@ mod ops;
 mod replay;
 mod vila_u;
 
-pub use replay::{Decision, Gate, Replay, TasForm};
+pub use crate::policy::TasForm;
+pub use replay::{Decision, Gate, Replay};
 pub use vila_u::DepthSequence;
 
 use crate::model::{Model, ModelError, TransformerSpec};

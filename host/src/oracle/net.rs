@@ -1,7 +1,8 @@
 //! One transformer in memory, and one step of it.
 
 use super::ops::{self, Rotation};
-use super::replay::{Decision, Replay, Ring, TasForm, relative_distance, temporal_score};
+use super::replay::{Decision, Replay, Ring, relative_distance, temporal_score};
+use crate::policy::TasForm;
 use super::{Hooks, OracleError, Tap};
 use crate::model::{
     Activation, Linear, LinearRole, ModelError, NormRole, NormWeights, Transformer, TransformerSpec,

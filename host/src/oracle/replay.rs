@@ -1,16 +1,8 @@
 //! The decision between computing an MLP and replaying its output of the previous frame.
 
 use super::OracleError;
+use crate::policy::TasForm;
 use super::ops::{dot, sum_squares};
-
-/// Which queries the Temporal Attention Score uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TasForm {
-    /// Before the rotary encoding, as in the released code.
-    Code,
-    /// After it, as in the formula of the paper.
-    Paper,
-}
 
 /// What decides.
 #[derive(Debug, Clone, PartialEq)]

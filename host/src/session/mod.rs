@@ -145,6 +145,20 @@ impl Sequence {
     }
 }
 
+/// One run of a body program, for an observer: what was asked of the device and what it reported.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyRun<'a> {
+    /// Index in [`Compiled::body`].
+    pub program: usize,
+    /// Slots, positions and masks.
+    pub table: &'a StepTable,
+    /// Decisions, scores and active blocks.
+    pub report: &'a StepReport,
+}
+
+/// Told of every run of a body program.
+pub type Observer<'a> = dyn FnMut(BodyRun<'_>) + 'a;
+
 /// Options of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionOptions {
@@ -314,7 +328,7 @@ impl Session {
             if ids.is_empty() {
                 return Ok(());
             }
-            self.advance(&ids)?;
+            self.advance(&ids, &mut |_| {})?;
         }
     }
 
@@ -323,8 +337,17 @@ impl Session {
     /// # Errors
     /// The device fails.
     pub fn step(&mut self) -> Result<Vec<Generated>, SessionError> {
+        self.step_with(&mut |_| {})
+    }
+
+    /// As [`Session::step`], telling an observer of every run of a body program: scores for a calibration, masks and
+    /// active blocks for a trace.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn step_with(&mut self, observer: &mut Observer<'_>) -> Result<Vec<Generated>, SessionError> {
         let ids: Vec<SequenceId> = self.sequences.iter().filter(|(_, s)| !s.done()).map(|(&id, _)| id).collect();
-        self.advance(&ids)
+        self.advance(&ids, observer)
     }
 
     /// Steps until every sequence is done, yielding positions as they are made.
@@ -332,13 +355,13 @@ impl Session {
         Generate { session: self, ready: Vec::new().into_iter(), failed: false }
     }
 
-    fn advance(&mut self, ids: &[SequenceId]) -> Result<Vec<Generated>, SessionError> {
+    fn advance(&mut self, ids: &[SequenceId], observer: &mut Observer<'_>) -> Result<Vec<Generated>, SessionError> {
         let programs = self.compiled.body.len();
         for program in 0..programs {
             let group: Vec<SequenceId> =
                 ids.iter().copied().filter(|id| self.sequences[id].input(0, programs).1 == program).collect();
             if !group.is_empty() {
-                self.run_body(program, &group)?;
+                self.run_body(program, &group, observer)?;
             }
         }
         let yielding: Vec<SequenceId> = ids.iter().copied().filter(|id| self.sequences[id].yields()).collect();
@@ -352,13 +375,19 @@ impl Session {
     }
 
     /// One run of a body program for some sequences, and its book-keeping.
-    fn run_body(&mut self, program: usize, ids: &[SequenceId]) -> Result<(), SessionError> {
+    fn run_body(
+        &mut self,
+        program: usize,
+        ids: &[SequenceId],
+        observer: &mut Observer<'_>,
+    ) -> Result<(), SessionError> {
         let gates = self.compiled.body[program].limits().gates as usize;
         let mut table = StepTable::new(self.options.slots as usize, gates);
         for id in ids {
             self.enter(*id, &mut table);
         }
         let report = self.backend.run(&self.compiled.body[program], &table)?;
+        observer(BodyRun { program, table: &table, report: &report });
         let allow: Vec<u32> = table.gates.iter().map(|g| g.allow).collect();
         for id in ids {
             self.record(*id, &allow, &report);

@@ -148,6 +148,8 @@ pub struct GateReport {
     pub score: [f32; MAX_SLOTS as usize],
     /// Delta: active blocks of each slot.
     pub active_blocks: [u32; MAX_SLOTS as usize],
+    /// Zero: fills the entry to whole beats of every configuration.
+    pub reserved: [u32; 12],
 }
 
 impl Default for GateReport {
@@ -161,6 +163,20 @@ impl Default for GateReport {
 pub struct StepReport {
     /// One entry per gate.
     pub gates: Vec<GateReport>,
+}
+
+impl StepReport {
+    /// The bytes as the device leaves them: the entries in order.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        bytemuck::cast_slice(&self.gates).to_vec()
+    }
+
+    /// Reads the bytes of [`StepReport::to_bytes`]; a part of an entry at the end is left out.
+    #[must_use]
+    pub fn from_bytes(raw: &[u8]) -> Self {
+        Self { gates: collect(raw) }
+    }
 }
 
 /// Reads whole items from bytes of any alignment.

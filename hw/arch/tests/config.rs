@@ -4,7 +4,7 @@ use fastcar_arch::config::{AccelConfig, ConfigError, ConfigFields};
 use insta::assert_snapshot;
 
 fn tiny() -> ConfigFields {
-    AccelConfig::preset("tiny").unwrap().fields().clone()
+    AccelConfig::preset("tiny").expect("it is valid").fields().clone()
 }
 
 fn refusal(change: impl FnOnce(&mut ConfigFields)) -> String {
@@ -64,7 +64,8 @@ fn each_lower_limit_is_refused_below() {
 
 #[test]
 fn each_upper_limit_is_refused_above() {
-    let changes: [(&str, fn(&mut ConfigFields)); 11] = [
+    type Change = (&'static str, fn(&mut ConfigFields));
+    let changes: [Change; 11] = [
         ("channels", |f| f.channels = 64),
         ("beat_bytes", |f| f.beat_bytes = 128),
         ("channel_bytes", |f| f.channel_bytes = (1 << 40) + 4096),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn tiny() -> AccelConfig {
-    AccelConfig::preset("tiny").unwrap()
+    AccelConfig::preset("tiny").expect("it is valid")
 }
 
 /// A changed identity makes every packed model and built image a stranger: it must be meant, and stand in the

@@ -28,7 +28,8 @@ impl Image {
 }
 
 fn preset() -> impl Strategy<Value = AccelConfig> {
-    (0..AccelConfig::PRESETS.len()).prop_map(|i| AccelConfig::preset(AccelConfig::PRESETS[i]).unwrap())
+    (0..AccelConfig::PRESETS.len())
+        .prop_map(|i| AccelConfig::preset(AccelConfig::PRESETS[i]).expect("it is valid"))
 }
 
 fn format() -> impl Strategy<Value = WeightFormat> {
@@ -38,9 +39,9 @@ fn format() -> impl Strategy<Value = WeightFormat> {
 /// Presets, and machines of any channel count and beat.
 fn config() -> impl Strategy<Value = AccelConfig> {
     let shaped = (0u32..6, 4u32..7).prop_map(|(channels, beat)| {
-        let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
+        let mut fields = AccelConfig::preset("tiny").expect("it is valid").fields().clone();
         (fields.channels, fields.beat_bytes) = (1 << channels, 1 << beat);
-        AccelConfig::new(fields).unwrap()
+        AccelConfig::new(fields).expect("it is valid")
     });
     prop_oneof![preset(), shaped]
 }

@@ -19,14 +19,14 @@ use proptest::test_runner::TestRunner;
 const LIMITS: Limits = Limits { slots: 4, positions: 256, ring: 16, tokens: 100, gates: 2 };
 
 fn tiny() -> AccelConfig {
-    AccelConfig::preset("tiny").unwrap()
+    AccelConfig::preset("tiny").expect("it is valid")
 }
 
 /// As `tiny`, with buffers so large that only the bounds of the numbers remain.
 fn roomy() -> AccelConfig {
     let mut fields = tiny().fields().clone();
     (fields.vb_lines, fields.ab_blocks, fields.acc_rows) = (65_536, 65_536, 65_536);
-    AccelConfig::new(fields).unwrap()
+    AccelConfig::new(fields).expect("it is valid")
 }
 
 fn check(config: &AccelConfig, command: impl Into<Command>) -> Result<Program, ProgramError> {
@@ -299,7 +299,7 @@ fn errors_name_the_command() {
 }
 
 fn step(change: impl FnOnce(&mut StepTable)) -> Result<(), String> {
-    let program = Program::new(&tiny(), LIMITS, vec![End::default().into()]).unwrap();
+    let program = Program::new(&tiny(), LIMITS, vec![End::default().into()]).expect("it is valid");
     let mut table = StepTable::new(4, 2);
     table.slots[1].flags = ACTIVE;
     change(&mut table);

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 fn maps() -> Vec<(AccelConfig, RegisterMap)> {
     let shaped = |channels| {
-        let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
+        let mut fields = AccelConfig::preset("tiny").expect("it is valid").fields().clone();
         fields.channels = channels;
-        AccelConfig::new(fields).unwrap()
+        AccelConfig::new(fields).expect("it is valid")
     };
-    let presets = AccelConfig::PRESETS.iter().map(|name| AccelConfig::preset(name).unwrap());
+    let presets = AccelConfig::PRESETS.iter().map(|name| AccelConfig::preset(name).expect("it is valid"));
     presets.chain([2, 8, 16].map(shaped)).map(|c| (c.clone(), RegisterMap::new(&c))).collect()
 }
 

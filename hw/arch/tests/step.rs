@@ -83,6 +83,14 @@ fn more_slots_than_a_mask_has_bits_are_left_out() {
 #[test]
 fn structures_have_the_sizes_of_the_page() {
     assert_eq!((size_of::<SlotEntry>(), size_of::<GateEntry>()), (SLOT_BYTES, 8));
-    assert_eq!(size_of::<GateReport>(), 16 + 8 * MAX_SLOTS as usize);
+    assert_eq!(size_of::<GateReport>(), 320);
+    assert!(size_of::<GateReport>().is_multiple_of(64), "whole beats");
     assert!(GateReport::default().score.iter().all(|s| s.is_nan()));
+}
+
+#[test]
+fn reports_survive_the_trip_through_memory() {
+    let gate = |i: u32| GateReport { active: i, replay: i * 3, score: [i as f32; 32], ..GateReport::default() };
+    let report = StepReport { gates: (0..5).map(gate).collect() };
+    assert_eq!(StepReport::from_bytes(&report.to_bytes()), report);
 }

@@ -5,8 +5,7 @@ use crate::slot::Slot;
 use crate::vector::record_addr;
 use fastcar_arch::isa::{Epilogue, IndexBy, Matvec, WeightFormat};
 use fastcar_arch::layout::{WeightGroup, WeightLayout};
-use fastcar_arch::num::dot::{dot_fp4, dot_int8};
-use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
+use fastcar_arch::num::mx::{BLOCK, E8M0, e2m1_to_half_units};
 use fastcar_arch::num::{fp, func, window};
 use rayon::prelude::*;
 
@@ -14,8 +13,10 @@ use rayon::prelude::*;
 const PARALLEL_FROM: u64 = 1 << 14;
 
 /// One slot's operand of a product: its blocks, and the sum of the two largest scale bytes.
-pub(crate) struct Operand<'a> {
-    blocks: &'a [Int8Block],
+struct Operand<'a> {
+    /// Elements, widened once for all rows.
+    blocks: Vec<[i16; BLOCK]>,
+    scales: Vec<E8M0>,
     mask: Option<&'a [bool]>,
     base: window::Base,
 }
@@ -23,9 +24,10 @@ pub(crate) struct Operand<'a> {
 impl<'a> Operand<'a> {
     fn new(slot: &'a Slot, c: &Matvec) -> Self {
         let blocks = slot.blocks(c.src, c.blocks.into());
-        let largest = E8M0::max_of(blocks.iter().map(|b| b.scale));
-        let base = window::Base::new(E8M0(c.scale_max), largest);
-        Self { blocks, mask: c.delta.then_some(&slot.mask[..]), base }
+        let scales: Vec<E8M0> = blocks.iter().map(|b| b.scale).collect();
+        let base = window::Base::new(E8M0(c.scale_max), E8M0::max_of(scales.iter().copied()));
+        let blocks = blocks.iter().map(|b| b.elems.map(i16::from)).collect();
+        Self { blocks, scales, mask: c.delta.then_some(&slot.mask[..]), base }
     }
 
     fn takes(&self, block: usize) -> bool {
@@ -119,16 +121,18 @@ fn group_products(
     let valid = layout.rows_of(channel).count() as u64 - group.first_row;
     let rows = group.rows.min(valid) as usize;
     let mut sums = vec![vec![0i64; rows]; operands.len()];
+    let mut weights = vec![[0i16; BLOCK]; rows];
     for block in 0..usize::from(c.blocks) {
         if !operands.iter().any(|o| o.takes(block)) {
             continue;
         }
         let start = block as u64 * run;
         let scales = &bytes[(start + group.scales) as usize..][..rows];
-        let elements = &bytes[(start + group.elements) as usize..];
-        for (operand, sums) in operands.iter().zip(&mut sums) {
-            if operand.takes(block) {
-                accumulate(c.format, scales, elements, &operand.blocks[block], operand.base, sums);
+        widen(c.format, &bytes[(start + group.elements) as usize..], &mut weights);
+        for (operand, sums) in operands.iter().zip(&mut sums).filter(|(o, _)| o.takes(block)) {
+            let (act, scale) = (&operand.blocks[block], operand.scales[block]);
+            for ((sum, &row_scale), row) in sums.iter_mut().zip(scales).zip(&weights) {
+                *sum += window::term(dot(row, act), operand.base.shift(E8M0(row_scale), scale));
             }
         }
     }
@@ -141,27 +145,36 @@ fn group_products(
     operands.iter().zip(sums).map(finish).collect()
 }
 
-/// Adds one block of a group of rows into the rows' windows.
-fn accumulate(
-    format: WeightFormat,
-    scales: &[u8],
-    elements: &[u8],
-    act: &Int8Block,
-    base: window::Base,
-    sums: &mut [i64],
-) {
+/// The two elements of an MXFP4 byte in half units.
+const FP4_PAIRS: [[i16; 2]; 256] = {
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [e2m1_to_half_units(byte as u8) as i16, e2m1_to_half_units(byte as u8 >> 4) as i16];
+        byte += 1;
+    }
+    table
+};
+
+/// Elements of one block of consecutive rows as integers.
+fn widen(format: WeightFormat, elements: &[u8], rows: &mut [[i16; BLOCK]]) {
     match format {
         WeightFormat::Int8 => {
-            let rows = bytemuck::cast_slice::<u8, [i8; BLOCK]>(&elements[..scales.len() * BLOCK]);
-            for ((acc, &scale), row) in sums.iter_mut().zip(scales).zip(rows) {
-                *acc += window::term(dot_int8(row, &act.elems), base.shift(E8M0(scale), act.scale));
+            for (row, bytes) in rows.iter_mut().zip(elements.as_chunks::<BLOCK>().0) {
+                *row = bytes.map(|b| i16::from(b as i8));
             }
         }
         WeightFormat::Fp4 => {
-            let rows = elements.as_chunks::<{ BLOCK / 2 }>().0;
-            for ((acc, &scale), row) in sums.iter_mut().zip(scales).zip(rows) {
-                *acc += window::term(dot_fp4(row, &act.elems), base.shift(E8M0(scale), act.scale));
+            for (row, &codes) in rows.iter_mut().zip(elements.as_chunks::<{ BLOCK / 2 }>().0) {
+                for (pair, code) in row.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
+                    *pair = FP4_PAIRS[usize::from(code)];
+                }
             }
         }
     }
+}
+
+/// The exact block sum of `arch::num::dot`, on operands that are widened already.
+fn dot(w: &[i16; BLOCK], a: &[i16; BLOCK]) -> i32 {
+    w.iter().zip(a).map(|(&w, &a)| i32::from(w) * i32::from(a)).sum()
 }

@@ -1,0 +1,101 @@
+//! The flags of `fastcar decode`.
+
+use crate::policy_args::PolicyArgs;
+use crate::source::MachineArgs;
+use clap::ValueEnum;
+use fastcar_host::sampler::Sampling;
+use std::path::PathBuf;
+
+/// What executes the programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum BackendKind {
+    /// The bit-exact functional model, in this process.
+    Golden,
+}
+
+/// Arguments.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Model folder, or a file that `fastcar pack` wrote
+    #[arg(long, value_name = "DIR|FILE.fcar")]
+    pub model: PathBuf,
+    /// Folder of a packed file's model: tokenizer and picture patches [default: the packed file's folder]
+    #[arg(long, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+    /// Prompt; repeat it for several videos at once
+    #[arg(long, value_name = "TEXT", required_unless_present = "first_frame", conflicts_with = "first_frame")]
+    pub prompt: Vec<String>,
+    /// Take prompt and first frame from the model's held-out video N; repeat it for several videos at once
+    #[arg(long, value_name = "heldout:N", value_parser = heldout)]
+    pub first_frame: Vec<usize>,
+    /// Frames to generate, a given first one included [default: as the model's videos]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub frames: Option<u32>,
+    /// Positions to generate instead of whole frames
+    #[arg(long, value_name = "N", conflicts_with = "frames", value_parser = clap::value_parser!(u32).range(1..))]
+    pub positions: Option<u32>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// What executes the programs
+    #[arg(long, value_enum, default_value_t = BackendKind::Golden)]
+    pub backend: BackendKind,
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Also decode densely, and say how far the policy's videos are from the dense ones
+    #[arg(long, help_heading = "Policy")]
+    pub compare_dense: bool,
+    /// Guide with this scale: logits are uncond + SCALE * (cond - uncond)
+    #[arg(long, value_name = "SCALE", help_heading = "Sampling", value_parser = finite, allow_hyphen_values = true)]
+    pub cfg: Option<f32>,
+    /// Draw tokens at this temperature instead of taking the most likely one
+    #[arg(long, value_name = "T", help_heading = "Sampling", allow_hyphen_values = true)]
+    temperature: Option<f32>,
+    /// Draw among the K most likely tokens
+    #[arg(long, value_name = "K", help_heading = "Sampling", requires = "temperature")]
+    top_k: Option<usize>,
+    /// Draw among the fewest most likely tokens that together have probability P
+    #[arg(long, value_name = "P", help_heading = "Sampling", requires = "temperature")]
+    top_p: Option<f32>,
+    /// Seed of the draws, the same for every prompt [default: 0]
+    #[arg(long, value_name = "S", help_heading = "Sampling", requires = "temperature")]
+    seed: Option<u64>,
+    /// Folder for NAME.gif, NAME.png and NAME.tokens.json
+    #[arg(long, value_name = "DIR", help_heading = "Output", default_value = "out")]
+    pub out: PathBuf,
+    /// Name of the files [default: from the prompt]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = file_name)]
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// Show no progress
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+impl Args {
+    /// The sampling settings.
+    pub fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(0.0),
+            top_k: self.top_k.unwrap_or(0),
+            top_p: self.top_p.unwrap_or(1.0),
+            seed: self.seed.unwrap_or(0),
+        }
+    }
+}
+
+fn heldout(text: &str) -> Result<usize, String> {
+    let number = text.strip_prefix("heldout:").and_then(|n| n.parse().ok());
+    number.ok_or_else(|| "must be heldout:N, with N the number of a held-out video from 0".to_owned())
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    let scale = text.parse::<f32>().ok().filter(|s| s.is_finite());
+    scale.ok_or_else(|| "must be a finite number".to_owned())
+}
+
+fn file_name(text: &str) -> Result<String, String> {
+    let plain = !text.is_empty() && !text.contains('/') && text != "." && text != "..";
+    if plain { Ok(text.to_owned()) } else { Err("must be a plain file name; the folder goes to --out".to_owned()) }
+}

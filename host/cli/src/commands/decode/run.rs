@@ -1,0 +1,84 @@
+//! One decode of all sequences.
+
+use super::args::BackendKind;
+use super::plan::Plan;
+use crate::interrupt;
+use crate::progress::Ui;
+use crate::source::Opened;
+use anyhow::Result;
+use fastcar_host::backend::{Backend, GoldenBackend};
+use fastcar_host::policy::Policy;
+use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a decode gave.
+pub struct Run {
+    /// Tokens by sequence, position and code.
+    pub tokens: Vec<Vec<Vec<u32>>>,
+    /// What would have been chosen, where tokens were given.
+    pub chosen: Vec<Vec<Vec<u32>>>,
+    /// Counts by sequence.
+    pub stats: Vec<DecodeStats>,
+    /// Seconds until the prompts were processed.
+    pub prefill: f64,
+    /// Seconds from there.
+    pub decode: f64,
+}
+
+/// Opens a session for a plan.
+///
+/// # Errors
+/// The model does not fit, or the device fails.
+pub fn session(backend: BackendKind, opened: &Opened, policy: &Policy, plan: &Plan) -> Result<Session> {
+    let backend: Box<dyn Backend> = match backend {
+        BackendKind::Golden => Box::new(GoldenBackend::new()),
+    };
+    let options = SessionOptions { slots: plan.slots(), positions: plan.longest() };
+    Ok(Session::open(backend, Arc::clone(&opened.packed), policy.clone(), options)?)
+}
+
+/// Decodes all sequences, with progress; `given` holds all tokens of every sequence where they are not to be chosen.
+///
+/// # Errors
+/// A request is refused, the device fails, or the user interrupts.
+pub fn run(mut session: Session, plan: &Plan, given: Option<&[Vec<Vec<u32>>]>, stage: &str, ui: Ui) -> Result<Run> {
+    let mut ids = Vec::new();
+    for (i, sequence) in plan.sequences.iter().enumerate() {
+        ids.push(session.start(plan.request(sequence, given.map(|all| &all[i][..])))?);
+    }
+    let count = ids.len();
+    let mut run = Run { tokens: vec![Vec::new(); count], chosen: vec![Vec::new(); count], stats: Vec::new(), prefill: 0.0, decode: 0.0 };
+    let bar = ui.bar(stage, u64::from(plan.positions), "positions");
+    let started = Instant::now();
+    while run.tokens.iter().any(|t| t.len() < plan.positions as usize) {
+        let done = run.tokens.iter().map(Vec::len).min().unwrap_or(0);
+        interrupt::check(|| place(stage, done, plan))?;
+        bar.set(done as u64);
+        run.step(&mut session, &ids, started)?;
+    }
+    run.decode = started.elapsed().as_secs_f64() - run.prefill;
+    run.stats = ids.into_iter().map(|id| session.finish(id)).collect::<Result<_, _>>()?;
+    Ok(run)
+}
+
+impl Run {
+    fn step(&mut self, session: &mut Session, ids: &[SequenceId], started: Instant) -> Result<()> {
+        let generated = session.step()?;
+        if generated.is_empty() {
+            self.prefill = started.elapsed().as_secs_f64();
+        }
+        for position in generated {
+            if let Some(at) = ids.iter().position(|&id| id == position.sequence) {
+                self.tokens[at].push(position.tokens);
+                self.chosen[at].push(position.chosen);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place(stage: &str, done: usize, plan: &Plan) -> String {
+    let frame = plan.period.map_or(String::new(), |p| format!(" (frame {})", done / p as usize));
+    format!("while {stage}, at position {done} of {}{frame}", plan.positions)
+}

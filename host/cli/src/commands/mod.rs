@@ -1,0 +1,9 @@
+//! One file per sub-command: its arguments and its run.
+
+pub mod calibrate;
+pub mod decode;
+pub mod disasm;
+pub mod info;
+pub mod pack;
+pub mod presets;
+pub mod quality;

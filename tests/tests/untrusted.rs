@@ -1,0 +1,191 @@
+//! Untrusted bytes: readers refuse them with an error, and never panic, hang or accept a changed file.
+
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::isa;
+use fastcar_arch::program::{Limits, Program};
+use fastcar_host::compile::{CompileOptions, compile};
+use fastcar_host::model::Model;
+use fastcar_host::model::testing::{LlamaSpec, VideoSpec};
+use fastcar_host::pack::PackOptions;
+use fastcar_host::packed::PackedModel;
+use fastcar_host::policy::{Gate, Policy, TasForm};
+use fastcar_host::session::{Snapshot, SnapshotError};
+use fastcar_tests::{forced, golden_session, packed};
+use proptest::prelude::*;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+fn small_model() -> Arc<PackedModel> {
+    let dir = tempfile::tempdir().unwrap();
+    let body = LlamaSpec { layers: 1, hidden: 32, heads: 1, kv_heads: 1, ffn: 32, ..LlamaSpec::default() };
+    VideoSpec { body, ..VideoSpec::default() }.write(dir.path()).unwrap();
+    packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions::default()).unwrap()
+}
+
+/// A valid packed file's bytes.
+fn valid() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        small_model().save(file.path()).unwrap();
+        std::fs::read(file.path()).unwrap()
+    })
+}
+
+fn open(bytes: &[u8]) -> Result<PackedModel, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    PackedModel::open(file.path()).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_packed_file_is_what_was_packed() {
+    let (from_disk, model) = (open(valid()).unwrap(), small_model());
+    assert_eq!(from_disk.fingerprint(), model.fingerprint());
+    assert_eq!(from_disk.image(), model.image());
+    let again = AccelConfig::preset("edge").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), valid()).unwrap();
+    let error = PackedModel::open_for(file.path(), &again).unwrap_err().to_string();
+    assert!(error.contains("(preset 'tiny')") && error.ends_with("run `fastcar pack --preset edge`"), "{error}");
+}
+
+#[test]
+fn a_foreign_identity_is_refused() {
+    // Another command set under the same configuration: change the identity and make the manifest's hash fit.
+    let bytes = valid();
+    let at = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) as usize;
+    let text = String::from_utf8(bytes[at..].to_vec()).unwrap();
+    let start = text.find("\"identity\":\"").unwrap() + 12;
+    let digit = if text.as_bytes()[start] == b'0' { "1" } else { "0" };
+    let changed = format!("{}{digit}{}", &text[..start], &text[start + 1..]);
+    let mut forged = bytes[..at].to_vec();
+    forged[32..64].copy_from_slice(blake3::hash(changed.as_bytes()).as_bytes());
+    forged.extend_from_slice(changed.as_bytes());
+    let error = open(&forged).unwrap_err();
+    assert!(error.contains("packed for identity") && error.contains("run `fastcar pack --preset tiny`"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_flipped_bit_goes_unseen(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut bytes = valid().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(open(&bytes).is_err(), "byte {at}, bit {bit}");
+    }
+
+    #[test]
+    fn no_header_byte_goes_unchecked(at in 0usize..4096, value: u8) {
+        let mut bytes = valid().to_vec();
+        prop_assume!(bytes[at] != value);
+        bytes[at] = value;
+        prop_assert!(open(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_cut_or_longer_file_is_taken(cut in any::<prop::sample::Index>(), more in 0usize..9) {
+        let bytes = valid();
+        prop_assert!(open(&bytes[..cut.index(bytes.len())]).is_err());
+        if more > 0 {
+            prop_assert!(open(&[bytes, &vec![0; more][..]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn noise_is_no_packed_file(bytes in prop::collection::vec(any::<u8>(), 0..6000)) {
+        prop_assert!(open(&bytes).is_err());
+    }
+
+    #[test]
+    fn noise_is_no_snapshot(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let refused = matches!(Snapshot::from_bytes(&bytes), Err(SnapshotError::Format { .. }));
+        prop_assert!(refused);
+    }
+
+    #[test]
+    fn programs_from_noise_never_panic(
+        raw in prop::collection::vec(any::<u8>(), 0..8 * 64), opcodes in prop::collection::vec(0u8..0x44, 8),
+    ) {
+        let mut raw = raw;
+        for (command, opcode) in raw.chunks_mut(64).zip(opcodes) {
+            command[0] = opcode;
+        }
+        let config = AccelConfig::preset("tiny").unwrap();
+        let limits = Limits { slots: 4, positions: 512, ring: 64, tokens: 1024, gates: 8 };
+        if let Ok(commands) = isa::decode(&raw) {
+            prop_assert_eq!(isa::encode(&commands), raw);
+            let _ = Program::new(&config, limits, commands);
+        }
+    }
+
+    /// A compiled program with bytes overwritten is refused or stays within its bounds: it runs without a panic.
+    #[test]
+    fn a_damaged_program_is_refused_or_harmless(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        use fastcar_golden::{Golden, Memory};
+        use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
+        let model = small_model();
+        let policy = Policy::replay(Gate::Tas { form: TasForm::Code, thresholds: vec![0.0] }).unwrap();
+        let options = CompileOptions { slots: 2, positions: 64, period: 12 };
+        let compiled = compile(&model, &policy, options).unwrap();
+        let program = &compiled.body[0];
+        let mut raw = isa::encode(program.commands());
+        for (at, value) in changes {
+            let at = at.index(raw.len());
+            raw[at] = value;
+        }
+        let Ok(changed) = Program::from_bytes(model.config(), program.limits(), &raw) else { return Ok(()) };
+        let mut machine = Golden::new(model.config().clone(), Memory::new(model.config(), compiled.map.used()));
+        let mut table = StepTable::new(2, 1);
+        table.slots[0] = SlotEntry { flags: ACTIVE | OUTPUT, pos: 20, ring: 3, ..SlotEntry::idle() };
+        table.gates[0].allow = 1;
+        let _ = machine.run(&changed, &table);
+    }
+}
+
+#[test]
+fn a_changed_snapshot_is_refused() {
+    let model = small_model();
+    let mut session = golden_session(&model, Policy::dense(), 1, 32).unwrap();
+    session.start(forced(vec![1, 2, 3, 4], &[5, 6, 7], 0..48)).unwrap();
+    session.step().unwrap();
+    let mut bytes = session.snapshot().unwrap().to_bytes().unwrap();
+    assert!(Snapshot::from_bytes(&bytes).is_ok());
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let error = Snapshot::from_bytes(&bytes).unwrap_err().to_string();
+    assert!(error.contains("damaged or cut short"), "{error}");
+    let other = {
+        let dir = tempfile::tempdir().unwrap();
+        VideoSpec::default().write(dir.path()).unwrap();
+        packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions::default()).unwrap()
+    };
+    let snapshot = session.snapshot().unwrap();
+    let backend = Box::new(fastcar_host::backend::GoldenBackend::new());
+    let error = fastcar_host::session::Session::restore(backend, other, &snapshot).err().unwrap().to_string();
+    assert!(error.starts_with("the snapshot belongs to model"), "{error}");
+}
+
+#[test]
+fn packing_refuses_what_does_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    VideoSpec::default().write(dir.path()).unwrap();
+    let model = Model::open(dir.path()).unwrap();
+    let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
+    fields.channel_bytes = 1 << 20;
+    let small = AccelConfig::new(fields).unwrap();
+    let packed = fastcar_host::pack::pack(&model, &small, PackOptions::default(), &()).map(Arc::new).unwrap();
+    let options = CompileOptions { slots: 4, positions: 256, period: 200 };
+    let error = compile(&packed, &Policy::delta(0.1).unwrap(), options).unwrap_err().to_string();
+    assert!(error.contains("are left; use fewer slots"), "{error}");
+
+    let cancel = std::sync::atomic::AtomicBool::new(true);
+    let error = fastcar_host::pack::pack(&model, &small, PackOptions::default(), &cancel).unwrap_err();
+    assert_eq!(error.to_string(), "packing was cancelled; nothing was written");
+    let error = packed.save(Path::new("/proc/no/such/file")).unwrap_err().to_string();
+    assert!(error.starts_with("/proc/no/such/file: "), "{error}");
+}
