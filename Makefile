@@ -13,8 +13,7 @@ demo:
 
 ## Formatting, clippy, documentation and every test.
 test: lint doc
-	$(CARGO) test --workspace --all-targets
-	$(CARGO) test --workspace --doc
+	$(CARGO) test --workspace
 
 lint:
 	$(CARGO) fmt --all --check

@@ -40,7 +40,7 @@ pub enum CompileError {
         source: ProgramError,
     },
     /// A number does not fit the configuration.
-    #[error("{what} is {found}, the limit of {place} is {limit}")]
+    #[error("{what} is {found}: {place} allows 1 to {limit}")]
     Limit {
         /// What was asked.
         what: &'static str,

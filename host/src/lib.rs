@@ -5,6 +5,7 @@
 //! the same model in plain binary32, to measure against.
 
 pub mod backend;
+pub mod calibrate;
 pub mod compile;
 pub mod image;
 mod mmap;

@@ -98,7 +98,7 @@ proptest! {
         let model = model(seed, Format::MxFp4, "u55c");
         let mine = request(seed, guided);
         let expected = alone(&model, &policy, &mine);
-        let mut requests: Vec<Request> = (0..14).map(|i| request(seed.wrapping_add(i + 1), i % 3 == 0)).collect();
+        let mut requests = neighbours(seed, 32 - if guided { 2 } else { 1 });
         requests.insert(before, mine);
         let mut session = golden_session(&model, policy, 32, 40).unwrap();
         let all = decode_bits(&mut session, &requests).unwrap();
@@ -121,6 +121,13 @@ proptest! {
         parts.extend(tokens(&mut session, None, POSITIONS));
         prop_assert_eq!(parts, whole);
     }
+}
+
+/// Requests that fill `rows` slots, some of them guided pairs.
+fn neighbours(seed: u64, rows: u64) -> Vec<Request> {
+    let pairs = rows / 4;
+    let single = rows - 2 * pairs;
+    (0..pairs + single).map(|i| request(seed.wrapping_add(i + 1), i < pairs)).collect()
 }
 
 /// Tokens of up to `count` further positions.

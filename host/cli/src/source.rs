@@ -43,7 +43,7 @@ pub struct MachineArgs {
     /// Format of the layers' weights [default: mxfp4]
     #[arg(long, value_enum)]
     weights: Option<Weights>,
-    /// Format of the output head [default: as --weights]
+    /// Format of the output head [default: mxint8]
     #[arg(long, value_enum)]
     head: Option<Weights>,
 }

@@ -147,6 +147,12 @@ impl Bench {
         self.model.image().body.shape.layers as usize
     }
 
+    /// Whether videos can be compared as pictures.
+    #[must_use]
+    pub fn has_pictures(&self) -> bool {
+        self.codebook.is_some()
+    }
+
     /// The dense video of a clip.
     #[must_use]
     pub fn dense_tokens(&self, clip: usize) -> Option<&[u32]> {

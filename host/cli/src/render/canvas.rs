@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use plotters::backend::BitMapBackend;
 use plotters::drawing::IntoDrawingArea;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{IntoFont, IntoTextStyle, RGBColor, TextStyle};
+use plotters::style::{Color, IntoFont, RGBColor, TextStyle};
 
 /// Ground of all pictures.
 pub const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
@@ -93,8 +93,8 @@ fn style(text: &Text) -> TextStyle<'static> {
         Align::Centre => HPos::Center,
         Align::Right => HPos::Right,
     };
-    let font = (font::FAMILY, text.size).into_font();
-    font.into_text_style(&(1, 1)).color(&RGBColor(r, g, b)).pos(Pos::new(across, VPos::Center))
+    let style = TextStyle::from((font::FAMILY, text.size).into_font()).pos(Pos::new(across, VPos::Center));
+    TextStyle { color: RGBColor(r, g, b).to_backend_color(), ..style }
 }
 
 /// Pixels across that a text of a size takes: the typeface has one width for all letters.

@@ -2,13 +2,13 @@
 
 use image::{Rgb, RgbImage};
 
-/// Colours at shares 0, 1/4, .. 1: from pale to deep, readable without colour vision.
+/// Colours at shares 0, 1/4, .. 1: from orange, all computed, to blue, all skipped; readable without colour vision.
 const RAMP: [[f32; 3]; 5] =
-    [[236.0, 240.0, 243.0], [168.0, 218.0, 205.0], [78.0, 178.0, 166.0], [28.0, 118.0, 138.0], [18.0, 54.0, 98.0]];
+    [[238.0, 134.0, 42.0], [246.0, 196.0, 130.0], [228.0, 230.0, 226.0], [112.0, 176.0, 204.0], [20.0, 92.0, 150.0]];
 /// Colour of a patch where nothing could be skipped.
-const NOT_ELIGIBLE: [f32; 3] = [206.0, 206.0, 206.0];
+const NOT_ELIGIBLE: [f32; 3] = [78.0, 78.0, 82.0];
 /// How much of the picture shows through.
-const PICTURE: f32 = 0.3;
+const PICTURE: f32 = 0.32;
 
 /// Colour of a share from 0 to 1.
 pub fn colour(share: f32) -> Rgb<u8> {
@@ -36,11 +36,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_darken_with_the_share() {
-        let light = |s: f32| colour(s).0.iter().map(|&c| u32::from(c)).sum::<u32>();
-        let steps: Vec<u32> = (0..=20).map(|i| light(i as f32 / 20.0)).collect();
-        assert!(steps.windows(2).all(|w| w[1] < w[0]), "{steps:?}");
-        assert_eq!(colour(f32::NAN), colour(0.0));
+    fn colours_go_from_orange_to_blue() {
+        let blueness = |s: f32| i32::from(colour(s).0[2]) - i32::from(colour(s).0[0]);
+        let steps: Vec<i32> = (0..=20).map(|i| blueness(i as f32 / 20.0)).collect();
+        assert!(steps.windows(2).all(|w| w[1] > w[0]), "{steps:?}");
+        assert_eq!((colour(f32::NAN), colour(2.0)), (colour(0.0), colour(1.0)));
     }
 
     #[test]

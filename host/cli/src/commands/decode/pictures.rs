@@ -75,8 +75,8 @@ fn name(policy: &Policy) -> &'static str {
 fn legend(policy: &Policy) -> Option<&'static str> {
     match policy.method() {
         Method::Dense => None,
-        Method::Replay { .. } => Some("of the patch's layers replayed; grey: computed before replay is possible"),
-        Method::Delta { .. } => Some("of the patch's weights not read; grey: computed before skipping is possible"),
+        Method::Replay { .. } => Some("of the patch's layers replayed   grey: no replay possible yet"),
+        Method::Delta { .. } => Some("of the patch's weights not read   grey: no skipping possible yet"),
     }
 }
 

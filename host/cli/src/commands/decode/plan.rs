@@ -32,8 +32,6 @@ pub struct Plan {
     pub positions: u32,
     /// Positions of a frame.
     pub period: Option<u32>,
-    /// Patches of a frame, down and across, for models whose tokens are patches.
-    pub grid: Option<[usize; 2]>,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// From which.
@@ -52,7 +50,6 @@ impl Plan {
             guidance: args.cfg.map(|scale| Ok::<_, anyhow::Error>((null_prompt(model)?, scale))).transpose()?,
             positions: positions(args, model, period)?,
             period,
-            grid: model.video().map(|v| v.grid()),
             sampling,
             allowed: allowed(model),
             sequences,
