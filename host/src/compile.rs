@@ -52,7 +52,9 @@ pub enum CompileError {
         limit: u64,
     },
     /// A replay or delta policy for a model without frames.
-    #[error("policy '{method}' needs a frame period, and the model has none (no fastcar_video in its config.json); use the dense policy")]
+    #[error(
+        "policy '{method}' needs a frame period, and the model has none (no fastcar_video in its config.json); use the dense policy"
+    )]
     NoPeriod {
         /// The policy.
         method: &'static str,
@@ -92,7 +94,11 @@ pub struct Compiled {
 ///
 /// # Errors
 /// [`CompileError`] when the policy does not fit the model, or the model not the configuration.
-pub fn compile(model: &PackedModel, policy: &Policy, options: CompileOptions) -> Result<Compiled, CompileError> {
+pub fn compile(
+    model: &PackedModel,
+    policy: &Policy,
+    options: CompileOptions,
+) -> Result<Compiled, CompileError> {
     let config = model.config();
     let image = model.image();
     check(config, &image.body.shape, policy, options)?;
@@ -163,7 +169,8 @@ fn logit_records(
     head: &Matrix,
     slots: u32,
 ) -> Result<Vec<SlotRecords>, MemoryFull> {
-    let record = |(i, tile): (usize, &Tile)| slot_records(config, map, &format!("logits.{i}"), tile.rows, slots);
+    let record =
+        |(i, tile): (usize, &Tile)| slot_records(config, map, &format!("logits.{i}"), tile.rows, slots);
     head.tiles.iter().enumerate().map(record).collect()
 }
 
@@ -180,7 +187,12 @@ pub fn gates(policy: &Policy, layers: u32) -> u32 {
 /// Linear inputs of a layer: qkv, o, gate and up, down.
 pub const DELTAS_PER_LAYER: u32 = 4;
 
-fn check(config: &AccelConfig, shape: &Shape, policy: &Policy, options: CompileOptions) -> Result<(), CompileError> {
+fn check(
+    config: &AccelConfig,
+    shape: &Shape,
+    policy: &Policy,
+    options: CompileOptions,
+) -> Result<(), CompileError> {
     let limit = |what, found: u32, place: String, limit: u32| {
         if found <= limit && found > 0 {
             return Ok(());
@@ -235,7 +247,13 @@ impl State {
         let layers = shape.layers;
         let kv = KvLayout::new(config, shape.kv_heads, shape.head_dim, options.positions);
         let kv_stride = kv.local_bytes().get();
-        let mut state = Self { kv: Vec::new(), kv_stride, outputs: Vec::new(), references: Vec::new(), deltas: Vec::new() };
+        let mut state = Self {
+            kv: Vec::new(),
+            kv_stride,
+            outputs: Vec::new(),
+            references: Vec::new(),
+            deltas: Vec::new(),
+        };
         for layer in 0..layers {
             let size = Bytes(kv_stride * u64::from(options.slots));
             state.kv.push(map.allocate(format!("{prefix}kv.{layer}"), size)?);
@@ -296,7 +314,8 @@ impl Rings<'_> {
     fn linear(&mut self, name: String, inputs: u32, rows: u32) -> Result<DeltaRings, CompileError> {
         let input = self.vector(format!("{name}.x"), inputs)?;
         let tiles = tile_rows(self.config, rows, u32::MAX);
-        let outputs = tiles.map(|(_, rows)| self.vector(format!("{name}.y"), rows)).collect::<Result<_, _>>()?;
+        let outputs =
+            tiles.map(|(_, rows)| self.vector(format!("{name}.y"), rows)).collect::<Result<_, _>>()?;
         Ok(DeltaRings { input, outputs })
     }
 }
@@ -352,12 +371,7 @@ struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    fn new(
-        shape: &'a Shape,
-        method: &'a Method,
-        options: CompileOptions,
-        state: &'a State,
-    ) -> Self {
+    fn new(shape: &'a Shape, method: &'a Method, options: CompileOptions, state: &'a State) -> Self {
         Self { shape, method, options, state, at: Places::new(shape), commands: Vec::new() }
     }
 
@@ -480,7 +494,9 @@ impl<'a> Emitter<'a> {
 
     /// TAS needs only the queries and one cached key row, so the decision stands before attention begins.
     fn gate_early(&mut self, index: usize, before_rope: bool) {
-        let Method::Replay { gate: Gate::Tas { form, thresholds }, coupling, .. } = self.method else { return };
+        let Method::Replay { gate: Gate::Tas { form, thresholds }, coupling, .. } = self.method else {
+            return;
+        };
         if before_rope != (*form == TasForm::Code) {
             return;
         }
@@ -541,7 +557,15 @@ impl<'a> Emitter<'a> {
 
         let Ring { addr, slot_stride, index_stride } = self.state.outputs[index];
         let (addr, ring) = (Addr(addr), IndexBy::Ring);
-        self.emit(isa::Store { pred: Pred::Compute, src: y, index: ring, words, addr, slot_stride, index_stride });
+        self.emit(isa::Store {
+            pred: Pred::Compute,
+            src: y,
+            index: ring,
+            words,
+            addr,
+            slot_stride,
+            index_stride,
+        });
         self.emit(isa::Load {
             pred: Pred::Replay,
             dst: y,
@@ -632,7 +656,9 @@ impl<'a> Emitter<'a> {
             slot_stride: rings.input.slot_stride,
             index_stride: rings.input.index_stride,
         });
-        for (tile, ring) in self.matvecs(Pred::All, matrix, dst, epilogue, accumulate).into_iter().zip(rings.outputs) {
+        for (tile, ring) in
+            self.matvecs(Pred::All, matrix, dst, epilogue, accumulate).into_iter().zip(rings.outputs)
+        {
             self.emit(isa::Matvec {
                 delta: true,
                 ring: Addr(ring.addr),
@@ -644,7 +670,15 @@ impl<'a> Emitter<'a> {
     }
 
     /// Quantises a vector and multiplies.
-    fn dense(&mut self, pred: Pred, matrix: &Matrix, src: VbLine, dst: VbLine, epilogue: Epilogue, accumulate: bool) {
+    fn dense(
+        &mut self,
+        pred: Pred,
+        matrix: &Matrix,
+        src: VbLine,
+        dst: VbLine,
+        epilogue: Epilogue,
+        accumulate: bool,
+    ) {
         self.emit(isa::Quant { pred, src, dst: self.at.act, blocks: matrix.blocks as u16 });
         self.product(pred, matrix, dst, epilogue, accumulate);
     }
@@ -667,7 +701,8 @@ impl<'a> Emitter<'a> {
     ) -> Vec<isa::Matvec> {
         let rows_per_word = if epilogue == Epilogue::SwiGlu { 2 } else { 1 };
         let place = |tile: &Tile| VbLine(dst.0 + lines(tile.first_row / rows_per_word) as u16);
-        let command = |tile| isa::Matvec { epilogue, accumulate, ..self.matvec(pred, matrix, tile, place(tile)) };
+        let command =
+            |tile| isa::Matvec { epilogue, accumulate, ..self.matvec(pred, matrix, tile, place(tile)) };
         matrix.tiles.iter().map(command).collect()
     }
 

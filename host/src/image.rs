@@ -42,7 +42,11 @@ pub struct Tile {
 
 /// The rows of a matrix cut into tiles of at most `room` result words (and what the accumulator RAM holds), starting
 /// on whole lines also where two rows make one word.
-pub(crate) fn tile_rows(config: &AccelConfig, rows: u32, room: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+pub(crate) fn tile_rows(
+    config: &AccelConfig,
+    rows: u32,
+    room: u32,
+) -> impl Iterator<Item = (u32, u32)> + use<> {
     let most = (config.acc_rows() * config.channels()).min(room) / 64 * 64;
     let most = most.max(64);
     (0..rows.div_ceil(most)).map(move |i| (i * most, most.min(rows - i * most)))

@@ -5,7 +5,9 @@
 
 use crate::compile::wide_room;
 use crate::image::{Format, Image, Input, Layer, Matrix, Norm, Shape, Table, Tile, Transformer, tile_rows};
-use crate::model::{Linear, LinearRole, LinearView, Model, NormRole, NormWeights, Transformer as Source, VilaU};
+use crate::model::{
+    Linear, LinearRole, LinearView, Model, NormRole, NormWeights, Transformer as Source, VilaU,
+};
 use crate::packed::{PackError, PackedModel};
 use crate::rope;
 use fastcar_arch::config::AccelConfig;
@@ -124,7 +126,9 @@ impl<'a> Packer<'a> {
         let final_norm = self.norm(&source.final_norm()?)?;
         let positions = spec.max_positions().min(self.config.score_tokens() as usize);
         let rope = match spec.rope_theta() {
-            Some(theta) => Some(self.table(&rope::table(theta, spec.head_dim(), positions), spec.head_dim())?),
+            Some(theta) => {
+                Some(self.table(&rope::table(theta, spec.head_dim(), positions), spec.head_dim())?)
+            }
             None => None,
         };
         let learned = match source.positions()? {
@@ -222,7 +226,8 @@ impl<'a> Packer<'a> {
             return Err(PackError::Cancelled);
         }
         let blocks = source.cols / BLOCK;
-        let quantised: Vec<Row> = source.weight.par_chunks(source.cols).map(|row| Row::new(row, format)).collect();
+        let quantised: Vec<Row> =
+            source.weight.par_chunks(source.cols).map(|row| Row::new(row, format)).collect();
         let scale_max = quantised.iter().flat_map(|r| &r.scales).copied().max().unwrap_or(0);
         let mut tiles = Vec::new();
         for (first_row, rows) in tile_rows(self.config, source.rows as u32, room) {
@@ -264,7 +269,8 @@ struct Row {
 impl Row {
     fn new(row: &[f32], format: Format) -> Self {
         let (blocks, _) = row.as_chunks::<BLOCK>();
-        let mut out = Self { scales: Vec::with_capacity(blocks.len()), elements: Vec::with_capacity(row.len()) };
+        let mut out =
+            Self { scales: Vec::with_capacity(blocks.len()), elements: Vec::with_capacity(row.len()) };
         for block in blocks {
             match format {
                 Format::MxInt8 => {

@@ -16,9 +16,9 @@ use fastcar_arch::layout::{MemoryFull, PAGE_BYTES};
 use fastcar_arch::units::Bytes;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Version of the file format.
@@ -186,7 +186,9 @@ impl PackedModel {
     pub fn save(&self, path: &Path) -> Result<(), PackError> {
         let io = |source| PackError::Io { path: path.to_owned(), source };
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
+        // Readable as the umask says, where a temporary file would be the owner's alone.
+        let mode = Permissions::from_mode(0o666);
+        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(dir).map_err(io)?;
         self.write(temporary.as_file()).map_err(io)?;
         temporary.as_file().sync_all().map_err(io)?;
         temporary.persist(path).map_err(|e| io(e.error))?;
@@ -280,7 +282,9 @@ impl Reader<'_> {
     fn manifest(&self) -> Result<Manifest, PackError> {
         let raw = self.raw;
         if raw.len() < HEADER_BYTES {
-            return Err(self.refuse(format!("{} bytes are fewer than the header's {HEADER_BYTES}", raw.len())));
+            return Err(
+                self.refuse(format!("{} bytes are fewer than the header's {HEADER_BYTES}", raw.len()))
+            );
         }
         if &raw[..8] != MAGIC {
             return Err(self.refuse("the first eight bytes are not the magic"));
@@ -294,12 +298,20 @@ impl Reader<'_> {
         if raw[12..16].iter().chain(&raw[64..HEADER_BYTES]).any(|&b| b != 0) {
             return Err(self.refuse("reserved bytes of the header are not 0"));
         }
-        let inside = at.checked_add(len).is_some_and(|end| end == raw.len() as u64) && at >= HEADER_BYTES as u64;
+        let inside =
+            at.checked_add(len).is_some_and(|end| end == raw.len() as u64) && at >= HEADER_BYTES as u64;
         if !inside || len > MANIFEST_LIMIT {
-            return Err(self.refuse(format!("the manifest ({len} bytes at {at}) does not end the file ({} bytes)", raw.len())));
+            return Err(self.refuse(format!(
+                "the manifest ({len} bytes at {at}) does not end the file ({} bytes)",
+                raw.len()
+            )));
         }
         let text = &raw[at as usize..(at + len) as usize];
-        self.check_hash("manifest", text, blake3::Hash::from_slice(&raw[32..64]).ok().map(|h| h.to_hex().to_string()))?;
+        self.check_hash(
+            "manifest",
+            text,
+            blake3::Hash::from_slice(&raw[32..64]).ok().map(|h| h.to_hex().to_string()),
+        )?;
         serde_json::from_slice(text).map_err(|e| self.refuse(format!("manifest: {e}")))
     }
 
@@ -321,7 +333,9 @@ impl Reader<'_> {
         let bytes = manifest.sections[0].bytes;
         let check = |(channel, section): (usize, &Section)| {
             let end = section.offset.checked_add(section.bytes).filter(|&end| end <= self.raw.len() as u64);
-            let Some(end) = end.filter(|_| section.bytes == bytes && bytes <= config.channel_capacity().get()) else {
+            let Some(end) =
+                end.filter(|_| section.bytes == bytes && bytes <= config.channel_capacity().get())
+            else {
                 return Err(self.refuse(format!("section {channel} does not lie in the file")));
             };
             let data = &self.raw[section.offset as usize..end as usize];

@@ -165,7 +165,9 @@ pub enum PolicyError {
         message: String,
     },
     /// Written by another version.
-    #[error("policy version {found}: this program reads version {POLICY_VERSION}; run `fastcar calibrate` again")]
+    #[error(
+        "policy version {found}: this program reads version {POLICY_VERSION}; run `fastcar calibrate` again"
+    )]
     Version {
         /// Version found.
         found: u32,
@@ -274,7 +276,9 @@ impl Policy {
     /// [`PolicyError::Layers`].
     pub fn check_layers(&self, layers: usize) -> Result<(), PolicyError> {
         let found = match &self.method {
-            Method::Replay { gate: Gate::Tas { thresholds, .. } | Gate::InputDelta { thresholds }, .. } => thresholds.len(),
+            Method::Replay {
+                gate: Gate::Tas { thresholds, .. } | Gate::InputDelta { thresholds }, ..
+            } => thresholds.len(),
             Method::Delta { thresholds, .. } => thresholds.len(),
             Method::Dense | Method::Replay { .. } => 1,
         };
@@ -297,11 +301,14 @@ impl Policy {
             Method::Replay { gate: Gate::InputDelta { thresholds }, .. } => thresholds
                 .iter()
                 .try_for_each(|&t| range("thresholds", t, t >= 0.0, "at least 0 (relative L2 distance)")),
-            Method::Replay { gate: Gate::Random { ratio: r, .. } | Gate::Budget { ratio: r }, .. } => ratio(*r),
-            Method::Delta { thresholds, .. } => thresholds
-                .iter()
-                .flat_map(DeltaThresholds::all)
-                .try_for_each(|t| range("thresholds", t, t >= 0.0, "at least 0 (share of the root mean square)")),
+            Method::Replay { gate: Gate::Random { ratio: r, .. } | Gate::Budget { ratio: r }, .. } => {
+                ratio(*r)
+            }
+            Method::Delta { thresholds, .. } => {
+                thresholds.iter().flat_map(DeltaThresholds::all).try_for_each(|t| {
+                    range("thresholds", t, t >= 0.0, "at least 0 (share of the root mean square)")
+                })
+            }
         }
     }
 }

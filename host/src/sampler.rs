@@ -32,7 +32,11 @@ impl Sampling {
     /// [`SamplingError`] naming the first setting out of range.
     pub fn check(&self) -> Result<(), SamplingError> {
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return Err(SamplingError { what: "temperature", found: self.temperature, allowed: "at least 0" });
+            return Err(SamplingError {
+                what: "temperature",
+                found: self.temperature,
+                allowed: "at least 0",
+            });
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return Err(SamplingError { what: "top-p", found: self.top_p, allowed: "above 0 and at most 1" });
@@ -167,9 +171,15 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_refused() {
         let bad = Sampling { temperature: -1.0, ..Sampling::GREEDY };
-        assert_eq!(bad.check().map_err(|e| e.to_string()), Err("temperature is -1; it must be at least 0".to_owned()));
+        assert_eq!(
+            bad.check().map_err(|e| e.to_string()),
+            Err("temperature is -1; it must be at least 0".to_owned())
+        );
         let bad = Sampling { top_p: 0.0, ..Sampling::GREEDY };
-        assert_eq!(bad.check().map_err(|e| e.to_string()), Err("top-p is 0; it must be above 0 and at most 1".to_owned()));
+        assert_eq!(
+            bad.check().map_err(|e| e.to_string()),
+            Err("top-p is 0; it must be above 0 and at most 1".to_owned())
+        );
     }
 
     proptest! {

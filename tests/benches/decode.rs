@@ -35,7 +35,9 @@ fn decode(c: &mut Criterion) {
     for (name, weights) in [("mxint8", Format::MxInt8), ("mxfp4", Format::MxFp4)] {
         let packed = packed(&model, "edge", PackOptions { weights, head: None }).expect("packed");
         let replay = Policy::replay(Gate::Always).expect("policy");
-        for (policy_name, policy, slots) in [("dense", Policy::dense(), 1), ("dense", Policy::dense(), 8), ("replay", replay, 1)] {
+        for (policy_name, policy, slots) in
+            [("dense", Policy::dense(), 1), ("dense", Policy::dense(), 8), ("replay", replay, 1)]
+        {
             group.throughput(Throughput::Elements(TOKENS as u64 * u64::from(slots)));
             let id = BenchmarkId::new(format!("golden {name} {policy_name}"), slots);
             group.bench_function(id, |b| {

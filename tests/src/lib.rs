@@ -24,7 +24,11 @@ pub fn moving_digits() -> PathBuf {
 ///
 /// # Errors
 /// As [`pack`].
-pub fn packed(model: &Model, preset: &str, options: PackOptions) -> Result<Arc<PackedModel>, Box<dyn std::error::Error>> {
+pub fn packed(
+    model: &Model,
+    preset: &str,
+    options: PackOptions,
+) -> Result<Arc<PackedModel>, Box<dyn std::error::Error>> {
     let config = AccelConfig::preset(preset)?;
     Ok(Arc::new(pack(model, &config, options, &())?))
 }
@@ -60,7 +64,10 @@ pub fn forced(prompt: Vec<u32>, tokens: &[u32], allowed: std::ops::Range<u32>) -
 ///
 /// # Errors
 /// As [`Session::step`].
-pub fn decode_bits(session: &mut Session, requests: &[Request]) -> Result<Vec<Vec<u32>>, Box<dyn std::error::Error>> {
+pub fn decode_bits(
+    session: &mut Session,
+    requests: &[Request],
+) -> Result<Vec<Vec<u32>>, Box<dyn std::error::Error>> {
     let ids = requests.iter().map(|r| session.start(r.clone())).collect::<Result<Vec<_>, _>>()?;
     let mut out = vec![Vec::new(); ids.len()];
     loop {

@@ -1,5 +1,6 @@
 //! The documentation says only true things: links resolve, named tests and paths exist, commands are those of the
 //! program.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,8 @@ fn testpoints() -> Vec<(String, Vec<String>)> {
     let rows = text.lines().filter(|l| l.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let names = cells[cells.len() - 1].split(',').map(|n| n.trim().trim_matches('`').to_owned()).collect();
+        let names =
+            cells[cells.len() - 1].split(',').map(|n| n.trim().trim_matches('`').to_owned()).collect();
         (cells[0].trim_matches('`').to_owned(), names)
     })
     .collect()
@@ -71,7 +73,8 @@ fn testpoints_name_tests_that_exist() {
     assert!(points.len() >= 20, "only {} testpoints found", points.len());
     for (point, tests) in &points {
         for test in tests {
-            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{point}: '{test}' is not file::test"));
+            let (file, name) =
+                test.split_once("::").unwrap_or_else(|| panic!("{point}: '{test}' is not file::test"));
             assert!(root().join(file).exists(), "{point}: {file} does not exist");
             assert!(functions.contains(name), "{point}: no test is named {name}");
             let text = std::fs::read_to_string(root().join(file)).unwrap();

@@ -1,4 +1,5 @@
 //! The rule of rules: the bits of a sequence depend on its model, its request and the policy, and on nothing else.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fastcar_host::image::Format;
 use fastcar_host::model::Model;
@@ -35,11 +36,8 @@ fn request(seed: u64, guided: bool) -> Request {
 
 fn policies() -> impl Strategy<Value = Policy> {
     let thresholds = prop::collection::vec(-2.0f32..1.0, 2);
-    let coupling = prop_oneof![
-        Just(PairCoupling::Independent),
-        Just(PairCoupling::BothAgree),
-        Just(PairCoupling::Mean)
-    ];
+    let coupling =
+        prop_oneof![Just(PairCoupling::Independent), Just(PairCoupling::BothAgree), Just(PairCoupling::Mean)];
     let gate = prop_oneof![
         (thresholds, any::<bool>()).prop_map(|(thresholds, code)| Gate::Tas {
             form: if code { TasForm::Code } else { TasForm::Paper },

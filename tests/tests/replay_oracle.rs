@@ -1,5 +1,6 @@
 //! Replay decisions of the machine against the reference semantics in plain binary32.
 
+use fastcar_arch::step::{ACTIVE, GateEntry, NO_RING, SlotEntry, StepReport, StepTable};
 use fastcar_host::backend::{Backend, GoldenBackend};
 use fastcar_host::compile::{CompileOptions, compile};
 use fastcar_host::image::Format;
@@ -9,7 +10,6 @@ use fastcar_host::pack::PackOptions;
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::{Gate, Policy, TasForm};
 use fastcar_tests::{TestResult, moving_digits, packed};
-use fastcar_arch::step::{ACTIVE, GateEntry, NO_RING, SlotEntry, StepReport, StepTable};
 
 const PERIOD: u32 = 64;
 
@@ -19,7 +19,11 @@ const TAS_ERROR: f32 = 0.2;
 const INPUT_DELTA_ERROR: f32 = 0.12;
 
 /// Every step's report over a clip whose tokens are given.
-fn machine_reports(model: &PackedModel, policy: &Policy, clip: &Clip) -> Result<Vec<StepReport>, Box<dyn std::error::Error>> {
+fn machine_reports(
+    model: &PackedModel,
+    policy: &Policy,
+    clip: &Clip,
+) -> Result<Vec<StepReport>, Box<dyn std::error::Error>> {
     let options = CompileOptions { slots: 1, positions: 640, period: PERIOD };
     let compiled = compile(model, policy, options)?;
     let mut backend = GoldenBackend::new();
@@ -54,7 +58,13 @@ impl Hooks for Follow<'_> {
 }
 
 /// Compares scores and decisions; `wants` is the reference's own decision. Returns the share of replays.
-fn compare(policy: &Policy, gate: oracle::Gate, error: f32, wants: impl Fn(usize, f32) -> (bool, f32), square: bool) -> Result<f32, Box<dyn std::error::Error>> {
+fn compare(
+    policy: &Policy,
+    gate: oracle::Gate,
+    error: f32,
+    wants: impl Fn(usize, f32) -> (bool, f32),
+    square: bool,
+) -> Result<f32, Box<dyn std::error::Error>> {
     let model = Model::open(moving_digits())?;
     let packed = packed(&model, "edge", PackOptions { weights: Format::MxInt8, head: None })?;
     let heldout = model.heldout()?;
@@ -80,13 +90,17 @@ fn compare(policy: &Policy, gate: oracle::Gate, error: f32, wants: impl Fn(usize
     for layer in 0..4 {
         let scores: Vec<f32> = rows.iter().filter(|r| r.0 == layer).map(|r| r.2).collect();
         let mean = scores.iter().sum::<f32>() / scores.len() as f32;
-        let spread = (scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f32>() / scores.len() as f32).sqrt();
+        let spread =
+            (scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f32>() / scores.len() as f32).sqrt();
         let limit = error * spread;
         let mut worst = 0f32;
         for &(_, found, expected, replayed) in rows.iter().filter(|r| r.0 == layer) {
             worst = worst.max((found - expected).abs() / spread);
             let (wanted, threshold) = wants(layer, expected);
-            assert!(replayed == wanted || (expected - threshold).abs() <= limit, "layer {layer}: score {expected}, machine {found}");
+            assert!(
+                replayed == wanted || (expected - threshold).abs() <= limit,
+                "layer {layer}: score {expected}, machine {found}"
+            );
             replays += u32::from(replayed);
         }
         println!("layer {layer}: mean {mean:.3}, spread {spread:.3}, worst error {worst:.4} of the spread");
@@ -99,7 +113,13 @@ fn tas(form: TasForm) -> TestResult {
     let thresholds = [-2.0f32, -1.0, 0.0, 1.0];
     let policy = Policy::replay(Gate::Tas { form, thresholds: thresholds.to_vec() })?;
     let gate = oracle::Gate::Tas { form, thresholds: thresholds.map(Some).to_vec() };
-    let share = compare(&policy, gate, TAS_ERROR, |layer, score| (score > thresholds[layer], thresholds[layer]), false)?;
+    let share = compare(
+        &policy,
+        gate,
+        TAS_ERROR,
+        |layer, score| (score > thresholds[layer], thresholds[layer]),
+        false,
+    )?;
     println!("{form:?}: {share} replayed");
     assert!((0.02..0.98).contains(&share), "the thresholds must decide something: {share}");
     Ok(())
@@ -120,7 +140,13 @@ fn input_delta() -> TestResult {
     let thresholds = [0.3f32; 4];
     let policy = Policy::replay(Gate::InputDelta { thresholds: thresholds.to_vec() })?;
     let gate = oracle::Gate::InputDelta { thresholds: thresholds.map(Some).to_vec() };
-    let share = compare(&policy, gate, INPUT_DELTA_ERROR, |layer, score| (score < thresholds[layer], thresholds[layer]), true)?;
+    let share = compare(
+        &policy,
+        gate,
+        INPUT_DELTA_ERROR,
+        |layer, score| (score < thresholds[layer], thresholds[layer]),
+        true,
+    )?;
     println!("input-delta: {share} replayed");
     assert!((0.02..0.98).contains(&share), "the thresholds must decide something: {share}");
     Ok(())

@@ -1,4 +1,5 @@
 //! Sessions: slots claimed and freed, requests refused, cancellation, ages, statistics.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fastcar_host::image::Format;
 use fastcar_host::model::Model;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 fn model() -> Arc<PackedModel> {
     let dir = tempfile::tempdir().unwrap();
     VideoSpec { body: LlamaSpec::default(), ..VideoSpec::default() }.write(dir.path()).unwrap();
-    packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions { weights: Format::MxInt8, head: None }).unwrap()
+    packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions { weights: Format::MxInt8, head: None })
+        .unwrap()
 }
 
 fn session(policy: Policy, slots: u32) -> Session {
@@ -48,7 +50,10 @@ fn bad_requests_are_refused() {
     let same = |found: String, expected: &str| assert_eq!(found, expected);
     same(refusal(|r| r.prompt.clear()), "request.prompt is 0: a prompt has at least one token");
     same(refusal(|r| r.positions = 0), "request.positions is 0: at least one position is generated");
-    same(refusal(|r| r.positions = 61), "request.positions is 65: the session holds 64 positions, prompt included");
+    same(
+        refusal(|r| r.positions = 61),
+        "request.positions is 65: the session holds 64 positions, prompt included",
+    );
     same(refusal(|r| r.prompt[2] = 57), "request.prompt is 57: the vocabulary has 57 tokens");
     same(refusal(|r| r.allowed = 3..3), "request.allowed is 3: a non-empty range within 0..57");
     same(refusal(|r| r.allowed = 0..58), "request.allowed is 58: a non-empty range within 0..57");
@@ -68,14 +73,18 @@ fn slots_are_claimed_in_pairs_and_freed() {
     let pair = session.start(guided()).unwrap();
     assert_eq!((session.slots(single).unwrap(), session.slots(pair).unwrap()), (&[0][..], &[2, 3][..]));
     let error = session.start(guided()).unwrap_err().to_string();
-    let expected = "the sequence needs 2 adjacent slots, 1 of 4 are free: wait for a sequence to end or cancel one";
+    let expected =
+        "the sequence needs 2 adjacent slots, 1 of 4 are free: wait for a sequence to end or cancel one";
     assert_eq!(error, expected);
     let beside = session.start(request()).unwrap();
     assert_eq!(session.slots(beside).unwrap(), [1], "a single row goes beside another single row");
     session.cancel(single).unwrap();
     session.finish(beside).unwrap();
     assert_eq!(session.start(guided()).map(|id| session.slots(id).unwrap().to_vec()).unwrap(), [0, 1]);
-    assert_eq!(session.cancel(single).unwrap_err().to_string(), "sequence 0 is not in this session: it has ended or was cancelled");
+    assert_eq!(
+        session.cancel(single).unwrap_err().to_string(),
+        "sequence 0 is not in this session: it has ended or was cancelled"
+    );
 }
 
 #[test]
@@ -154,7 +163,11 @@ fn policies_survive_their_files() {
     for policy in [
         Policy::dense(),
         Policy::replay(Gate::InputDelta { thresholds: vec![0.1, 0.0] }).unwrap(),
-        Policy::replay(Gate::Tas { form: Default::default(), thresholds: vec![f32::NEG_INFINITY, f32::INFINITY] }).unwrap(),
+        Policy::replay(Gate::Tas {
+            form: Default::default(),
+            thresholds: vec![f32::NEG_INFINITY, f32::INFINITY],
+        })
+        .unwrap(),
         Policy::replay(Gate::Random { ratio: 0.3, seed: 9 }).unwrap(),
         Policy::delta(0.25).unwrap(),
     ] {
@@ -167,10 +180,7 @@ fn policies_survive_their_files() {
 fn bad_policies_are_refused() {
     let refused = |text: &str| Policy::from_toml(text).unwrap_err().to_string();
     let with = |rest: &str| refused(&format!("version = 1\nkind = \"replay\"\n{rest}"));
-    assert_eq!(
-        with("gate = \"random\"\nratio = 1.5\nseed = 1"),
-        "policy.ratio = 1.5: must be from 0 to 1"
-    );
+    assert_eq!(with("gate = \"random\"\nratio = 1.5\nseed = 1"), "policy.ratio = 1.5: must be from 0 to 1");
     assert_eq!(
         with("gate = \"input-delta\"\nthresholds = [-1.0]"),
         "policy.thresholds = -1: must be at least 0 (relative L2 distance)"
@@ -191,7 +201,9 @@ fn bad_policies_are_refused() {
 
 #[test]
 fn sessions_that_do_not_fit_are_refused() {
-    let refused = |slots, positions| golden_session(&model(), Policy::dense(), slots, positions).err().unwrap().to_string();
+    let refused = |slots, positions| {
+        golden_session(&model(), Policy::dense(), slots, positions).err().unwrap().to_string()
+    };
     assert_eq!(refused(5, 64), "slots is 5: preset 'tiny' allows 1 to 4");
     assert_eq!(refused(0, 64), "slots is 0: preset 'tiny' allows 1 to 4");
     assert_eq!(refused(2, 2000), "positions is 2000: preset 'tiny' allows 1 to 1024");

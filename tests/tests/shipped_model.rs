@@ -18,7 +18,8 @@ fn agreement(weights: Format, clips: usize) -> Result<f64, Box<dyn std::error::E
         let tokens = &clip.tokens;
         let mut session = golden_session(&packed, Policy::dense(), 1, 640)?;
         session.start(forced(clip.prompt.clone(), tokens, 0..codes))?;
-        let chosen: Vec<u32> = session.generate().map(|g| g.map(|g| g.chosen[0])).collect::<Result<_, _>>()?;
+        let chosen: Vec<u32> =
+            session.generate().map(|g| g.map(|g| g.chosen[0])).collect::<Result<_, _>>()?;
         let mut sequence = oracle.sequence();
         let mut logits = sequence.prefill(&clip.prompt)?.to_vec();
         for (&token, chosen) in tokens.iter().zip(chosen) {

@@ -1,4 +1,5 @@
 //! Untrusted bytes: readers refuse them with an error, and never panic, hang or accept a changed file.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa;
@@ -47,7 +48,10 @@ fn a_packed_file_is_what_was_packed() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), valid()).unwrap();
     let error = PackedModel::open_for(file.path(), &again).unwrap_err().to_string();
-    assert!(error.contains("(preset 'tiny')") && error.ends_with("run `fastcar pack --preset edge`"), "{error}");
+    assert!(
+        error.contains("(preset 'tiny')") && error.ends_with("run `fastcar pack --preset edge`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -63,7 +67,10 @@ fn a_foreign_identity_is_refused() {
     forged[32..64].copy_from_slice(blake3::hash(changed.as_bytes()).as_bytes());
     forged.extend_from_slice(changed.as_bytes());
     let error = open(&forged).unwrap_err();
-    assert!(error.contains("packed for identity") && error.contains("run `fastcar pack --preset tiny`"), "{error}");
+    assert!(
+        error.contains("packed for identity") && error.contains("run `fastcar pack --preset tiny`"),
+        "{error}"
+    );
 }
 
 proptest! {

@@ -86,12 +86,12 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Prints a value as JSON.
+/// Prints a value as one line of JSON.
 ///
 /// # Errors
 /// As [`print`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    print(&format!("{}\n", serde_json::to_string(value)?))
 }
 
 #[cfg(test)]

@@ -20,11 +20,18 @@ impl Ui {
         if quiet || json { Self::Quiet } else { Self::Shown }
     }
 
+    /// Says something that is no error.
+    pub fn note(self, text: &str) {
+        if self == Self::Shown {
+            eprintln!("{text}");
+        }
+    }
+
     /// Starts a stage of `total` units.
     pub fn bar(self, stage: &str, total: u64, unit: &str) -> Bar {
         let terminal = std::io::stderr().is_terminal();
-        if self == Self::Shown && !terminal {
-            eprintln!("{stage}: {total} {unit}");
+        if !terminal {
+            self.note(&format!("{stage}: {total} {unit}"));
         }
         let target = match self {
             Self::Shown if terminal => ProgressDrawTarget::stderr(),

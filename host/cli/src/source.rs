@@ -64,50 +64,69 @@ impl MachineArgs {
     }
 }
 
+/// A model that is known to be there, its weights not yet read.
+pub struct Source {
+    path: PathBuf,
+    /// The model folder; for a packed file the one with its tokenizer and picture patches, if there is one.
+    model: Option<Model>,
+    packed: bool,
+}
+
 /// A model ready for a session.
 pub struct Opened {
-    /// Name to show: the folder's or file's.
-    pub name: String,
     /// The weights.
     pub packed: Arc<PackedModel>,
-    /// The folder with tokenizer and picture patches; none for a packed file without one.
-    pub model: Option<Model>,
     /// Seconds that packing, or checking the packed file, took.
     pub seconds: f64,
 }
 
-impl Opened {
+impl Source {
+    /// Looks at a model folder or a packed file.
+    ///
+    /// # Errors
+    /// The folder holds no model.
+    pub fn find(path: &Path, assets: Option<&Path>) -> Result<Self> {
+        let packed = path.is_file();
+        if assets.is_some() && !packed {
+            return usage("--assets goes with a packed file; a model folder has its own tokenizer and picture patches");
+        }
+        let model = if packed { assets_of(path, assets)? } else { Some(Model::open(path)?) };
+        Ok(Self { path: path.to_owned(), model, packed })
+    }
+
     /// The model folder, for tokenizer and picture patches.
     ///
     /// # Errors
     /// A packed file came without one.
     pub fn model(&self) -> Result<&Model> {
-        let refuse = || format!("{} holds weights only, and a prompt needs the tokenizer of the model's folder: name that folder with --assets DIR", self.name);
+        let refuse = || {
+            let path = self.path.display();
+            format!("{path} holds weights only, and a prompt needs the tokenizer of the model's folder: name that folder with --assets DIR")
+        };
         self.model.as_ref().with_context(refuse)
     }
-}
 
-/// Opens a model folder or a packed file.
-///
-/// # Errors
-/// It is neither, does not fit the configuration, or packing was interrupted.
-pub fn open(path: &Path, machine: &MachineArgs, assets: Option<&Path>, ui: Ui) -> Result<Opened> {
-    let started = Instant::now();
-    let (packed, model) = if path.is_dir() {
-        if assets.is_some() {
-            return usage("--assets goes with a packed file; a model folder has its own tokenizer and picture patches");
-        }
-        let model = Model::open(path)?;
-        (pack_folder(&model, machine, ui)?, Some(model))
-    } else {
-        let packed = open_packed(path, machine)?;
-        let model = assets_of(path, assets)?;
-        if let Some(model) = &model {
-            check_assets(&packed, model)?;
-        }
-        (packed, model)
-    };
-    Ok(Opened { name: name_of(path), packed: Arc::new(packed), model, seconds: started.elapsed().as_secs_f64() })
+    /// Name to show: the folder's or file's.
+    pub fn name(&self) -> String {
+        let full = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        full.file_stem().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// Packs the folder or opens the packed file.
+    ///
+    /// # Errors
+    /// It does not fit the configuration, is damaged, or packing was interrupted.
+    pub fn load(&self, machine: &MachineArgs, ui: Ui) -> Result<Opened> {
+        let started = Instant::now();
+        let packed = if self.packed { self.load_packed(machine)? } else { pack_folder(self.model()?, machine, ui)? };
+        Ok(Opened { packed: Arc::new(packed), seconds: started.elapsed().as_secs_f64() })
+    }
+
+    fn load_packed(&self, machine: &MachineArgs) -> Result<PackedModel> {
+        let packed = open_packed(&self.path, machine)?;
+        self.model.iter().try_for_each(|model| check_assets(&packed, model))?;
+        Ok(packed)
+    }
 }
 
 /// Packs a model folder, with progress.
@@ -153,10 +172,4 @@ fn check_assets(packed: &PackedModel, model: &Model) -> Result<()> {
         None => format!("{layers} layers of width {hidden} and no frames"),
     };
     bail!("the packed model has {}, the model in {} has {}: name the folder it was packed from with --assets", text(found), model.dir().display(), text(expected))
-}
-
-/// The last part of a path, for display.
-pub fn name_of(path: &Path) -> String {
-    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    full.file_stem().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
 }

@@ -44,7 +44,13 @@ impl Ages {
 }
 
 /// Adds one slot's bits to the gate entries of a step table.
-pub(crate) fn mark(entries: &mut [GateEntry], policy: &Policy, position: SlotPosition, period: u32, ages: &mut Ages) {
+pub(crate) fn mark(
+    entries: &mut [GateEntry],
+    policy: &Policy,
+    position: SlotPosition,
+    period: u32,
+    ages: &mut Ages,
+) {
     if position.frame == 0 {
         return;
     }

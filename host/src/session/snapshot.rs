@@ -43,7 +43,9 @@ pub enum SnapshotError {
         reason: String,
     },
     /// Taken from another model.
-    #[error("the snapshot belongs to model {found}, this is model {expected}: load the packed file it was taken with")]
+    #[error(
+        "the snapshot belongs to model {found}, this is model {expected}: load the packed file it was taken with"
+    )]
     Model {
         /// Model in the snapshot.
         found: String,
@@ -58,7 +60,8 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Format`], which no snapshot gives.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        let head = serde_json::to_vec(&self.head).map_err(|e| SnapshotError::Format { reason: e.to_string() })?;
+        let head =
+            serde_json::to_vec(&self.head).map_err(|e| SnapshotError::Format { reason: e.to_string() })?;
         let mut body = head.clone();
         self.channels.iter().for_each(|c| body.extend_from_slice(c));
         let mut out = Vec::with_capacity(HEAD_BYTES + body.len());
@@ -85,7 +88,8 @@ impl Snapshot {
         if blake3::hash(body).as_bytes()[..] != fixed[24..56] {
             return Err(refuse("the hash of its contents differs: it is damaged or cut short"));
         }
-        let length = usize::try_from(bytemuck::pod_read_unaligned::<u64>(&fixed[16..24])).unwrap_or(usize::MAX);
+        let length =
+            usize::try_from(bytemuck::pod_read_unaligned::<u64>(&fixed[16..24])).unwrap_or(usize::MAX);
         let Some((head, state)) = body.split_at_checked(length) else {
             return Err(refuse("the head is longer than the file"));
         };
@@ -143,12 +147,14 @@ impl Session {
         if head.model != expected {
             return Err(SnapshotError::Model { found: head.model.clone(), expected }.into());
         }
-        let policy = Policy::from_toml(&head.policy).map_err(|e| SnapshotError::Format { reason: e.to_string() })?;
+        let policy =
+            Policy::from_toml(&head.policy).map_err(|e| SnapshotError::Format { reason: e.to_string() })?;
         let options = SessionOptions { slots: head.slots, positions: head.positions };
         let mut session = Self::open(backend, model, policy, options)?;
         let bytes = session.compiled.map.used().get() - session.compiled.state_start;
         if (head.state_start, head.state_bytes) != (session.compiled.state_start, bytes) {
-            let reason = format!("its state is {} bytes a channel, this session's is {bytes}", head.state_bytes);
+            let reason =
+                format!("its state is {} bytes a channel, this session's is {bytes}", head.state_bytes);
             return Err(SnapshotError::Format { reason }.into());
         }
         for (channel, bytes) in snapshot.channels.iter().enumerate() {

@@ -112,7 +112,14 @@ impl DecodeStats {
         self.positions.push(position);
     }
 
-    fn record_replay(&mut self, bytes: &[LayerBytes], first: usize, mask: u32, allow: &[u32], report: &StepReport) -> PositionStats {
+    fn record_replay(
+        &mut self,
+        bytes: &[LayerBytes],
+        first: usize,
+        mask: u32,
+        allow: &[u32],
+        report: &StepReport,
+    ) -> PositionStats {
         let (mut needed, mut total, mut replays) = (0.0, 0.0, 0);
         for (layer, gate) in report.gates.iter().enumerate() {
             let (eligible, replay) = (allow[layer] & mask, gate.replay & mask);

@@ -68,7 +68,9 @@ pub enum ConfigError {
         reason: &'static str,
     },
     /// A name that could not stand in a file or module name.
-    #[error("config.name = '{found}': must be 1 to 32 of a-z, 0-9 and '_', starting with a letter, because it names modules and folders")]
+    #[error(
+        "config.name = '{found}': must be 1 to 32 of a-z, 0-9 and '_', starting with a letter, because it names modules and folders"
+    )]
     Name {
         /// What was given.
         found: String,
@@ -98,7 +100,12 @@ const PRESETS: &[(&str, &str)] = &[
     ("u280", include_str!("../presets/u280.toml")),
 ];
 
-fn within(field: &'static str, found: u64, range: std::ops::RangeInclusive<u64>, reason: &'static str) -> Result<(), ConfigError> {
+fn within(
+    field: &'static str,
+    found: u64,
+    range: std::ops::RangeInclusive<u64>,
+    reason: &'static str,
+) -> Result<(), ConfigError> {
     if range.contains(&found) {
         return Ok(());
     }
@@ -130,21 +137,60 @@ impl ConfigFields {
         }
         within("channels", self.channels.into(), 1..=32, "a card has at most 32 memory channels")?;
         power_of_two("channels", self.channels.into(), "records are dealt to channels by address bits")?;
-        within("beat_bytes", self.beat_bytes.into(), 16..=64, "AXI4 data buses here are 128 to 512 bits wide")?;
+        within(
+            "beat_bytes",
+            self.beat_bytes.into(),
+            16..=64,
+            "AXI4 data buses here are 128 to 512 bits wide",
+        )?;
         power_of_two("beat_bytes", self.beat_bytes.into(), "AXI4 data buses are")?;
-        within("channel_bytes", self.channel_bytes, 1 << 20..=1 << 40, "addresses inside a channel are 40 bits")?;
+        within(
+            "channel_bytes",
+            self.channel_bytes,
+            1 << 20..=1 << 40,
+            "addresses inside a channel are 40 bits",
+        )?;
         multiple_of("channel_bytes", self.channel_bytes, 4096, "a burst may not cross a 4 KB page")?;
         within("slots", self.slots.into(), 1..=MAX_SLOTS.into(), "the Index Register has 32 bits")?;
         within("columns", self.columns.into(), 1..=self.slots.into(), "a column serves one slot at a time")?;
-        within("vector_lanes", self.vector_lanes.into(), 1..=LINE_WORDS.into(), "a line of the vector buffer has 32 words")?;
-        power_of_two("vector_lanes", self.vector_lanes.into(), "a line is processed in whole groups of lanes")?;
+        within(
+            "vector_lanes",
+            self.vector_lanes.into(),
+            1..=LINE_WORDS.into(),
+            "a line of the vector buffer has 32 words",
+        )?;
+        power_of_two(
+            "vector_lanes",
+            self.vector_lanes.into(),
+            "a line is processed in whole groups of lanes",
+        )?;
         within("vb_lines", self.vb_lines.into(), 16..=65_536, "a command names a line in 16 bits")?;
         within("ab_blocks", self.ab_blocks.into(), 4..=65_536, "a command names a block in 16 bits")?;
         within("acc_rows", self.acc_rows.into(), 16..=65_536, "the accumulator RAM is addressed in 16 bits")?;
-        multiple_of("acc_rows", self.acc_rows.into(), ROW_GRANULE.into(), "rows are dealt to clusters in units of 16")?;
-        within("score_tokens", self.score_tokens.into(), 32..=32_768, "weighted sums of values must fit 48 bits")?;
-        multiple_of("score_tokens", self.score_tokens.into(), KV_BLOCK_TOKENS.into(), "the KV cache is read in blocks of 32 tokens")?;
-        within("clock_hz", self.clock_hz, 1_000_000..=1_000_000_000, "this is the range of FPGA kernel clocks")
+        multiple_of(
+            "acc_rows",
+            self.acc_rows.into(),
+            ROW_GRANULE.into(),
+            "rows are dealt to clusters in units of 16",
+        )?;
+        within(
+            "score_tokens",
+            self.score_tokens.into(),
+            32..=32_768,
+            "weighted sums of values must fit 48 bits",
+        )?;
+        multiple_of(
+            "score_tokens",
+            self.score_tokens.into(),
+            KV_BLOCK_TOKENS.into(),
+            "the KV cache is read in blocks of 32 tokens",
+        )?;
+        within(
+            "clock_hz",
+            self.clock_hz,
+            1_000_000..=1_000_000_000,
+            "this is the range of FPGA kernel clocks",
+        )
     }
 }
 

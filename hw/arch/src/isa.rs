@@ -199,14 +199,8 @@ pub struct EnumInfo {
 }
 
 /// Every enumeration that is a command field.
-pub const ENUMS: &[EnumInfo] = &[
-    Pred::INFO,
-    IndexBy::INFO,
-    WeightFormat::INFO,
-    Epilogue::INFO,
-    NormKind::INFO,
-    Coupling::INFO,
-];
+pub const ENUMS: &[EnumInfo] =
+    &[Pred::INFO, IndexBy::INFO, WeightFormat::INFO, Epilogue::INFO, NormKind::INFO, Coupling::INFO];
 
 /// Documentation record of one command.
 #[derive(Clone, Copy, Debug)]
@@ -228,7 +222,9 @@ pub struct CommandInfo {
 #[non_exhaustive]
 pub enum IsaError {
     /// The opcode byte names no command.
-    #[error("opcode 0x{found:02x} is not defined; docs/isa.md lists the commands of ISA version {ISA_VERSION}")]
+    #[error(
+        "opcode 0x{found:02x} is not defined; docs/isa.md lists the commands of ISA version {ISA_VERSION}"
+    )]
     Opcode {
         /// The byte found.
         found: u8,
@@ -430,7 +426,9 @@ impl<'a> Operands<'a> {
         for word in words {
             let known = |name: &str| name == "pred" || info.fields.iter().any(|f| f.name == name);
             match word.split_once('=') {
-                Some((name, value)) if known(name) && pairs.iter().all(|p| p.0 != name) => pairs.push((name, value)),
+                Some((name, value)) if known(name) && pairs.iter().all(|p| p.0 != name) => {
+                    pairs.push((name, value))
+                }
                 _ => {
                     let names: Vec<&str> =
                         std::iter::once("pred").chain(info.fields.iter().map(|f| f.name)).collect();

@@ -44,7 +44,9 @@ pub enum ProgramError {
     #[error(transparent)]
     Isa(#[from] IsaError),
     /// No `end`, or commands behind it.
-    #[error("a program ends with its only 'end': found {found} of {commands} commands before the first 'end'")]
+    #[error(
+        "a program ends with its only 'end': found {found} of {commands} commands before the first 'end'"
+    )]
     End {
         /// Commands before the first `end`.
         found: usize,
@@ -357,20 +359,42 @@ impl Checker<'_> {
         self.memory(IndexBy::None, addr, slot_stride, 0, layout.local_bytes().get())
     }
 
-    fn record(&mut self, index: IndexBy, addr: Addr, slot_stride: u64, index_stride: u64, bytes: u64) -> Check {
+    fn record(
+        &mut self,
+        index: IndexBy,
+        addr: Addr,
+        slot_stride: u64,
+        index_stride: u64,
+        bytes: u64,
+    ) -> Check {
         let local = RecordLayout::new(self.config).local_bytes(bytes);
         self.memory(index, addr, slot_stride, index_stride, local.get())
     }
 
-    fn act_record(&mut self, index: IndexBy, addr: Addr, slot_stride: u64, index_stride: u64, blocks: u64) -> Check {
+    fn act_record(
+        &mut self,
+        index: IndexBy,
+        addr: Addr,
+        slot_stride: u64,
+        index_stride: u64,
+        blocks: u64,
+    ) -> Check {
         let local = RecordLayout::new(self.config).act_bytes(blocks);
         self.memory(index, addr, slot_stride, index_stride, local.get())
     }
 
     /// The last byte that any slot and index can reach lies inside the channel, and all is aligned to beats.
-    fn memory(&mut self, index: IndexBy, addr: Addr, slot_stride: u64, index_stride: u64, local: u64) -> Check {
+    fn memory(
+        &mut self,
+        index: IndexBy,
+        addr: Addr,
+        slot_stride: u64,
+        index_stride: u64,
+        local: u64,
+    ) -> Check {
         let beat = self.config.beat().get();
-        for (what, value) in [("addr", addr.0), ("slot_stride", slot_stride), ("index_stride", index_stride)] {
+        for (what, value) in [("addr", addr.0), ("slot_stride", slot_stride), ("index_stride", index_stride)]
+        {
             if !value.is_multiple_of(beat) {
                 return self.multiple(what, value, beat);
             }

@@ -109,7 +109,9 @@ impl StepTable {
         let (Some(slots), Some(gates)) = (word(0), word(4)) else {
             return Err(StepError { slots: 0, gates: 0, expected: SLOT_BYTES, found: raw.len() });
         };
-        let expected = SLOT_BYTES.saturating_add(slots.saturating_mul(SLOT_BYTES)).saturating_add(gates.saturating_mul(8));
+        let expected = SLOT_BYTES
+            .saturating_add(slots.saturating_mul(SLOT_BYTES))
+            .saturating_add(gates.saturating_mul(8));
         if raw.len() != expected || slots > MAX_SLOTS as usize {
             return Err(StepError { slots, gates, expected, found: raw.len() });
         }
@@ -120,7 +122,9 @@ impl StepTable {
 
 /// Bytes that are no step table.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("step table: head says {slots} slots (at most {MAX_SLOTS}) and {gates} gates, which is {expected} bytes, but {found} bytes are given")]
+#[error(
+    "step table: head says {slots} slots (at most {MAX_SLOTS}) and {gates} gates, which is {expected} bytes, but {found} bytes are given"
+)]
 pub struct StepError {
     /// Slots in the head.
     pub slots: usize,

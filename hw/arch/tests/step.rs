@@ -1,6 +1,5 @@
 //! Step table and report.
 
-use fastcar_arch::config::MAX_SLOTS;
 use fastcar_arch::step::*;
 use insta::assert_snapshot;
 use proptest::prelude::*;

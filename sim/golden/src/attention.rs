@@ -56,7 +56,14 @@ pub(crate) struct Cache<'a> {
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(machine: &'a Golden, slot: usize, kv_heads: u16, head_dim: u16, addr: u64, slot_stride: u64) -> Self {
+    pub(crate) fn new(
+        machine: &'a Golden,
+        slot: usize,
+        kv_heads: u16,
+        head_dim: u16,
+        addr: u64,
+        slot_stride: u64,
+    ) -> Self {
         let layout = kv_layout(machine, kv_heads, head_dim);
         let base = (addr + slot as u64 * slot_stride) as usize;
         Self { machine, layout, base, per_head: usize::from(head_dim) / BLOCK }
@@ -101,7 +108,14 @@ pub(crate) fn attn(machine: &mut Golden, c: &Attn, active: &[usize]) -> Result<(
 
 /// One head: scores against every attended key, softmax weights, weighted sum of the values. Without an attended
 /// token the output is zero.
-fn head(cache: &Cache<'_>, query: &[Int8Block], kv_head: usize, tokens: &[u32], scale: f32, dim: usize) -> Vec<f32> {
+fn head(
+    cache: &Cache<'_>,
+    query: &[Int8Block],
+    kv_head: usize,
+    tokens: &[u32],
+    scale: f32,
+    dim: usize,
+) -> Vec<f32> {
     let score = |&t: &u32| softmax::score_fixed(fp::mul(dot(query, &[cache.key(kv_head, t)]), scale));
     let Some(scores) = tokens.iter().map(score).collect::<Option<Vec<i32>>>() else {
         return vec![fp::CANONICAL_NAN; dim];
@@ -117,7 +131,8 @@ fn head(cache: &Cache<'_>, query: &[Int8Block], kv_head: usize, tokens: &[u32], 
         let distance = softmax::distance(top, score);
         denom += u64::from(softmax::prob(distance, 0));
         let value = cache.value(kv_head, t);
-        for (sums, (&scale, elems)) in sums.chunks_exact_mut(BLOCK).zip(value.scales.iter().zip(value.elems)) {
+        for (sums, (&scale, elems)) in sums.chunks_exact_mut(BLOCK).zip(value.scales.iter().zip(value.elems))
+        {
             let weight = i64::from(softmax::prob(distance, u32::from(ev.0 - scale)));
             sums.iter_mut().zip(elems).for_each(|(s, &v)| *s += weight * i64::from(v));
         }
@@ -129,7 +144,8 @@ fn head(cache: &Cache<'_>, query: &[Int8Block], kv_head: usize, tokens: &[u32], 
 /// Dot product of consecutive query blocks with the blocks of one or more cached keys, in one window.
 pub(crate) fn dot(query: &[Int8Block], keys: &[Cached<'_>]) -> f32 {
     let key_scales = keys.iter().flat_map(|k| k.scales).map(|&b| E8M0(b));
-    let base = window::Base::new(E8M0::max_of(key_scales.clone()), E8M0::max_of(query.iter().map(|b| b.scale)));
+    let base =
+        window::Base::new(E8M0::max_of(key_scales.clone()), E8M0::max_of(query.iter().map(|b| b.scale)));
     let mut acc = 0i64;
     let key_elems = keys.iter().flat_map(|k| k.elems);
     for ((q, scale), elems) in query.iter().zip(key_scales).zip(key_elems) {
@@ -158,7 +174,12 @@ fn attended(machine: &Golden, c: &Attn, slot: usize, kv_head: usize) -> Result<V
 }
 
 /// The entries (block number, token mask) of one slot and head's block list.
-fn block_list(machine: &Golden, c: &Attn, slot: usize, kv_head: usize) -> Result<Vec<(u32, u32)>, GoldenError> {
+fn block_list(
+    machine: &Golden,
+    c: &Attn,
+    slot: usize,
+    kv_head: usize,
+) -> Result<Vec<(u32, u32)>, GoldenError> {
     let room = usize::from(c.list_entries);
     let words = (room + 1) * 2;
     let mut all = vec![0u32; usize::from(c.kv_heads) * words];
@@ -166,7 +187,12 @@ fn block_list(machine: &Golden, c: &Attn, slot: usize, kv_head: usize) -> Result
     machine.memory.read_record(addr, bytemuck::cast_slice_mut(&mut all));
     let list = &all[kv_head * words..][..words];
     if list[0] as usize > room {
-        return Err(GoldenError::BlockListLength { slot, head: kv_head, found: list[0], room: c.list_entries });
+        return Err(GoldenError::BlockListLength {
+            slot,
+            head: kv_head,
+            found: list[0],
+            room: c.list_entries,
+        });
     }
     Ok(list[2..].chunks_exact(2).take(list[0] as usize).map(|e| (e[0], e[1])).collect())
 }

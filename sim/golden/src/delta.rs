@@ -8,7 +8,13 @@ use fastcar_arch::num::mx::{self, BLOCK, Int8Block};
 use fastcar_arch::num::{fp, sumsq};
 use fastcar_arch::step::{GateReport, StepReport, StepTable};
 
-pub(crate) fn delta(machine: &mut Golden, c: &Delta, active: &[usize], table: &StepTable, report: &mut StepReport) {
+pub(crate) fn delta(
+    machine: &mut Golden,
+    c: &Delta,
+    active: &[usize],
+    table: &StepTable,
+    report: &mut StepReport,
+) {
     let blocks = usize::from(c.blocks);
     let allow = table.gates[usize::from(c.gate)].allow;
     let mut out = GateReport { blocks: c.blocks.into(), ..GateReport::default() };
@@ -44,8 +50,9 @@ fn change(x: &[f32], reference: &mut [f32], fresh: bool, tau_sq: f32, ab: &mut [
     let blocks = x.as_chunks::<BLOCK>().0.iter().zip(reference.as_chunks_mut::<BLOCK>().0).zip(ab);
     let mask = blocks.map(|((x, reference), out)| {
         let diff: [f32; BLOCK] = std::array::from_fn(|i| fp::sub(x[i], reference[i]));
-        // A NaN distance counts as a change.
-        let active = fresh || !(sumsq::sum_squares(&diff) <= limit);
+        let distance = sumsq::sum_squares(&diff);
+        let changed = fp::gt(distance, limit) || distance.is_nan() || limit.is_nan();
+        let active = fresh || changed;
         *out = if active { mx::quantise_int8(&diff) } else { ZERO_BLOCK };
         if active {
             for (r, d) in reference.iter_mut().zip(out.dequantise()) {

@@ -24,7 +24,13 @@ impl Side {
     }
 }
 
-pub(crate) fn tas(machine: &mut Golden, c: &GateTas, active: &[usize], table: &StepTable, report: &mut StepReport) {
+pub(crate) fn tas(
+    machine: &mut Golden,
+    c: &GateTas,
+    active: &[usize],
+    table: &StepTable,
+    report: &mut StepReport,
+) {
     let entry = table.gates[usize::from(c.gate)];
     let mut scores = GateReport::default().score;
     for &s in active.iter().filter(|&&s| entry.allow >> s & 1 == 1) {
@@ -45,7 +51,13 @@ fn tas_sum(machine: &Golden, c: &GateTas, slot: usize, past: u32) -> f32 {
     dot(machine.slots[slot].blocks(c.src, heads * dim / BLOCK), &keys)
 }
 
-pub(crate) fn input_delta(machine: &mut Golden, c: &GateDelta, active: &[usize], table: &StepTable, report: &mut StepReport) {
+pub(crate) fn input_delta(
+    machine: &mut Golden,
+    c: &GateDelta,
+    active: &[usize],
+    table: &StepTable,
+    report: &mut StepReport,
+) {
     let entry = table.gates[usize::from(c.gate)];
     let blocks = usize::from(c.blocks);
     let mut scores = GateReport::default().score;
@@ -68,7 +80,13 @@ pub(crate) fn dequantise(blocks: &[Int8Block]) -> Vec<f32> {
     blocks.iter().flat_map(Int8Block::dequantise).collect()
 }
 
-pub(crate) fn host(machine: &mut Golden, c: &GateHost, active: &[usize], table: &StepTable, report: &mut StepReport) {
+pub(crate) fn host(
+    machine: &mut Golden,
+    c: &GateHost,
+    active: &[usize],
+    table: &StepTable,
+    report: &mut StepReport,
+) {
     let entry = table.gates[usize::from(c.gate)];
     let rule = Rule { side: Side::Above, threshold: f32::INFINITY, coupling: Coupling::Independent };
     let scores = GateReport::default().score;
@@ -92,7 +110,8 @@ fn settle(
     report: &mut GateReport,
 ) {
     let coupled = |s: usize| {
-        let pair = [s, s ^ 1].map(|i| machine.slots.get(i).is_some_and(|x| x.entry.has(ACTIVE) && x.entry.has(PAIRED)));
+        let pair = [s, s ^ 1]
+            .map(|i| machine.slots.get(i).is_some_and(|x| x.entry.has(ACTIVE) && x.entry.has(PAIRED)));
         rule.coupling != Coupling::Independent && pair == [true, true]
     };
     let alone = |s: usize, score: f32| {
@@ -110,6 +129,6 @@ fn settle(
     };
     let replay: u32 = active.iter().filter(|&&s| decide(s)).map(|&s| 1 << s).sum();
     let mask: u32 = active.iter().map(|&s| 1 << s).sum();
-    machine.compute = !replay;
+    machine.compute = machine.compute & !mask | mask & !replay;
     *report = GateReport { active: mask, replay, score: scores, ..GateReport::default() };
 }

@@ -25,7 +25,9 @@ pub enum GoldenError {
         size: Bytes,
     },
     /// A block list that is too long, not ascending, or beyond the slot's position.
-    #[error("slot {slot}, key/value head {head}: block list entry {entry} is block {found}; entries ascend and end at block {last}")]
+    #[error(
+        "slot {slot}, key/value head {head}: block list entry {entry} is block {found}; entries ascend and end at block {last}"
+    )]
     BlockList {
         /// Slot.
         slot: usize,

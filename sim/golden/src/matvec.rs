@@ -62,7 +62,9 @@ pub(crate) fn matvec(machine: &mut Golden, c: &Matvec, active: &[usize]) {
 fn epilogue(kind: Epilogue, mut rows: Vec<f32>) -> Vec<f32> {
     match kind {
         Epilogue::None => rows,
-        Epilogue::SwiGlu => rows.as_chunks::<2>().0.iter().map(|&[gate, up]| fp::mul(func::silu(gate), up)).collect(),
+        Epilogue::SwiGlu => {
+            rows.as_chunks::<2>().0.iter().map(|&[gate, up]| fp::mul(func::silu(gate), up)).collect()
+        }
         Epilogue::Gelu => {
             rows.iter_mut().for_each(|r| *r = func::gelu(*r));
             rows
@@ -92,10 +94,15 @@ fn products(machine: &Golden, c: &Matvec, active: &[usize]) -> Vec<Vec<f32>> {
             layout.groups().filter(move |g| g.first_row < rows).map(move |g| (channel, g))
         })
         .collect();
-    let run = |&(channel, group): &(usize, WeightGroup)| group_products(machine, c, &layout, channel, group, &operands);
+    let run = |&(channel, group): &(usize, WeightGroup)| {
+        group_products(machine, c, &layout, channel, group, &operands)
+    };
     let work = u64::from(c.rows) * u64::from(c.blocks) * active.len() as u64;
-    let parts: Vec<Vec<Vec<f32>>> =
-        if work < PARALLEL_FROM { tasks.iter().map(run).collect() } else { tasks.par_iter().map(run).collect() };
+    let parts: Vec<Vec<Vec<f32>>> = if work < PARALLEL_FROM {
+        tasks.iter().map(run).collect()
+    } else {
+        tasks.par_iter().map(run).collect()
+    };
 
     let mut out = vec![Vec::with_capacity(c.rows as usize); active.len()];
     for part in parts {
@@ -140,8 +147,9 @@ fn group_products(
         WeightFormat::Int8 => window::Pair::Int8Int8,
         WeightFormat::Fp4 => window::Pair::Fp4Int8,
     };
-    let finish =
-        |(o, sums): (&Operand<'_>, Vec<i64>)| sums.into_iter().map(|acc| window::to_f32(acc, o.base, pair)).collect();
+    let finish = |(o, sums): (&Operand<'_>, Vec<i64>)| {
+        sums.into_iter().map(|acc| window::to_f32(acc, o.base, pair)).collect()
+    };
     operands.iter().zip(sums).map(finish).collect()
 }
 

@@ -56,7 +56,8 @@ fn act_to_bytes(blocks: &[Int8Block]) -> Vec<u8> {
 pub(crate) fn act_from_bytes(bytes: &[u8], blocks: usize) -> Vec<Int8Block> {
     let (elems, scales) = bytes.split_at(blocks * BLOCK);
     let (elems, _) = elems.as_chunks::<BLOCK>();
-    let block = |(e, &scale): (&[u8; BLOCK], &u8)| Int8Block { scale: mx::E8M0(scale), elems: e.map(|b| b as i8) };
+    let block =
+        |(e, &scale): (&[u8; BLOCK], &u8)| Int8Block { scale: mx::E8M0(scale), elems: e.map(|b| b as i8) };
     elems.iter().zip(scales).map(block).collect()
 }
 

@@ -1,4 +1,5 @@
 //! Commands one by one, on hand-made programs: what sessions on real models do not reach.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::*;
@@ -191,7 +192,10 @@ fn bad_block_lists_are_refused() {
             vec![(1, 1), (0, 1)],
             "slot 0, key/value head 0: block list entry 1 is block 0; entries ascend and end at block 2",
         ),
-        (vec![(3, 1)], "slot 0, key/value head 0: block list entry 0 is block 3; entries ascend and end at block 2"),
+        (
+            vec![(3, 1)],
+            "slot 0, key/value head 0: block list entry 0 is block 3; entries ascend and end at block 2",
+        ),
         (
             vec![(u32::MAX, 1)],
             "slot 0, key/value head 0: block list entry 0 is block 4294967295; entries ascend and end at block 2",
@@ -211,9 +215,15 @@ fn a_program_beyond_the_image_is_refused() {
     let mut machine = Golden::new(config.clone(), Memory::new(&config, Bytes(4096)));
     let program = Program::new(&config, LIMITS, vec![store(0, 32), End::default().into()]).unwrap();
     let error = machine.run(&program, &table(1, 0)).unwrap_err();
-    assert_eq!(error.to_string(), "the program needs 90240 bytes on each channel, the memory image has 4096 bytes");
+    assert_eq!(
+        error.to_string(),
+        "the program needs 90240 bytes on each channel, the memory image has 4096 bytes"
+    );
     let bad = table(1, 256);
-    assert_eq!(machine.run(&program, &bad).unwrap_err().to_string(), "step table: slot 0: pos is 256, the limit is 255");
+    assert_eq!(
+        machine.run(&program, &bad).unwrap_err().to_string(),
+        "step table: slot 0: pos is 256, the limit is 255"
+    );
 }
 
 /// Host gate, then a marker written by replaying slots only.
@@ -221,7 +231,13 @@ fn replayed(rig: &mut Rig, gate: GateEntry, table: &mut StepTable) -> (u32, Vec<
     table.gates[0] = gate;
     (0..4).for_each(|s| rig.input(s, &[1.0; 32]));
     rig.machine.memory_mut().write_record(OUTPUT, &[0; 4 * STRIDE as usize]);
-    let marked = Store { pred: Pred::Replay, ..match store(0, 32) { Command::Store(c) => c, _ => unreachable!() } };
+    let marked = Store {
+        pred: Pred::Replay,
+        ..match store(0, 32) {
+            Command::Store(c) => c,
+            _ => unreachable!(),
+        }
+    };
     let report = rig.run(vec![GateHost::default().into(), load(0, 32), marked.into()], table).unwrap();
     (report.gates[0].replay, (0..4).map(|s| rig.output(s, 1)[0] == 1.0).collect())
 }

@@ -5,16 +5,17 @@ use crate::exit::usage;
 use crate::output;
 use crate::policy_args::{PolicyArgs, describe};
 use crate::progress::Ui;
-use crate::source::{MachineArgs, Opened, open};
+use crate::source::{MachineArgs, Source};
 use anyhow::{Context, Result, bail};
 use fastcar_arch::asm::{disassemble, disassemble_with, in_regions};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::identity::Identity;
 use fastcar_arch::isa::{Addr, COMMAND_BYTES, decode, encode};
+use fastcar_arch::layout::Region;
 use fastcar_arch::program::Program;
 use fastcar_host::compile::{CompileOptions, Compiled, compile};
+use fastcar_host::image::Image;
 use fastcar_host::policy::Policy;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Arguments.
@@ -65,18 +66,19 @@ fn length(commands: usize) -> String {
 
 fn model(args: &Args, path: &Path) -> Result<()> {
     let policy = args.policy.build()?;
-    let opened = open(path, &args.machine, None, Ui::Quiet)?;
-    let (config, image) = (opened.packed.config(), opened.packed.image());
+    let source = Source::find(path, None)?;
+    let packed = source.load(&args.machine, Ui::Quiet)?.packed;
+    let (config, image) = (packed.config(), packed.image());
     let positions = config.score_tokens().min(image.body.shape.max_positions);
     let options = CompileOptions { slots: args.slots, positions, period: image.period.unwrap_or(0) };
-    let compiled = compile(&opened.packed, &policy, options)?;
+    let compiled = compile(&packed, &policy, options)?;
     let (name, program) = choose(&compiled, args.program.as_deref())?;
     if let Some(path) = &args.emit {
         output::write_file(path, &encode(program.commands()))?;
     }
-    let head = heading(&opened, &policy, options, &compiled);
+    let head = heading(&source.name(), config, options, &policy) + &regions(&compiled);
     let title = format!("#\n# program {name}: {}\n", length(program.commands().len()));
-    output::print(&format!("{head}{title}{}", listing(&opened, &compiled, program)))
+    output::print(&format!("{head}{title}{}", listing(image, &compiled, program)))
 }
 
 /// Every program by name.
@@ -97,20 +99,21 @@ fn choose<'a>(compiled: &'a Compiled, asked: Option<&str>) -> Result<(String, &'
     }
 }
 
-fn heading(opened: &Opened, policy: &Policy, options: CompileOptions, compiled: &Compiled) -> String {
-    let config: &AccelConfig = opened.packed.config();
-    let mut out = format!("# {} for preset {}, identity {}\n", opened.name, config.name(), Identity::of(config).short());
-    let _ = writeln!(out, "# policy {}; {} slots of {} positions", describe(policy), options.slots, options.positions);
-    let _ = writeln!(out, "#\n# regions, per channel:");
-    for region in compiled.map.regions() {
-        let _ = writeln!(out, "#   0x{:08x}  {:>12}  {}", region.start, region.size.get(), region.name);
-    }
-    out
+fn heading(model: &str, config: &AccelConfig, options: CompileOptions, policy: &Policy) -> String {
+    let (preset, identity) = (config.name(), Identity::of(config).short());
+    let (policy, slots, positions) = (describe(policy), options.slots, options.positions);
+    format!("# {model} for preset {preset}, identity {identity}\n# policy {policy}; slots {slots}, positions {positions}\n")
+}
+
+fn regions(compiled: &Compiled) -> String {
+    let line = |r: &Region| format!("#   0x{:08x}  {:>12}  {}\n", r.start, r.size.get(), r.name);
+    let lines: String = compiled.map.regions().iter().map(line).collect();
+    format!("#\n# regions of each channel: start, bytes, name\n{lines}")
 }
 
 /// Constants go by their own names, state by its region's.
-fn listing(opened: &Opened, compiled: &Compiled, program: &Program) -> String {
-    let names = Names::of(opened.packed.image());
+fn listing(image: &Image, compiled: &Compiled, program: &Program) -> String {
+    let names = Names::of(image);
     let region = in_regions(compiled.map.regions());
     let state = compiled.state_start;
     let name = |addr: Addr| if addr.0 < state { names.at(addr.0) } else { region(addr) };

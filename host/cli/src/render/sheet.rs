@@ -111,7 +111,7 @@ fn draw_legend(canvas: &mut Canvas, left: u32, top: u32, text: &str) {
     canvas.text("0 %", (left, middle), TEXT, FAINT, Align::Left);
     for x in 0..LEGEND_WIDTH - 100 {
         let share = x as f32 / (LEGEND_WIDTH - 101) as f32;
-        canvas.fill(zero + x, middle - 8, 1, 16, tint::colour(share));
+        canvas.fill(zero + x, middle - 8, 1, 16, tint::legend(share));
     }
     canvas.text(&format!("100 %  {text}"), (zero + LEGEND_WIDTH - 100 + GAP, middle), TEXT, FAINT, Align::Left);
 }

@@ -11,11 +11,21 @@ const NOT_ELIGIBLE: [f32; 3] = [78.0, 78.0, 82.0];
 const PICTURE: f32 = 0.32;
 
 /// Colour of a share from 0 to 1.
-pub fn colour(share: f32) -> Rgb<u8> {
+fn colour(share: f32) -> Rgb<u8> {
     let at = share.clamp(0.0, 1.0) * (RAMP.len() - 1) as f32;
     let low = (at as usize).min(RAMP.len() - 2);
     let part = at - low as f32;
     Rgb(std::array::from_fn(|c| (RAMP[low][c] + part * (RAMP[low + 1][c] - RAMP[low][c])).round() as u8))
+}
+
+/// A colour with a pixel of the picture behind it, from 0 to 255.
+fn over(colour: [f32; 3], light: f32) -> Rgb<u8> {
+    Rgb(colour.map(|c| (c * (1.0 - PICTURE) + light * PICTURE).round() as u8))
+}
+
+/// Colour of a share on a dark picture, for legends.
+pub fn legend(share: f32) -> Rgb<u8> {
+    over(colour(share).0.map(f32::from), 40.0)
 }
 
 /// Tints a frame of `grid` (down, across) patches. `shares` holds one share per patch, none where nothing could be
@@ -24,10 +34,10 @@ pub fn tint(picture: &RgbImage, grid: [usize; 2], shares: &[Option<f32>]) -> Rgb
     let (high, wide) = (picture.height() / grid[0] as u32, picture.width() / grid[1] as u32);
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
         let patch = (y / high.max(1)) as usize * grid[1] + (x / wide.max(1)) as usize;
-        let over = shares.get(patch).copied().flatten().map_or(NOT_ELIGIBLE, |s| colour(s).0.map(f32::from));
+        let ground = shares.get(patch).copied().flatten().map_or(NOT_ELIGIBLE, |s| colour(s).0.map(f32::from));
         let Rgb(pixel) = *picture.get_pixel(x, y);
         let light = pixel.iter().map(|&c| f32::from(c)).sum::<f32>() / 3.0;
-        Rgb(over.map(|c| (c * (1.0 - PICTURE) + light * PICTURE).round() as u8))
+        over(ground, light)
     })
 }
 

@@ -10,11 +10,12 @@ mod text;
 pub use args::Args;
 
 use crate::exit::{Usage, usage};
+use crate::interrupt;
 use crate::output::{self, Staged};
 use crate::progress::Ui;
-use crate::source::{Opened, open};
+use crate::source::{Opened, Source};
 use anyhow::Result;
-use fastcar_host::model::Codebook;
+use fastcar_host::model::{Codebook, Model};
 use fastcar_host::policy::{Method, Policy};
 use plan::Plan;
 use report::Report;
@@ -44,14 +45,22 @@ pub fn run(args: &Args) -> Result<()> {
     }
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
-    let opened = open(&args.model, &args.machine, args.assets.as_deref(), ui)?;
-    let plan = Plan::new(args, opened.model()?, sampling)?;
-    policy.check_layers(opened.packed.image().body.shape.layers as usize)?;
+    let source = Source::find(&args.model, args.assets.as_deref())?;
+    let plan = Plan::new(args, source.model()?, sampling)?;
+    policy.check_layers(source.model()?.body().spec().layers())?;
+    let codebook = codebook(source.model()?)?;
+    let opened = source.load(&args.machine, ui)?;
     let runs = decode(args, &opened, &policy, &plan, ui)?;
-    let codebook = opened.model()?.codebook().ok();
-    let mut report = Report::new(args, &opened, &policy, &plan, &runs, codebook.as_ref())?;
-    report.files = write(args, &report, &plan, &runs, codebook.as_ref())?;
+    let context = report::Context { name: source.name(), opened: &opened, policy: &policy, plan: &plan, runs: &runs };
+    let mut report = Report::new(args, &context, codebook.as_ref())?;
+    report.files = write(args, &report, &plan, &runs, codebook.as_ref(), ui)?;
     if args.json { output::print_json(&report) } else { output::print(&text::text(&report)) }
+}
+
+/// The picture patches, for models that have some.
+fn codebook(model: &Model) -> Result<Option<Codebook>> {
+    let named = model.video().and_then(|v| v.codebook()).is_some();
+    Ok(named.then(|| model.codebook()).transpose()?)
 }
 
 fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) -> Result<Runs> {
@@ -67,21 +76,19 @@ fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) ->
 }
 
 /// Writes all files, or none.
-fn write(
-    args: &Args,
-    report: &Report,
-    plan: &Plan,
-    runs: &Runs,
-    codebook: Option<&Codebook>,
-) -> Result<Vec<PathBuf>> {
+fn write(args: &Args, report: &Report, plan: &Plan, runs: &Runs, codebook: Option<&Codebook>, ui: Ui) -> Result<Vec<PathBuf>> {
     let name = args.name.clone().unwrap_or_else(|| plan.file_name());
     let path = |ending: &str| args.out.join(format!("{name}.{ending}"));
     let mut staged = Staged::default();
-    if let Some(pictures) = codebook.map(|c| pictures::draw(report, plan, runs, c)).transpose()?.flatten() {
-        staged.add(&path("gif"), &pictures.gif)?;
-        staged.add(&path("png"), &pictures.png)?;
+    match codebook.map(|c| pictures::draw(report, plan, runs, c)).transpose()?.flatten() {
+        Some(pictures) => {
+            staged.add(&path("gif"), &pictures.gif)?;
+            staged.add(&path("png"), &pictures.png)?;
+        }
+        None => ui.note("no pictures: the model has no picture patches, or not one frame is whole"),
     }
-    staged.add(&path("tokens.json"), format!("{}\n", serde_json::to_string(&report.tokens_file())?).as_bytes())?;
-    crate::interrupt::check(|| "before the files had their names".to_owned())?;
+    let tokens = format!("{}\n", serde_json::to_string(&report.tokens_file())?);
+    staged.add(&path("tokens.json"), tokens.as_bytes())?;
+    interrupt::check(|| "before the files had their names".to_owned())?;
     staged.commit()
 }

@@ -63,7 +63,7 @@ impl Plan {
 
     /// Positions of the longest sequence, prompt included.
     pub fn longest(&self) -> u32 {
-        self.prompt_tokens() + self.positions
+        self.prompt_tokens().saturating_add(self.positions)
     }
 
     /// Tokens of the longest prompt.

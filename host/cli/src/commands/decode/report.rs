@@ -88,12 +88,27 @@ pub(super) struct Timings {
     pub(super) tokens_per_second: f64,
 }
 
+/// What a report is about.
+pub struct Context<'a> {
+    /// Name of the model.
+    pub name: String,
+    /// Its weights.
+    pub opened: &'a Opened,
+    /// The policy asked for.
+    pub policy: &'a Policy,
+    /// What was decoded.
+    pub plan: &'a Plan,
+    /// What came out.
+    pub runs: &'a Runs,
+}
+
 impl Report {
     /// Gathers everything but the files.
     ///
     /// # Errors
     /// Tokens that cannot be rendered.
-    pub fn new(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, runs: &Runs, codebook: Option<&Codebook>) -> Result<Self> {
+    pub fn new(args: &Args, context: &Context<'_>, codebook: Option<&Codebook>) -> Result<Self> {
+        let &Context { opened, policy, plan, runs, .. } = context;
         let config = opened.packed.config();
         let savings = |stats: &[DecodeStats]| Savings::new(policy, stats, plan.guidance.is_some());
         let mut sequences = Vec::new();
@@ -109,7 +124,7 @@ impl Report {
             });
         }
         Ok(Self {
-            model: opened.name.clone(),
+            model: context.name.clone(),
             preset: config.name().to_owned(),
             identity: Identity::of(config),
             fingerprint: opened.packed.fingerprint(),
