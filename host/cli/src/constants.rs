@@ -88,7 +88,9 @@ impl Names {
         for (i, layer) in t.layers.iter().enumerate() {
             self.norm(&format!("{prefix}layer.{i}.input_norm"), &layer.input_norm);
             self.norm(&format!("{prefix}layer.{i}.post_norm"), &layer.post_norm);
-            for (name, matrix) in [("qkv", &layer.qkv), ("o", &layer.o), ("up", &layer.up), ("down", &layer.down)] {
+            for (name, matrix) in
+                [("qkv", &layer.qkv), ("o", &layer.o), ("up", &layer.up), ("down", &layer.down)]
+            {
                 self.matrix(&format!("{prefix}layer.{i}.{name}"), matrix);
             }
         }

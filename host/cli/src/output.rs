@@ -44,7 +44,12 @@ impl Staged {
         if path.is_dir() {
             bail!("cannot write {}: it is a folder; remove it or choose another name", path.display());
         }
-        let failed = || format!("cannot write {}: nothing stands under that name; free space, or choose another folder", path.display());
+        let failed = || {
+            format!(
+                "cannot write {}: nothing stands under that name; free space, or choose another folder",
+                path.display()
+            )
+        };
         let mut file = temporary(folder_of(path)).with_context(failed)?;
         file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(failed)?;
         self.files.push((file, path.to_owned()));
@@ -57,7 +62,9 @@ impl Staged {
     /// A file cannot be renamed.
     pub fn commit(self) -> Result<Vec<PathBuf>> {
         let rename = |(file, path): (NamedTempFile, PathBuf)| {
-            file.persist(&path).map_err(|e| e.error).with_context(|| format!("cannot rename to {}", path.display()))?;
+            file.persist(&path)
+                .map_err(|e| e.error)
+                .with_context(|| format!("cannot rename to {}", path.display()))?;
             Ok(path)
         };
         self.files.into_iter().map(rename).collect()

@@ -141,7 +141,7 @@ fn colour(at: usize) -> RGBColor {
 }
 
 /// The mark of a line's points: its shape changes from line to line too.
-fn marker<'a>(at: usize, place: (i32, i32)) -> DynElement<'a, BitMapBackend<'a>, (i32, i32)> {
+fn marker<B: DrawingBackend>(at: usize, place: (i32, i32)) -> DynElement<'static, B, (i32, i32)> {
     let filled = colour(at).filled();
     let (x, y) = place;
     match at % 4 {

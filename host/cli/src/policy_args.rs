@@ -54,6 +54,10 @@ pub enum CouplingKind {
     Mean,
 }
 
+/// Flags that a policy file replaces.
+const FLAGS: [&str; 8] =
+    ["policy", "gate", "threshold", "ratio", "gate_seed", "tas_form", "coupling", "max_age"];
+
 /// The policy flags.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Policy")]
@@ -83,7 +87,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "N")]
     max_age: Option<u32>,
     /// Read the policy from a file that `fastcar calibrate` wrote
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "gate", "threshold", "ratio", "gate_seed", "tas_form", "coupling", "max_age"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = FLAGS)]
     policy_file: Option<PathBuf>,
 }
 
@@ -105,9 +109,13 @@ impl PolicyArgs {
     }
 
     fn dense(&self) -> Result<Method> {
-        let replay = self.gate.is_some() || self.ratio.is_some() || self.tas_form.is_some() || self.coupling.is_some();
+        let replay =
+            self.gate.is_some() || self.ratio.is_some() || self.tas_form.is_some() || self.coupling.is_some();
         if replay || !self.threshold.is_empty() || self.max_age.is_some() || self.gate_seed.is_some() {
-            return usage("gates, thresholds and ratios need a policy that skips something: add --policy replay or --policy delta");
+            return usage(
+                "gates, thresholds and ratios need a policy that skips something: \
+                 add --policy replay or --policy delta",
+            );
         }
         Ok(Method::Dense)
     }
@@ -142,8 +150,16 @@ impl PolicyArgs {
     }
 
     fn delta(&self) -> Result<Method> {
-        if self.gate.is_some() || self.ratio.is_some() || self.tas_form.is_some() || self.coupling.is_some() || self.gate_seed.is_some() {
-            return usage("policy delta takes --threshold and --max-age only; --gate, --gate-seed, --ratio, --tas-form and --coupling belong to --policy replay");
+        if self.gate.is_some()
+            || self.ratio.is_some()
+            || self.tas_form.is_some()
+            || self.coupling.is_some()
+            || self.gate_seed.is_some()
+        {
+            return usage(
+                "policy delta takes --threshold and --max-age only; \
+                 --gate, --gate-seed, --ratio, --tas-form and --coupling belong to --policy replay",
+            );
         }
         let thresholds = self.thresholds("policy delta")?.into_iter().map(DeltaThresholds::uniform).collect();
         Ok(Method::Delta { thresholds, max_age: self.max_age })
@@ -154,18 +170,25 @@ impl PolicyArgs {
             return Ok(());
         }
         let names: Vec<String> = gates.iter().map(|&g| name(g)).collect();
-        usage(format!("{flag} belongs to gate {}, and the gate is {}: change --gate or leave it out", names.join(" or "), name(kind)))
+        usage(format!(
+            "{flag} belongs to gate {}, and the gate is {}: change --gate or leave it out",
+            names.join(" or "),
+            name(kind)
+        ))
     }
 
     fn thresholds(&self, what: &str) -> Result<Vec<f32>> {
         if self.threshold.is_empty() {
-            return usage(format!("{what} needs --threshold X, one number or one per layer (`fastcar calibrate` finds them)"));
+            return usage(format!(
+                "{what} needs --threshold X, one number or one per layer (`fastcar calibrate` finds them)"
+            ));
         }
         Ok(self.threshold.clone())
     }
 
     fn share(&self) -> Result<f32> {
-        self.ratio.ok_or_else(|| Usage("gates random and budget need --ratio R, from 0 to 1".to_owned()).into())
+        self.ratio
+            .ok_or_else(|| Usage("gates random and budget need --ratio R, from 0 to 1".to_owned()).into())
     }
 }
 
@@ -177,7 +200,9 @@ fn name(kind: impl ValueEnum) -> String {
 pub fn describe(policy: &Policy) -> String {
     let method = match policy.method() {
         Method::Dense => "dense".to_owned(),
-        Method::Replay { gate, coupling, .. } => format!("replay, {}{}", describe_gate(gate), describe_coupling(*coupling)),
+        Method::Replay { gate, coupling, .. } => {
+            format!("replay, {}{}", describe_gate(gate), describe_coupling(*coupling))
+        }
         Method::Delta { thresholds, .. } => {
             let all: Vec<f32> = thresholds.iter().flat_map(DeltaThresholds::all).collect();
             format!("delta, change > {}", numbers(&all))
@@ -189,7 +214,9 @@ pub fn describe(policy: &Policy) -> String {
 fn describe_gate(gate: &Gate) -> String {
     match gate {
         Gate::Tas { form: TasForm::Code, thresholds } => format!("TAS > {}", numbers(thresholds)),
-        Gate::Tas { form: TasForm::Paper, thresholds } => format!("TAS (paper's form) > {}", numbers(thresholds)),
+        Gate::Tas { form: TasForm::Paper, thresholds } => {
+            format!("TAS (paper's form) > {}", numbers(thresholds))
+        }
         Gate::InputDelta { thresholds } => format!("input change < {}", numbers(thresholds)),
         Gate::Always => "always".to_owned(),
         Gate::Never => "never".to_owned(),

@@ -1,4 +1,5 @@
-//! Progress on standard error: a bar on a terminal, one line per stage elsewhere, nothing when asked to be quiet.
+//! Progress on standard error: a bar on a terminal, one line per stage elsewhere, nothing when asked to be
+//! quiet.
 
 use crate::interrupt;
 use fastcar_host::pack::Progress;
@@ -44,8 +45,11 @@ impl Ui {
 }
 
 fn style(unit: &str) -> ProgressStyle {
-    let template = format!("{{msg:<16}} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━─")
+    let template =
+        format!("{{msg:<16}} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
+    ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━━─")
 }
 
 /// One stage's bar; it disappears when dropped.

@@ -52,8 +52,10 @@ impl MachineArgs {
     /// The configuration asked for, if any.
     fn asked(&self) -> Result<Option<AccelConfig>> {
         let Some(path) = &self.config else { return Ok(self.preset.clone()) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read configuration file {}", path.display()))?;
-        let config = AccelConfig::from_toml(&text).with_context(|| format!("configuration file {} is refused", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read configuration file {}", path.display()))?;
+        let config = AccelConfig::from_toml(&text)
+            .with_context(|| format!("configuration file {} is refused", path.display()))?;
         Ok(Some(config))
     }
 
@@ -74,8 +76,12 @@ pub struct Source {
 
 /// A model ready for a session.
 pub struct Opened {
+    /// Name to show: the folder's or file's.
+    pub name: String,
     /// The weights.
     pub packed: Arc<PackedModel>,
+    /// The folder with tokenizer and picture patches; none for a packed file without one.
+    pub model: Option<Model>,
     /// Seconds that packing, or checking the packed file, took.
     pub seconds: f64,
 }
@@ -88,7 +94,9 @@ impl Source {
     pub fn find(path: &Path, assets: Option<&Path>) -> Result<Self> {
         let packed = path.is_file();
         if assets.is_some() && !packed {
-            return usage("--assets goes with a packed file; a model folder has its own tokenizer and picture patches");
+            return usage(
+                "--assets goes with a packed file; a model folder has its own tokenizer and picture patches",
+            );
         }
         let model = if packed { assets_of(path, assets)? } else { Some(Model::open(path)?) };
         Ok(Self { path: path.to_owned(), model, packed })
@@ -99,11 +107,7 @@ impl Source {
     /// # Errors
     /// A packed file came without one.
     pub fn model(&self) -> Result<&Model> {
-        let refuse = || {
-            let path = self.path.display();
-            format!("{path} holds weights only, and a prompt needs the tokenizer of the model's folder: name that folder with --assets DIR")
-        };
-        self.model.as_ref().with_context(refuse)
+        needed(self.model.as_ref(), &self.name())
     }
 
     /// Name to show: the folder's or file's.
@@ -116,10 +120,12 @@ impl Source {
     ///
     /// # Errors
     /// It does not fit the configuration, is damaged, or packing was interrupted.
-    pub fn load(&self, machine: &MachineArgs, ui: Ui) -> Result<Opened> {
+    pub fn load(self, machine: &MachineArgs, ui: Ui) -> Result<Opened> {
         let started = Instant::now();
-        let packed = if self.packed { self.load_packed(machine)? } else { pack_folder(self.model()?, machine, ui)? };
-        Ok(Opened { packed: Arc::new(packed), seconds: started.elapsed().as_secs_f64() })
+        let packed =
+            if self.packed { self.load_packed(machine)? } else { pack_folder(self.model()?, machine, ui)? };
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Opened { name: self.name(), packed: Arc::new(packed), model: self.model, seconds })
     }
 
     fn load_packed(&self, machine: &MachineArgs) -> Result<PackedModel> {
@@ -127,6 +133,33 @@ impl Source {
         self.model.iter().try_for_each(|model| check_assets(&packed, model))?;
         Ok(packed)
     }
+}
+
+impl Opened {
+    /// As [`Source::model`].
+    ///
+    /// # Errors
+    /// A packed file came without one.
+    pub fn model(&self) -> Result<&Model> {
+        needed(self.model.as_ref(), &self.name)
+    }
+}
+
+fn needed<'a>(model: Option<&'a Model>, name: &str) -> Result<&'a Model> {
+    model.with_context(|| {
+        format!(
+            "{name} is a packed file, which holds weights only: \
+             name its model's folder, with tokenizer and picture patches, by --assets DIR"
+        )
+    })
+}
+
+/// Finds and loads in one.
+///
+/// # Errors
+/// As [`Source::find`] and [`Source::load`].
+pub fn open(path: &Path, machine: &MachineArgs, assets: Option<&Path>, ui: Ui) -> Result<Opened> {
+    Source::find(path, assets)?.load(machine, ui)
 }
 
 /// Packs a model folder, with progress.
@@ -144,7 +177,10 @@ pub fn pack_folder(model: &Model, machine: &MachineArgs, ui: Ui) -> Result<Packe
 
 fn open_packed(path: &Path, machine: &MachineArgs) -> Result<PackedModel> {
     if machine.weights.is_some() || machine.head.is_some() {
-        return usage("--weights and --head choose formats while packing, and this model is packed: give its folder, or leave them out");
+        return usage(
+            "--weights and --head choose formats while packing, and this model is packed: \
+             give its folder, or leave them out",
+        );
     }
     Ok(match machine.asked()? {
         Some(config) => PackedModel::open_for(path, &config)?,
@@ -171,5 +207,10 @@ fn check_assets(packed: &PackedModel, model: &Model) -> Result<()> {
         Some(period) => format!("{layers} layers of width {hidden} and {period} positions a frame"),
         None => format!("{layers} layers of width {hidden} and no frames"),
     };
-    bail!("the packed model has {}, the model in {} has {}: name the folder it was packed from with --assets", text(found), model.dir().display(), text(expected))
+    bail!(
+        "the packed model has {}, the model in {} has {}: name the folder it was packed from with --assets",
+        text(found),
+        model.dir().display(),
+        text(expected)
+    )
 }

@@ -46,7 +46,8 @@ fn matrix_bytes(m: &Matrix) -> f64 {
 /// What one sequence's rows did at one position.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct PositionStats {
-    /// Whether replay or delta decode was possible here.
+    /// Whether the position has a predecessor in the frame before, so that something could be skipped (unless the bound
+    /// on age forbids it).
     pub eligible: bool,
     /// Replay: share of layers in which the (conditional) row replayed. Delta: share of weight bytes not needed.
     pub skipped: f32,
@@ -94,7 +95,8 @@ impl DecodeStats {
         if eligible.is_empty() { 1.0 } else { eligible.iter().sum::<f64>() / eligible.len() as f64 }
     }
 
-    /// Counts one step at a generated position for the sequence's slots, the conditional one first.
+    /// Counts one step at a generated position for the sequence's slots, the conditional one first; `eligible` says
+    /// whether it is behind the first frame.
     pub(crate) fn record(
         &mut self,
         policy: &Policy,

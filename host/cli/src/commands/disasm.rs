@@ -5,7 +5,7 @@ use crate::exit::usage;
 use crate::output;
 use crate::policy_args::{PolicyArgs, describe};
 use crate::progress::Ui;
-use crate::source::{MachineArgs, Source};
+use crate::source::{MachineArgs, open};
 use anyhow::{Context, Result, bail};
 use fastcar_arch::asm::{disassemble, disassemble_with, in_regions};
 use fastcar_arch::config::AccelConfig;
@@ -66,17 +66,17 @@ fn length(commands: usize) -> String {
 
 fn model(args: &Args, path: &Path) -> Result<()> {
     let policy = args.policy.build()?;
-    let source = Source::find(path, None)?;
-    let packed = source.load(&args.machine, Ui::Quiet)?.packed;
+    let opened = open(path, &args.machine, None, Ui::Quiet)?;
+    let packed = &opened.packed;
     let (config, image) = (packed.config(), packed.image());
     let positions = config.score_tokens().min(image.body.shape.max_positions);
     let options = CompileOptions { slots: args.slots, positions, period: image.period.unwrap_or(0) };
-    let compiled = compile(&packed, &policy, options)?;
+    let compiled = compile(packed, &policy, options)?;
     let (name, program) = choose(&compiled, args.program.as_deref())?;
     if let Some(path) = &args.emit {
         output::write_file(path, &encode(program.commands()))?;
     }
-    let head = heading(&source.name(), config, options, &policy) + &regions(&compiled);
+    let head = heading(&opened.name, config, options, &policy) + &regions(&compiled);
     let title = format!("#\n# program {name}: {}\n", length(program.commands().len()));
     output::print(&format!("{head}{title}{}", listing(image, &compiled, program)))
 }
@@ -95,14 +95,21 @@ fn choose<'a>(compiled: &'a Compiled, asked: Option<&str>) -> Result<(String, &'
     let found = all.into_iter().find(|p| asked.is_none_or(|name| name == p.0));
     match (found, asked) {
         (Some(program), _) => Ok(program),
-        (None, asked) => bail!("this model has no program {:?}: its programs are {}", asked.unwrap_or_default(), names.join(", ")),
+        (None, asked) => bail!(
+            "this model has no program {:?}: its programs are {}",
+            asked.unwrap_or_default(),
+            names.join(", ")
+        ),
     }
 }
 
 fn heading(model: &str, config: &AccelConfig, options: CompileOptions, policy: &Policy) -> String {
     let (preset, identity) = (config.name(), Identity::of(config).short());
     let (policy, slots, positions) = (describe(policy), options.slots, options.positions);
-    format!("# {model} for preset {preset}, identity {identity}\n# policy {policy}; slots {slots}, positions {positions}\n")
+    format!(
+        "# {model} for preset {preset}, identity {identity}\n\
+         # policy {policy}; slots {slots}, positions {positions}\n"
+    )
 }
 
 fn regions(compiled: &Compiled) -> String {

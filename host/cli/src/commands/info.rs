@@ -61,14 +61,25 @@ fn folder_text(model: &Model) -> String {
         ("model", model.dir().display().to_string()),
         ("architecture", architecture(model).to_owned()),
         ("layers", format!("{} of width {}, MLP {}", spec.layers(), spec.hidden(), spec.ffn())),
-        ("attention", format!("{} heads of {}, {} for keys and values", spec.heads(), spec.head_dim(), spec.kv_heads())),
+        (
+            "attention",
+            format!("{} heads of {}, {} for keys and values", spec.heads(), spec.head_dim(), spec.kv_heads()),
+        ),
         ("vocabulary", spec.vocab().to_string()),
         ("positions", format!("at most {}", spec.max_positions())),
         ("parameters", format!("{:.2} million", parameters(spec) as f64 / 1e6)),
     ];
     rows.extend(model.vila_u().map(|v| {
         let depth = v.depth().spec();
-        ("depth", format!("{} layers of width {}, {} codes a position", depth.layers(), depth.hidden(), v.config().code_depth()))
+        (
+            "depth",
+            format!(
+                "{} layers of width {}, {} codes a position",
+                depth.layers(),
+                depth.hidden(),
+                v.config().code_depth()
+            ),
+        )
     }));
     rows.extend(model.frame_period().map(|p| ("frame period", format!("{p} positions"))));
     rows.extend(model.video().map(|v| ("video", video_text(v))));
@@ -83,7 +94,10 @@ fn video_text(video: &VideoConfig) -> String {
     let [patch_h, patch_w] = video.patch();
     let (width, height, tokens) = (grid_w * patch_w, grid_h * patch_h, video.tokens_per_frame());
     let codes = video.codes();
-    format!("{} frames of {width}x{height} in {tokens} patches of {patch_w}x{patch_h}, {codes} codes", video.frames())
+    format!(
+        "{} frames of {width}x{height} in {tokens} patches of {patch_w}x{patch_h}, {codes} codes",
+        video.frames()
+    )
 }
 
 fn guidance_text(video: &VideoConfig) -> &'static str {
@@ -145,15 +159,30 @@ fn packed_text(path: &Path, packed: &PackedModel) -> Result<String> {
         ("identity", Identity::of(config).to_string()),
         ("fingerprint", packed.fingerprint()),
         ("layers", format!("{} of width {}, MLP {}", shape.layers, shape.hidden, shape.ffn)),
-        ("weights", format!("{} in {}, {:.2} bits each", totals.weights, formats(packed.image()), totals.bits_per_weight())),
+        (
+            "weights",
+            format!(
+                "{} in {}, {:.2} bits each",
+                totals.weights,
+                formats(packed.image()),
+                totals.bits_per_weight()
+            ),
+        ),
         ("frame period", packed.image().period.map_or("none".to_owned(), |p| format!("{p} positions"))),
     ]);
     let mut rows = vec![["region", "start", "bytes per channel"].map(str::to_owned).to_vec()];
     let regions = memory(packed)?;
-    rows.extend(regions.iter().map(|r| vec![r.name.clone(), format!("0x{:x}", r.start), r.size.get().to_string()]));
+    rows.extend(
+        regions.iter().map(|r| vec![r.name.clone(), format!("0x{:x}", r.start), r.size.get().to_string()]),
+    );
     let used = regions.last().map_or(0, |r| r.start + r.size.get());
     let capacity = size(config.channel_capacity().get());
-    let note = format!("{} of {capacity} on each of {} channels (dense, {} slots)\n", size(used), config.channels(), config.slots());
+    let note = format!(
+        "{} of {capacity} on each of {} channels (dense, {} slots)\n",
+        size(used),
+        config.channels(),
+        config.slots()
+    );
     Ok(format!("{facts}\n{}{note}", table(&rows)))
 }
 

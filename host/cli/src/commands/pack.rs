@@ -98,8 +98,18 @@ impl Report {
             ("file", self.file.display().to_string()),
             ("size", size(self.bytes)),
             ("preset", format!("{}, identity {}", self.preset, self.identity.short())),
-            ("weights", format!("{} in {}, {:.2} bits each", self.weights, self.weights_format, self.bits_per_weight)),
-            ("time", format!("{:.2} s, {:.1} million weights a second", self.seconds, self.weights_per_second / 1e6)),
+            (
+                "weights",
+                format!("{} in {}, {:.2} bits each", self.weights, self.weights_format, self.bits_per_weight),
+            ),
+            (
+                "time",
+                format!(
+                    "{:.2} s, {:.1} million weights a second",
+                    self.seconds,
+                    self.weights_per_second / 1e6
+                ),
+            ),
         ])
     }
 }

@@ -22,10 +22,25 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let presets = AccelConfig::PRESETS.into_iter().map(AccelConfig::preset).collect::<Result<Vec<_>, _>>()?;
     if args.json {
-        let entry = |c: &AccelConfig| json!({ "config": c.fields(), "identity": Identity::of(c), "bytes_per_second": bandwidth(c) });
+        let entry = |c: &AccelConfig| {
+            let (config, identity, bandwidth) = (c.fields(), Identity::of(c), bandwidth(c));
+            json!({ "config": config, "identity": identity, "bytes_per_second": bandwidth })
+        };
         return output::print_json(&presets.iter().map(entry).collect::<Vec<_>>());
     }
-    let heading = ["preset", "channels", "bits", "memory", "bandwidth", "clock", "slots", "columns", "lanes", "context", "identity"];
+    let heading = [
+        "preset",
+        "channels",
+        "bits",
+        "memory",
+        "bandwidth",
+        "clock",
+        "slots",
+        "columns",
+        "lanes",
+        "context",
+        "identity",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(presets.iter().map(row));
     output::print(&table(&rows))

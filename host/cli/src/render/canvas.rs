@@ -79,7 +79,8 @@ impl Canvas {
         {
             let area = BitMapBackend::with_buffer(&mut self.image, size).into_drawing_area();
             for t in &self.texts {
-                area.draw_text(&t.text, &style(t), t.at).map_err(|e| anyhow!("the text {:?} cannot be drawn: {e}", t.text))?;
+                area.draw_text(&t.text, &style(t), t.at)
+                    .map_err(|e| anyhow!("the text {:?} cannot be drawn: {e}", t.text))?;
             }
         }
         Ok(self.image)

@@ -30,7 +30,8 @@ impl Columns {
 
     /// One frame of the animation; videos that have ended keep their last picture.
     fn draw(&self, frame: usize) -> Result<RgbImage> {
-        let (width, height) = self.rows.iter().flatten().flatten().next().map_or((1, 1), RgbImage::dimensions);
+        let (width, height) =
+            self.rows.iter().flatten().flatten().next().map_or((1, 1), RgbImage::dimensions);
         let scale = scale_for(width, TILE);
         let (width, height) = (width * scale, height * scale);
         let heading = if self.names.len() > 1 { HEADING } else { 0 };

@@ -113,5 +113,11 @@ fn draw_legend(canvas: &mut Canvas, left: u32, top: u32, text: &str) {
         let share = x as f32 / (LEGEND_WIDTH - 101) as f32;
         canvas.fill(zero + x, middle - 8, 1, 16, tint::legend(share));
     }
-    canvas.text(&format!("100 %  {text}"), (zero + LEGEND_WIDTH - 100 + GAP, middle), TEXT, FAINT, Align::Left);
+    canvas.text(
+        &format!("100 %  {text}"),
+        (zero + LEGEND_WIDTH - 100 + GAP, middle),
+        TEXT,
+        FAINT,
+        Align::Left,
+    );
 }

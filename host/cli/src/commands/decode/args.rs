@@ -23,7 +23,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub assets: Option<PathBuf>,
     /// Prompt; repeat it for several videos at once
-    #[arg(long, value_name = "TEXT", required_unless_present = "first_frame", conflicts_with = "first_frame")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present = "first_frame",
+        conflicts_with = "first_frame"
+    )]
     pub prompt: Vec<String>,
     /// Take prompt and first frame from the model's held-out video N; repeat it for several videos at once
     #[arg(long, value_name = "heldout:N", value_parser = heldout)]
@@ -32,7 +37,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub frames: Option<u32>,
     /// Positions to generate instead of whole frames
-    #[arg(long, value_name = "N", conflicts_with = "frames", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "frames")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub positions: Option<u32>,
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -45,7 +51,8 @@ pub struct Args {
     #[arg(long, help_heading = "Policy")]
     pub compare_dense: bool,
     /// Guide with this scale: logits are uncond + SCALE * (cond - uncond)
-    #[arg(long, value_name = "SCALE", help_heading = "Sampling", value_parser = finite, allow_hyphen_values = true)]
+    #[arg(long, value_name = "SCALE", help_heading = "Sampling")]
+    #[arg(value_parser = finite, allow_hyphen_values = true)]
     pub cfg: Option<f32>,
     /// Draw tokens at this temperature instead of taking the most likely one
     #[arg(long, value_name = "T", help_heading = "Sampling", allow_hyphen_values = true)]
@@ -97,5 +104,9 @@ fn finite(text: &str) -> Result<f32, String> {
 
 fn file_name(text: &str) -> Result<String, String> {
     let plain = !text.is_empty() && !text.contains('/') && text != "." && text != "..";
-    if plain { Ok(text.to_owned()) } else { Err("must be a plain file name; the folder goes to --out".to_owned()) }
+    if plain {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a plain file name; the folder goes to --out".to_owned())
+    }
 }

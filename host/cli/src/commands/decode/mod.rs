@@ -41,7 +41,10 @@ pub fn run(args: &Args) -> Result<()> {
     let sampling = args.sampling();
     sampling.check().map_err(|e| Usage(e.to_string()))?;
     if args.compare_dense && *policy.method() == Method::Dense {
-        return usage("--compare-dense compares a policy with the dense one, and the policy is dense: choose --policy replay or delta");
+        return usage(
+            "--compare-dense compares a policy with the dense one, and the policy is dense: \
+             choose --policy replay or delta",
+        );
     }
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
@@ -51,7 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
     let codebook = codebook(source.model()?)?;
     let opened = source.load(&args.machine, ui)?;
     let runs = decode(args, &opened, &policy, &plan, ui)?;
-    let context = report::Context { name: source.name(), opened: &opened, policy: &policy, plan: &plan, runs: &runs };
+    let context = report::Context { opened: &opened, policy: &policy, plan: &plan, runs: &runs };
     let mut report = Report::new(args, &context, codebook.as_ref())?;
     report.files = write(args, &report, &plan, &runs, codebook.as_ref(), ui)?;
     if args.json { output::print_json(&report) } else { output::print(&text::text(&report)) }
@@ -76,7 +79,14 @@ fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) ->
 }
 
 /// Writes all files, or none.
-fn write(args: &Args, report: &Report, plan: &Plan, runs: &Runs, codebook: Option<&Codebook>, ui: Ui) -> Result<Vec<PathBuf>> {
+fn write(
+    args: &Args,
+    report: &Report,
+    plan: &Plan,
+    runs: &Runs,
+    codebook: Option<&Codebook>,
+    ui: Ui,
+) -> Result<Vec<PathBuf>> {
     let name = args.name.clone().unwrap_or_else(|| plan.file_name());
     let path = |ending: &str| args.out.join(format!("{name}.{ending}"));
     let mut staged = Staged::default();

@@ -34,7 +34,9 @@ struct Videos {
 /// # Errors
 /// Tokens that cannot be rendered, or an encoder's failure.
 pub fn draw(report: &Report, plan: &Plan, runs: &Runs, codebook: &Codebook) -> Result<Option<Pictures>> {
-    let all = (0..plan.sequences.len()).map(|i| videos(report, plan, runs, i, codebook)).collect::<Result<Vec<_>>>()?;
+    let all = (0..plan.sequences.len())
+        .map(|i| videos(report, plan, runs, i, codebook))
+        .collect::<Result<Vec<_>>>()?;
     if all.iter().any(|v| v.policy.is_empty()) {
         return Ok(None);
     }
@@ -48,8 +50,14 @@ pub fn draw(report: &Report, plan: &Plan, runs: &Runs, codebook: &Codebook) -> R
 fn videos(report: &Report, plan: &Plan, runs: &Runs, i: usize, codebook: &Codebook) -> Result<Videos> {
     let images = |frames: &[Frame]| frames.iter().map(image_of).collect::<Vec<_>>();
     let policy = images(&frames(plan, &runs.policy.tokens[i], codebook)?);
-    let dense = runs.dense.as_ref().map(|run| Ok::<_, anyhow::Error>(images(&frames(plan, &run.tokens[i], codebook)?)));
-    let truth = plan.sequences[i].truth.as_ref().map(|clip| images(&clip.frames[..clip.frames.len().min(policy.len())]));
+    let dense = runs
+        .dense
+        .as_ref()
+        .map(|run| Ok::<_, anyhow::Error>(images(&frames(plan, &run.tokens[i], codebook)?)));
+    let truth = plan.sequences[i]
+        .truth
+        .as_ref()
+        .map(|clip| images(&clip.frames[..clip.frames.len().min(policy.len())]));
     let skips = *report.policy.method() != Method::Dense;
     let skipped = skips.then(|| skip_maps(&policy, &runs.policy.stats[i], codebook.video().grid()));
     Ok(Videos { truth, dense: dense.transpose()?, policy, skipped })
@@ -82,7 +90,12 @@ fn legend(policy: &Policy) -> Option<&'static str> {
 
 fn animation(policy: &Policy, all: &[Videos]) -> Columns {
     let row = |v: &Videos| {
-        let named = [("truth", v.truth.clone()), ("dense", v.dense.clone()), (name(policy), Some(v.policy.clone())), ("skipped", v.skipped.clone())];
+        let named = [
+            ("truth", v.truth.clone()),
+            ("dense", v.dense.clone()),
+            (name(policy), Some(v.policy.clone())),
+            ("skipped", v.skipped.clone()),
+        ];
         named.into_iter().filter_map(|(name, video)| video.map(|video| (name.to_owned(), video))).unzip()
     };
     let (names, rows): (Vec<Vec<String>>, Vec<Vec<Vec<RgbImage>>>) = all.iter().map(row).unzip();
@@ -92,6 +105,12 @@ fn animation(policy: &Policy, all: &[Videos]) -> Columns {
 fn block(policy: &Policy, videos: Videos, sequence: &super::report::SequenceReport) -> Block {
     let Videos { truth, dense, policy: own, skipped } = videos;
     let rows = [("truth", truth), ("dense", dense), (name(policy), Some(own)), ("skipped", skipped)];
-    let rows = rows.into_iter().filter_map(|(label, tiles)| tiles.map(|tiles| Row { label: label.to_owned(), tiles }));
-    Block { title: sequence.title(), facts: sequence.savings_text().unwrap_or_default(), rows: rows.collect() }
+    let rows = rows
+        .into_iter()
+        .filter_map(|(label, tiles)| tiles.map(|tiles| Row { label: label.to_owned(), tiles }));
+    Block {
+        title: sequence.title(),
+        facts: sequence.savings_text().unwrap_or_default(),
+        rows: rows.collect(),
+    }
 }

@@ -42,12 +42,17 @@ impl Plan {
     /// From the flags and the model.
     ///
     /// # Errors
-    /// A prompt that the model does not know, a held-out video that does not exist, guidance without a null prompt.
+    /// A prompt that the model does not know, a held-out video that does not exist, guidance without a null
+    /// prompt.
     pub fn new(args: &Args, model: &Model, sampling: Sampling) -> Result<Self> {
         let period = model.frame_period().map(|p| p as u32);
-        let sequences = if args.first_frame.is_empty() { prompted(args, model)? } else { continued(args, model)? };
+        let sequences =
+            if args.first_frame.is_empty() { prompted(args, model)? } else { continued(args, model)? };
         Ok(Self {
-            guidance: args.cfg.map(|scale| Ok::<_, anyhow::Error>((null_prompt(model)?, scale))).transpose()?,
+            guidance: args
+                .cfg
+                .map(|scale| Ok::<_, anyhow::Error>((null_prompt(model)?, scale)))
+                .transpose()?,
             positions: positions(args, model, period)?,
             period,
             sampling,
@@ -73,13 +78,16 @@ impl Plan {
 
     /// Positions whose tokens are given: the first frame of a held-out video.
     pub fn given(&self) -> usize {
-        let first = if self.sequences.iter().any(|s| s.truth.is_some()) { self.period.unwrap_or(0) } else { 0 };
+        let first =
+            if self.sequences.iter().any(|s| s.truth.is_some()) { self.period.unwrap_or(0) } else { 0 };
         first.min(self.positions) as usize
     }
 
     /// The request of a sequence; `tokens` gives all its tokens instead of the first frame's.
     pub fn request(&self, sequence: &Sequence, tokens: Option<&[Vec<u32>]>) -> Request {
-        let first = || sequence.truth.iter().flat_map(|clip| &clip.tokens).take(self.given()).map(|&t| vec![t]).collect();
+        let first = || {
+            sequence.truth.iter().flat_map(|clip| &clip.tokens).take(self.given()).map(|&t| vec![t]).collect()
+        };
         Request {
             prompt: sequence.tokens.clone(),
             guidance: self.guidance.clone(),
@@ -115,7 +123,9 @@ impl Sequence {
 
 fn prompted(args: &Args, model: &Model) -> Result<Vec<Sequence>> {
     let tokenizer = model.prompt_tokenizer()?;
-    let sequence = |prompt: &String| Ok(Sequence { tokens: tokenizer.encode(prompt)?, prompt: prompt.clone(), heldout: None, truth: None });
+    let sequence = |prompt: &String| {
+        Ok(Sequence { tokens: tokenizer.encode(prompt)?, prompt: prompt.clone(), heldout: None, truth: None })
+    };
     args.prompt.iter().map(sequence).collect()
 }
 
@@ -124,7 +134,9 @@ fn continued(args: &Args, model: &Model) -> Result<Vec<Sequence>> {
     let tokenizer = model.prompt_tokenizer()?;
     let sequence = |&number: &usize| {
         let count = clips.clips().len();
-        let clip = clips.clips().get(number).with_context(|| format!("held-out video {number} does not exist: the model has {count}, counted from 0"))?;
+        let clip = clips.clips().get(number).with_context(|| {
+            format!("held-out video {number} does not exist: the model has {count}, counted from 0")
+        })?;
         let prompt = tokenizer.decode(&clip.prompt)?;
         Ok(Sequence { prompt, heldout: Some(number), tokens: clip.prompt.clone(), truth: Some(clip.clone()) })
     };
@@ -136,7 +148,8 @@ fn null_prompt(model: &Model) -> Result<Vec<u32>> {
         Some(NullPrompt::Tokens(tokens)) => Ok(tokens.clone()),
         Some(NullPrompt::Text(text)) => Ok(model.prompt_tokenizer()?.encode(text)?),
         None => bail!(
-            "--cfg needs an unconditional prompt, and config.json of {} has no fastcar_video.null_prompt: leave --cfg out, or use a model that was trained with guidance",
+            "--cfg needs an unconditional prompt, and config.json of {} has no fastcar_video.null_prompt: \
+             leave --cfg out, or use a model that was trained with guidance",
             model.dir().display()
         ),
     }
@@ -147,11 +160,18 @@ fn positions(args: &Args, model: &Model, period: Option<u32>) -> Result<u32> {
         return Ok(positions);
     }
     let Some(period) = period else {
-        bail!("{} makes no video, so it has no frames: say how much to generate with --positions N", model.dir().display());
+        bail!(
+            "{} makes no video, so it has no frames: say how much to generate with --positions N",
+            model.dir().display()
+        );
     };
     let frames = args.frames.or(model.video().map(|v| v.frames() as u32));
-    let frames = frames.with_context(|| format!("{} does not say how many frames its videos have: give --frames N", model.dir().display()))?;
-    frames.checked_mul(period).with_context(|| format!("{frames} frames of {period} positions are more than any sequence holds: give fewer --frames"))
+    let frames = frames.with_context(|| {
+        format!("{} does not say how many frames its videos have: give --frames N", model.dir().display())
+    })?;
+    frames.checked_mul(period).with_context(|| {
+        format!("{frames} frames of {period} positions are more than any sequence holds: give fewer --frames")
+    })
 }
 
 /// Picture codes of a video model, the head's vocabulary of any other.

@@ -90,9 +90,7 @@ pub(super) struct Timings {
 
 /// What a report is about.
 pub struct Context<'a> {
-    /// Name of the model.
-    pub name: String,
-    /// Its weights.
+    /// The model.
     pub opened: &'a Opened,
     /// The policy asked for.
     pub policy: &'a Policy,
@@ -108,7 +106,7 @@ impl Report {
     /// # Errors
     /// Tokens that cannot be rendered.
     pub fn new(args: &Args, context: &Context<'_>, codebook: Option<&Codebook>) -> Result<Self> {
-        let &Context { opened, policy, plan, runs, .. } = context;
+        let &Context { opened, policy, plan, runs } = context;
         let config = opened.packed.config();
         let savings = |stats: &[DecodeStats]| Savings::new(policy, stats, plan.guidance.is_some());
         let mut sequences = Vec::new();
@@ -124,7 +122,7 @@ impl Report {
             });
         }
         Ok(Self {
-            model: context.name.clone(),
+            model: opened.name.clone(),
             preset: config.name().to_owned(),
             identity: Identity::of(config),
             fingerprint: opened.packed.fingerprint(),
@@ -180,9 +178,11 @@ impl Savings {
         let joint = stats.iter().fold((0, 0), |(j, e), s| (j + s.joint, e + s.joint_eligible));
         Self {
             replay_ratio: replay.then(|| ratio(replayed, eligible)),
-            replay_ratio_by_layer: replay.then(|| layers.iter().map(|l| ratio(l.replayed, l.eligible)).collect()),
+            replay_ratio_by_layer: replay
+                .then(|| layers.iter().map(|l| ratio(l.replayed, l.eligible)).collect()),
             r_joint: (replay && guided).then(|| ratio(joint.0, joint.1)),
-            weight_traffic: stats.iter().map(DecodeStats::traffic).sum::<f64>() / (stats.len() as f64).max(1.0),
+            weight_traffic: stats.iter().map(DecodeStats::traffic).sum::<f64>()
+                / (stats.len() as f64).max(1.0),
         }
     }
 }
@@ -212,15 +212,27 @@ pub(super) fn frames(plan: &Plan, tokens: &[Vec<u32>], codebook: &Codebook) -> R
 }
 
 /// Differences behind frame 0.
-fn compare(plan: &Plan, a: &[Vec<u32>], b: &[Frame], codebook: Option<&Codebook>) -> Result<Option<Difference>> {
+fn compare(
+    plan: &Plan,
+    a: &[Vec<u32>],
+    b: &[Frame],
+    codebook: Option<&Codebook>,
+) -> Result<Option<Difference>> {
     let Some(codebook) = codebook else { return Ok(None) };
     let a = frames(plan, a, codebook)?;
     Ok(difference(a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default()))
 }
 
-fn against_dense(plan: &Plan, runs: &Runs, i: usize, codebook: Option<&Codebook>) -> Result<Option<AgainstDense>> {
+fn against_dense(
+    plan: &Plan,
+    runs: &Runs,
+    i: usize,
+    codebook: Option<&Codebook>,
+) -> Result<Option<AgainstDense>> {
     let (Some(dense), Some(along)) = (&runs.dense, &runs.along_dense) else { return Ok(None) };
-    let behind = |tokens: &[Vec<u32>]| tokens.get(plan.period.unwrap_or(0) as usize..).map(<[_]>::to_vec).unwrap_or_default();
+    let behind = |tokens: &[Vec<u32>]| {
+        tokens.get(plan.period.unwrap_or(0) as usize..).map(<[_]>::to_vec).unwrap_or_default()
+    };
     let dense_behind = behind(&dense.tokens[i]);
     let pictures = codebook.map(|c| frames(plan, &dense.tokens[i], c)).transpose()?.unwrap_or_default();
     Ok(Some(AgainstDense {
@@ -230,9 +242,16 @@ fn against_dense(plan: &Plan, runs: &Runs, i: usize, codebook: Option<&Codebook>
     }))
 }
 
-fn against_truth(plan: &Plan, runs: &Runs, i: usize, sequence: &Sequence, codebook: Option<&Codebook>) -> Result<Option<AgainstTruth>> {
+fn against_truth(
+    plan: &Plan,
+    runs: &Runs,
+    i: usize,
+    sequence: &Sequence,
+    codebook: Option<&Codebook>,
+) -> Result<Option<AgainstTruth>> {
     let Some(truth) = &sequence.truth else { return Ok(None) };
-    let dense = runs.dense.as_ref().map(|run| compare(plan, &run.tokens[i], &truth.frames, codebook)).transpose()?;
+    let dense =
+        runs.dense.as_ref().map(|run| compare(plan, &run.tokens[i], &truth.frames, codebook)).transpose()?;
     let frames = compare(plan, &runs.policy.tokens[i], &truth.frames, codebook)?;
     Ok(Some(AgainstTruth { frames, dense_frames: dense.flatten() }))
 }
@@ -241,6 +260,11 @@ impl Timings {
     fn new(pack_seconds: f64, run: &Run) -> Self {
         let tokens: usize = run.tokens.iter().flatten().map(Vec::len).sum();
         let (prefill_seconds, decode_seconds) = (run.prefill, run.decode);
-        Self { pack_seconds, prefill_seconds, decode_seconds, tokens_per_second: tokens as f64 / decode_seconds }
+        Self {
+            pack_seconds,
+            prefill_seconds,
+            decode_seconds,
+            tokens_per_second: tokens as f64 / decode_seconds,
+        }
     }
 }

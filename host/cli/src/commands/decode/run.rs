@@ -38,17 +38,30 @@ pub fn session(backend: BackendKind, opened: &Opened, policy: &Policy, plan: &Pl
     Ok(Session::open(backend, Arc::clone(&opened.packed), policy.clone(), options)?)
 }
 
-/// Decodes all sequences, with progress; `given` holds all tokens of every sequence where they are not to be chosen.
+/// Decodes all sequences, with progress; `given` holds all tokens of every sequence where they are not to be
+/// chosen.
 ///
 /// # Errors
 /// A request is refused, the device fails, or the user interrupts.
-pub fn run(mut session: Session, plan: &Plan, given: Option<&[Vec<Vec<u32>>]>, stage: &str, ui: Ui) -> Result<Run> {
+pub fn run(
+    mut session: Session,
+    plan: &Plan,
+    given: Option<&[Vec<Vec<u32>>]>,
+    stage: &str,
+    ui: Ui,
+) -> Result<Run> {
     let mut ids = Vec::new();
     for (i, sequence) in plan.sequences.iter().enumerate() {
         ids.push(session.start(plan.request(sequence, given.map(|all| &all[i][..])))?);
     }
     let count = ids.len();
-    let mut run = Run { tokens: vec![Vec::new(); count], chosen: vec![Vec::new(); count], stats: Vec::new(), prefill: 0.0, decode: 0.0 };
+    let mut run = Run {
+        tokens: vec![Vec::new(); count],
+        chosen: vec![Vec::new(); count],
+        stats: Vec::new(),
+        prefill: 0.0,
+        decode: 0.0,
+    };
     let bar = ui.bar(stage, u64::from(plan.positions), "positions");
     let started = Instant::now();
     while run.tokens.iter().any(|t| t.len() < plan.positions as usize) {

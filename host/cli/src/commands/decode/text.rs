@@ -29,7 +29,10 @@ fn decibel(d: Difference) -> String {
 pub fn text(report: &Report) -> String {
     let facts = pairs(&[
         ("model", format!("{}, weights {}", report.model, report.weights)),
-        ("machine", format!("{}, preset {}, identity {}", report.backend, report.preset, report.identity.short())),
+        (
+            "machine",
+            format!("{}, preset {}, identity {}", report.backend, report.preset, report.identity.short()),
+        ),
         ("policy", describe(&report.policy)),
         ("sampling", sampling(report)),
         ("time", timings(&report.timings)),
@@ -49,7 +52,10 @@ fn sampling(report: &Report) -> String {
 
 fn timings(t: &Timings) -> String {
     let Timings { pack_seconds, prefill_seconds, decode_seconds, tokens_per_second } = t;
-    format!("pack {pack_seconds:.2} s, prefill {prefill_seconds:.2} s, decode {decode_seconds:.2} s, {tokens_per_second:.0} tokens/s")
+    format!(
+        "pack {pack_seconds:.2} s, prefill {prefill_seconds:.2} s, decode {decode_seconds:.2} s, \
+         {tokens_per_second:.0} tokens/s"
+    )
 }
 
 fn sequences(all: &[SequenceReport]) -> String {
