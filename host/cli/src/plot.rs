@@ -63,7 +63,7 @@ pub fn draw(heading: &str, panels: &[Panel]) -> Result<RgbImage> {
     font::register()?;
     let names = names(panels);
     let width = panels.len() as u32 * PANEL.0;
-    let per_row = (width.saturating_sub(2 * MARGIN) / LEGEND_COLUMN).max(1) as usize;
+    let per_row = (width.saturating_sub(3 * MARGIN) / LEGEND_COLUMN).max(1) as usize;
     let height = HEADING + PANEL.1 + names.len().div_ceil(per_row) as u32 * LEGEND_ROW + MARGIN;
     let mut image = RgbImage::from_pixel(width, height, image::Rgb([255; 3]));
     {
@@ -122,7 +122,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, names: &[String]) -> Result<()> {
         let ends = [(panel.x.start, *level), (panel.x.end, *level)];
         chart.draw_series(DashedLineSeries::new(ends, 6, 5, INK.into())).map_err(failed)?;
         let style = (font::FAMILY, 14).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Bottom));
-        chart.draw_series([Text::new(name.clone(), (panel.x.start, *level), style)]).map_err(failed)?;
+        chart.draw_series([Text::new(format!(" {name}"), (panel.x.start, *level), style)]).map_err(failed)?;
     }
     for line in &panel.lines {
         let at = names.iter().position(|n| *n == line.name).unwrap_or(0);
@@ -154,7 +154,7 @@ fn marker<B: DrawingBackend>(at: usize, place: (i32, i32)) -> DynElement<'static
 
 fn legend(area: &Area<'_>, names: &[String], per_row: usize) -> Result<()> {
     for (i, name) in names.iter().enumerate() {
-        let x = (MARGIN + LEGEND_COLUMN * (i % per_row) as u32) as i32;
+        let x = (3 * MARGIN + LEGEND_COLUMN * (i % per_row) as u32) as i32;
         let y = (LEGEND_ROW / 2 + LEGEND_ROW * (i / per_row) as u32) as i32;
         area.draw(&PathElement::new([(x, y), (x + 40, y)], colour(i).stroke_width(2))).map_err(failed)?;
         area.draw(&marker(i, (x + 20, y))).map_err(failed)?;

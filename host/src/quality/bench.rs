@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::model::{Clip, Codebook, Frame, VideoConfig};
 use crate::pack::Progress;
 use crate::packed::PackedModel;
-use crate::policy::{Method, Policy};
+use crate::policy::Policy;
 use crate::sampler::Sampling;
 use crate::session::{DecodeStats, Observer, Request, Session, SessionError, SessionOptions};
 use rayon::prelude::*;
@@ -202,10 +202,14 @@ impl Bench {
         let runs = self.decode(policy, Given::Dense, progress)?;
         let agreement = self.agreement(&runs, |clip, run| (&run.chosen, &self.dense[clip].chosen));
         let traffic = mean(&runs, |r| r.stats.traffic());
-        let delta = matches!(policy.method(), Method::Delta { .. });
-        let ratio = |of: &dyn Fn(&DecodeStats) -> f64| if delta { 1.0 - traffic } else { mean(&runs, |r| of(&r.stats)) };
-        let (joint, ratio) = (ratio(&DecodeStats::joint_ratio), ratio(&DecodeStats::replay_ratio));
+        let (ratio, joint) = (mean(&runs, |r| skipped(&r.stats)), mean(&runs, |r| self.joint(&r.stats)));
         Ok(Forced { ratio, joint, traffic, agreement })
+    }
+
+    /// Share of (layer, position) where all rows replayed; of weight bytes not needed where there are no replays.
+    fn joint(&self, stats: &DecodeStats) -> f64 {
+        let places = self.layers() * (self.positions() - self.period());
+        if stats.joint_eligible == 0 { skipped(stats) } else { stats.joint as f64 / places as f64 }
     }
 
     fn accuracy(&self, policy: &Policy, progress: &dyn Progress) -> Result<Option<f64>, QualityError> {
@@ -362,6 +366,12 @@ pub(crate) struct Forced {
 
 fn mean(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
     runs.iter().map(of).sum::<f64>() / runs.len() as f64
+}
+
+/// Mean of what the positions from the second frame on skipped.
+fn skipped(stats: &DecodeStats) -> f64 {
+    let later = || stats.positions.iter().filter(|p| p.eligible);
+    later().map(|p| f64::from(p.skipped)).sum::<f64>() / (later().count() as f64).max(1.0)
 }
 
 fn fidelity(pairs: &[(Vec<Frame>, Vec<Frame>)]) -> Result<Fidelity, MetricError> {

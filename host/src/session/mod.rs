@@ -426,7 +426,8 @@ impl Session {
             }
         }
         if sequence.next >= sequence.prompt_len() {
-            sequence.stats.record(&self.policy, &self.bytes, &sequence.slots, allow, report);
+            let later = position(sequence, 0, period).is_some_and(|p| p.frame > 0);
+            sequence.stats.record(&self.policy, &self.bytes, &sequence.slots, later, allow, report);
         }
     }
 

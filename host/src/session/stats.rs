@@ -87,7 +87,7 @@ impl DecodeStats {
         self.joint as f64 / (self.joint_eligible as f64).max(1.0)
     }
 
-    /// Weight traffic of the conditional row over the dense one's, over the positions where skipping was possible.
+    /// Weight traffic of the conditional row over the dense one's, over the positions from the second frame on.
     #[must_use]
     pub fn traffic(&self) -> f64 {
         let eligible: Vec<f64> =
@@ -102,14 +102,17 @@ impl DecodeStats {
         policy: &Policy,
         bytes: &[LayerBytes],
         slots: &[usize],
+        eligible: bool,
         allow: &[u32],
         report: &StepReport,
     ) {
         let mask: u32 = slots.iter().map(|s| 1 << s).sum();
         let position = match policy.method() {
             Method::Dense => PositionStats { traffic: 1.0, ..PositionStats::default() },
-            Method::Replay { .. } => self.record_replay(bytes, slots[0], mask, allow, report),
-            Method::Delta { .. } => delta_position(bytes, slots[0], allow, report),
+            Method::Replay { .. } => {
+                PositionStats { eligible, ..self.record_replay(bytes, slots[0], mask, allow, report) }
+            }
+            Method::Delta { .. } => PositionStats { eligible, ..delta_position(bytes, slots[0], report) },
         };
         self.positions.push(position);
     }
@@ -135,14 +138,14 @@ impl DecodeStats {
             needed += bytes[layer].all() - if replayed { bytes[layer].mlp() } else { 0.0 };
         }
         PositionStats {
-            eligible: allow.iter().any(|a| a >> first & 1 == 1),
+            eligible: false,
             skipped: replays as f32 / report.gates.len().max(1) as f32,
             traffic: (needed / total) as f32,
         }
     }
 }
 
-fn delta_position(bytes: &[LayerBytes], first: usize, allow: &[u32], report: &StepReport) -> PositionStats {
+fn delta_position(bytes: &[LayerBytes], first: usize, report: &StepReport) -> PositionStats {
     let (mut needed, mut total) = (0.0, 0.0);
     for (i, gate) in report.gates.iter().enumerate() {
         let (layer, which) = (i / DELTAS_PER_LAYER as usize, i % DELTAS_PER_LAYER as usize);
@@ -151,5 +154,5 @@ fn delta_position(bytes: &[LayerBytes], first: usize, allow: &[u32], report: &St
         needed += matrix * f64::from(gate.active_blocks[first]) / f64::from(gate.blocks.max(1));
     }
     let traffic = (needed / total) as f32;
-    PositionStats { eligible: allow.iter().any(|a| a >> first & 1 == 1), skipped: 1.0 - traffic, traffic }
+    PositionStats { eligible: false, skipped: 1.0 - traffic, traffic }
 }

@@ -233,7 +233,7 @@ fn panel(title: &str, y_name: &str, points: &[&Point], of: impl Fn(&Measurement)
     let x_low = all().map(|p| p.0).fold(0.9, f64::min);
     let finite = || all().map(|p| p.1).filter(|y| y.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
-    let y = if high <= 1.0 { (low * 20.0).floor() / 20.0..1.0 } else { (low - 1.0).floor()..(high + 2.0).ceil() };
+    let y = if high <= 1.0 { (low * 20.0).floor() / 20.0..1.005 } else { (low - 1.0).floor()..(high + 2.0).ceil() };
     Panel {
         title: title.to_owned(),
         x_name: "weight traffic over dense".to_owned(),

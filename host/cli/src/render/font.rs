@@ -1,5 +1,5 @@
-//! The typeface of every picture: Hack, whose bytes are part of the program, so that no picture depends on what
-//! fonts a machine has installed.
+//! The typeface of every picture: Hack, whose bytes are part of the program, so that no picture depends on
+//! the fonts of a machine.
 
 use anyhow::{Result, anyhow};
 use plotters::style::{FontStyle, register_font};

@@ -2,7 +2,7 @@
 
 use image::{Rgb, RgbImage};
 
-/// Colours at shares 0, 1/4, .. 1: from orange, all computed, to blue, all skipped, which every eye tells apart.
+/// Colours at shares 0, 1/4, .. 1: from orange, all computed, to blue, all skipped.
 const RAMP: [[f32; 3]; 5] = [
     [238.0, 134.0, 42.0],
     [246.0, 196.0, 130.0],
@@ -33,8 +33,8 @@ pub fn legend(share: f32) -> Rgb<u8> {
     over(colour(share).0.map(f32::from), 40.0)
 }
 
-/// Tints a frame of `grid` (down, across) patches. `shares` holds one share per patch, none where nothing could
-/// be skipped; patches beyond its end were not decoded further.
+/// Tints a frame of `grid` (down, across) patches. `shares` holds one share per patch, none where nothing
+/// could be skipped; patches beyond its end were not decoded further.
 pub fn tint(picture: &RgbImage, grid: [usize; 2], shares: &[Option<f32>]) -> RgbImage {
     let (high, wide) = (picture.height() / grid[0] as u32, picture.width() / grid[1] as u32);
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {

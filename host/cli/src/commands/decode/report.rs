@@ -142,7 +142,10 @@ impl Report {
 
     /// What goes to the tokens file: enough to render or to repeat.
     pub fn tokens_file(&self) -> Value {
-        let sequence = |s: &SequenceReport| json!({ "prompt": s.prompt, "prompt_tokens": s.prompt_tokens, "tokens": s.tokens });
+        let sequence = |s: &SequenceReport| {
+            let (prompt, prompt_tokens, tokens) = (&s.prompt, &s.prompt_tokens, &s.tokens);
+            json!({ "prompt": prompt, "prompt_tokens": prompt_tokens, "tokens": tokens })
+        };
         json!({
             "model": self.model,
             "fingerprint": self.fingerprint,

@@ -62,7 +62,9 @@ fn sequences(all: &[SequenceReport]) -> String {
     let used: Vec<&Column> = COLUMNS.iter().filter(|c| all.iter().any(|s| c.1(s).is_some())).collect();
     let mut rows: Vec<Vec<String>> = vec![used.iter().map(|c| c.0.to_owned()).collect()];
     rows.extend(all.iter().map(|s| used.iter().map(|c| c.1(s).unwrap_or_default()).collect()));
-    table(&rows)
+    let guided = all.iter().any(|s| s.savings.r_joint.is_some());
+    let note = if guided { "weight traffic is the conditional row's; the pair shares what both rows replay\n" } else { "" };
+    table(&rows) + note
 }
 
 fn layers(report: &Report) -> String {
