@@ -55,3 +55,38 @@ fn machine_follows_the_oracle() -> TestResult {
     assert!(fp4.agreement > 0.97 && fp4.error < 0.22, "{fp4:?}");
     Ok(())
 }
+
+/// With threshold 0 delta decode follows every change, so it must stay with the dense decode: what differs is the
+/// rounding of changes instead of inputs.
+#[test]
+fn delta_decode_without_a_threshold_follows_the_dense_one() -> TestResult {
+    let model = Model::open(moving_digits())?;
+    let packed = packed(&model, "tiny", PackOptions { weights: Format::MxInt8, head: None })?;
+    let heldout = model.heldout()?;
+    let clip = &heldout.clips()[2];
+    let mut logits = Vec::new();
+    for policy in [Policy::dense(), Policy::delta(0.0)?] {
+        let mut session = golden_session(&packed, policy, 1, 640)?;
+        let id = session.start(forced(clip.prompt.clone(), &clip.tokens, 0..256))?;
+        let mut all = Vec::new();
+        for _ in 0..4 + 64 * 4 {
+            session.step()?;
+            all.push(session.logits(session.slots(id)?[0])?);
+        }
+        logits.push(all);
+    }
+    let first_frame = 4 + 64;
+    assert!(logits[0][3..first_frame] == logits[1][3..first_frame], "the first frame is dense, bit for bit");
+    assert!(logits[0][first_frame..] != logits[1][first_frame..], "later frames are not");
+    let (mut noise, mut signal) = (0f64, 0f64);
+    for (dense, delta) in logits[0][first_frame..].iter().zip(&logits[1][first_frame..]) {
+        for (&a, &b) in dense.iter().zip(delta) {
+            noise += f64::from(a - b).powi(2);
+            signal += f64::from(a).powi(2);
+        }
+    }
+    let error = (noise / signal).sqrt();
+    println!("delta decode at threshold 0: relative error of the logits {error:.4}");
+    assert!(error < 0.04, "{error}");
+    Ok(())
+}
