@@ -48,7 +48,9 @@ pub enum CalibrateError {
         allowed: &'static str,
     },
     /// No policy of the family meets it.
-    #[error("no {family} policy reaches {what} {asked:.4} on these clips: the best is {best:.4}; ask for that, or use another method")]
+    #[error(
+        "no {family} policy reaches {what} {asked:.4} on these clips: the best is {best:.4}; ask for that, or use another method"
+    )]
     Unreachable {
         /// Family.
         family: String,
@@ -112,7 +114,11 @@ impl Target {
             Self::Traffic(x) => (x > 0.0 && x <= 1.0, "above 0 and at most 1"),
             Self::PsnrDb(x) => (x > 0.0 && x.is_finite(), "above 0"),
         };
-        if ok { Ok(()) } else { Err(CalibrateError::Range { what: self.name(), found: self.asked(), allowed }) }
+        if ok {
+            Ok(())
+        } else {
+            Err(CalibrateError::Range { what: self.name(), found: self.asked(), allowed })
+        }
     }
 }
 
@@ -209,7 +215,12 @@ struct Trials<'a> {
 }
 
 impl<'a> Trials<'a> {
-    fn new(bench: &'a Bench, target: Target, solves: u32, progress: &'a dyn Progress) -> Result<Self, CalibrateError> {
+    fn new(
+        bench: &'a Bench,
+        target: Target,
+        solves: u32,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, CalibrateError> {
         target.check()?;
         if matches!(target, Target::PsnrDb(_)) && !bench.has_pictures() {
             return Err(CalibrateError::NoPictures);
@@ -287,8 +298,14 @@ mod tests {
     fn targets_out_of_range_are_refused() {
         let text = |t: Target| t.check().map_err(|e| e.to_string());
         assert_eq!(text(Target::Ratio(1.5)), Err("target ratio = 1.5: must be from 0 to 1".to_owned()));
-        assert_eq!(text(Target::Traffic(0.0)), Err("target traffic = 0: must be above 0 and at most 1".to_owned()));
-        assert_eq!(text(Target::Agreement(f64::NAN)), Err("target agreement = NaN: must be from 0 to 1".to_owned()));
+        assert_eq!(
+            text(Target::Traffic(0.0)),
+            Err("target traffic = 0: must be above 0 and at most 1".to_owned())
+        );
+        assert_eq!(
+            text(Target::Agreement(f64::NAN)),
+            Err("target agreement = NaN: must be from 0 to 1".to_owned())
+        );
         assert_eq!(text(Target::PsnrDb(-3.0)), Err("target PSNR in dB = -3: must be above 0".to_owned()));
         assert_eq!(text(Target::Traffic(1.0)), Ok(()));
     }

@@ -28,7 +28,8 @@ fn bench(clips: usize) -> Result<Bench, Box<dyn std::error::Error>> {
 fn agreements(rows: &[Row], traffic: f64) -> Result<[f64; 4], String> {
     let mut found = [0.0; 4];
     for (out, family) in found.iter_mut().zip(FAMILIES) {
-        *out = agreement_at(rows, family, traffic).ok_or(format!("{family} has no points around traffic {traffic}"))?;
+        *out = agreement_at(rows, family, traffic)
+            .ok_or(format!("{family} has no points around traffic {traffic}"))?;
     }
     Ok(found)
 }
@@ -44,7 +45,9 @@ fn methods_keep_their_order_at_equal_traffic() -> TestResult {
         assert!((row.traffic - 0.5).abs() < 0.01, "{family}: {}", row.traffic);
     }
     let [delta, input_delta, tas, random] = [1, 2, 3, 4].map(|i| rows[i].agreement);
-    println!("agreement at traffic 0.5: delta {delta:.4}, input-delta {input_delta:.4}, TAS {tas:.4}, random {random:.4}");
+    println!(
+        "agreement at traffic 0.5: delta {delta:.4}, input-delta {input_delta:.4}, TAS {tas:.4}, random {random:.4}"
+    );
     assert!(tas > random + MARGIN && input_delta > tas + MARGIN && delta >= input_delta);
     Ok(())
 }
@@ -71,7 +74,10 @@ fn nothing_skipped_is_the_dense_decode() -> TestResult {
         let m = bench.measure(&policy, &())?;
         assert_eq!((m.traffic, m.free_traffic, m.replay_ratio, m.joint_ratio), (1.0, 1.0, 0.0, 0.0));
         assert_eq!((m.agreement, m.free_agreement), (1.0, 1.0));
-        assert_eq!(m.against_dense.map(|f| (f.psnr_db, f.ssim.map(f64::round))), Some((f64::INFINITY, Some(1.0))));
+        assert_eq!(
+            m.against_dense.map(|f| (f.psnr_db, f.ssim.map(f64::round))),
+            Some((f64::INFINITY, Some(1.0)))
+        );
         assert!(m.accuracy.is_some_and(|a| a > 0.9));
     }
     let all = bench.measure(&Policy::replay(Gate::Always)?, &())?;
@@ -97,7 +103,9 @@ fn misfits_are_refused_and_a_cancel_is_heard() -> TestResult {
     let video = model.video().ok_or("no video")?;
     let open = |scenes: Vec<Scene>, stop: bool| {
         let machines = Box::new(|| Box::new(GoldenBackend::new()) as _);
-        Bench::new(packed.clone(), machines, video, None, scenes, &AtomicBool::new(stop)).err().map(|e| e.to_string())
+        Bench::new(packed.clone(), machines, video, None, scenes, &AtomicBool::new(stop))
+            .err()
+            .map(|e| e.to_string())
     };
     let scene = Scene::from(model.heldout()?.clips()[0].clone());
     assert_eq!(open(Vec::new(), false), Some(QualityError::NoClips.to_string()));

@@ -9,7 +9,9 @@ use fastcar_host::policy::{Gate, Method, Policy};
 use fastcar_host::quality::{Bench, Family, Scene};
 use fastcar_tests::{TestResult, moving_digits, packed};
 
-fn bench(scenes: impl Fn(&Model) -> Result<Vec<Scene>, Box<dyn std::error::Error>>) -> Result<Bench, Box<dyn std::error::Error>> {
+fn bench(
+    scenes: impl Fn(&Model) -> Result<Vec<Scene>, Box<dyn std::error::Error>>,
+) -> Result<Bench, Box<dyn std::error::Error>> {
     let model = Model::open(moving_digits())?;
     let packed = packed(&model, "edge", PackOptions { weights: Format::MxFp4, head: None })?;
     let video = model.video().ok_or("no video")?;

@@ -96,7 +96,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&format!("{}\n", serde_json::to_string(value)?))
 }

@@ -144,7 +144,7 @@ fn colour(at: usize) -> RGBColor {
 fn marker<B: DrawingBackend>(at: usize, place: (i32, i32)) -> DynElement<'static, B, (i32, i32)> {
     let filled = colour(at).filled();
     let (x, y) = place;
-    match at % 4 {
+    match (at + at / COLOURS.len()) % 4 {
         0 => Circle::new(place, 4, filled).into_dyn(),
         1 => TriangleMarker::new(place, 6, filled).into_dyn(),
         2 => Rectangle::new([(x - 4, y - 4), (x + 4, y + 4)], filled).into_dyn(),
@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_plot_has_its_curves_colours() -> Result<()> {
-        let line = |name: &str, y: f64| Line { name: name.to_owned(), points: vec![(0.4, y), (0.9, f64::INFINITY)] };
+        let line =
+            |name: &str, y: f64| Line { name: name.to_owned(), points: vec![(0.4, y), (0.9, f64::INFINITY)] };
         let panel = Panel {
             title: "t".to_owned(),
             x_name: "x".to_owned(),

@@ -3,7 +3,8 @@
 
 use crate::interrupt;
 use fastcar_host::pack::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 
 /// Whether progress is shown.
@@ -46,10 +47,16 @@ impl Ui {
 
 fn style(unit: &str) -> ProgressStyle {
     let template =
-        format!("{{msg:<16}} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
+        format!("{{msg:<16}} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{rate}}/s  {{eta}} left");
     ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
         .progress_chars("━━─")
+}
+
+/// Units a second, without a fraction.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    let _ = write!(out, "{:.0}", state.per_sec());
 }
 
 /// One stage's bar; it disappears when dropped.

@@ -202,14 +202,8 @@ impl Bench {
         let runs = self.decode(policy, Given::Dense, progress)?;
         let agreement = self.agreement(&runs, |clip, run| (&run.chosen, &self.dense[clip].chosen));
         let traffic = mean(&runs, |r| r.stats.traffic());
-        let (ratio, joint) = (mean(&runs, |r| skipped(&r.stats)), mean(&runs, |r| self.joint(&r.stats)));
+        let (ratio, joint) = (mean(&runs, |r| skipped(&r.stats)), mean(&runs, |r| jointly(&r.stats)));
         Ok(Forced { ratio, joint, traffic, agreement })
-    }
-
-    /// Share of (layer, position) where all rows replayed; of weight bytes not needed where there are no replays.
-    fn joint(&self, stats: &DecodeStats) -> f64 {
-        let places = self.layers() * (self.positions() - self.period());
-        if stats.joint_eligible == 0 { skipped(stats) } else { stats.joint as f64 / places as f64 }
     }
 
     fn accuracy(&self, policy: &Policy, progress: &dyn Progress) -> Result<Option<f64>, QualityError> {
@@ -260,7 +254,12 @@ impl Bench {
     }
 
     /// Decodes all clips: as many at a time as the machine has slots, groups on parallel machines.
-    pub(crate) fn decode(&self, policy: &Policy, given: Given, progress: &dyn Progress) -> Result<Vec<Run>, QualityError> {
+    pub(crate) fn decode(
+        &self,
+        policy: &Policy,
+        given: Given,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Run>, QualityError> {
         let requests: Vec<Request> = (0..self.clips()).map(|clip| self.request(clip, given)).collect();
         let groups: Vec<Vec<Run>> = requests
             .par_chunks(self.group())
@@ -306,7 +305,8 @@ impl Bench {
         let longest = requests.iter().map(|r| r.prompt.len() as u32 + r.positions).max().unwrap_or(1);
         let options = SessionOptions { slots: requests.len() as u32, positions: longest };
         let mut session = Session::open((self.machines)(), Arc::clone(&self.model), policy.clone(), options)?;
-        let ids = requests.iter().map(|r| session.start(r.clone())).collect::<Result<Vec<_>, SessionError>>()?;
+        let ids =
+            requests.iter().map(|r| session.start(r.clone())).collect::<Result<Vec<_>, SessionError>>()?;
         let mut runs = vec![Run::default(); ids.len()];
         while runs.iter().any(|r| r.tokens.len() < self.positions()) {
             if progress.cancelled() {
@@ -325,7 +325,11 @@ impl Bench {
     }
 
     /// Scores of a gate that never replays, along the dense decode's tokens: one list per layer, ascending.
-    pub(crate) fn scores(&self, policy: &Policy, progress: &dyn Progress) -> Result<Vec<Vec<f32>>, QualityError> {
+    pub(crate) fn scores(
+        &self,
+        policy: &Policy,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f32>>, QualityError> {
         let requests: Vec<Request> = (0..self.clips()).map(|clip| self.request(clip, Given::Dense)).collect();
         let recorded = requests
             .par_chunks(self.group())
@@ -370,8 +374,15 @@ fn mean(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
 
 /// Mean of what the positions from the second frame on skipped.
 fn skipped(stats: &DecodeStats) -> f64 {
-    let later = || stats.positions.iter().filter(|p| p.eligible);
-    later().map(|p| f64::from(p.skipped)).sum::<f64>() / (later().count() as f64).max(1.0)
+    let later = stats.positions.iter().filter(|p| p.eligible);
+    let (sum, count) = later.fold((0.0, 0u32), |(sum, n), p| (sum + f64::from(p.skipped), n + 1));
+    sum / f64::from(count.max(1))
+}
+
+/// Share of (layer, position) from the second frame on where all rows replayed; what is skipped where no layer replays.
+fn jointly(stats: &DecodeStats) -> f64 {
+    let places = stats.layers.len() * stats.positions.iter().filter(|p| p.eligible).count();
+    if stats.joint_eligible == 0 { skipped(stats) } else { stats.joint as f64 / places as f64 }
 }
 
 fn fidelity(pairs: &[(Vec<Frame>, Vec<Frame>)]) -> Result<Fidelity, MetricError> {

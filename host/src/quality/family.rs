@@ -145,7 +145,14 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip() -> Result<(), FamilyError> {
-        for name in ["tas", "tas-paper+per-layer", "input-delta+age3", "tas+per-layer+age2", "budget", "delta+1:0.5:2:1+age7"] {
+        for name in [
+            "tas",
+            "tas-paper+per-layer",
+            "input-delta+age3",
+            "tas+per-layer+age2",
+            "budget",
+            "delta+1:0.5:2:1+age7",
+        ] {
             assert_eq!(name.parse::<Family>()?.to_string(), name);
         }
         Ok(())
@@ -153,7 +160,18 @@ mod tests {
 
     #[test]
     fn other_names_are_refused() {
-        for name in ["", "tsa", "random+per-layer", "delta+per-layer", "tas+age0", "tas+", "tas+age", "tas+1:1:1:1", "delta+1:1:1", "delta+1:0:1:1"] {
+        for name in [
+            "",
+            "tsa",
+            "random+per-layer",
+            "delta+per-layer",
+            "tas+age0",
+            "tas+",
+            "tas+age",
+            "tas+1:1:1:1",
+            "delta+1:1:1",
+            "delta+1:0:1:1",
+        ] {
             assert!(name.parse::<Family>().is_err(), "{name}");
         }
     }

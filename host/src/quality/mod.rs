@@ -41,7 +41,9 @@ pub enum QualityError {
         expected: usize,
     },
     /// A model with several codes per position.
-    #[error("quality is measured on models with one token per position, this one has a depth transformer: use its body alone")]
+    #[error(
+        "quality is measured on models with one token per position, this one has a depth transformer: use its body alone"
+    )]
     Codes,
     /// Stopped by the caller.
     #[error("cancelled")]

@@ -86,7 +86,10 @@ pub(crate) struct Found<T> {
 }
 
 impl<'a, T: Copy> Search<'a, T> {
-    pub(crate) fn new(evaluate: impl FnMut(f64) -> Result<T, QualityError> + 'a, value: fn(&T) -> f64) -> Self {
+    pub(crate) fn new(
+        evaluate: impl FnMut(f64) -> Result<T, QualityError> + 'a,
+        value: fn(&T) -> f64,
+    ) -> Self {
         Self { evaluate: Box::new(evaluate), value, known: Vec::new() }
     }
 
@@ -111,7 +114,8 @@ impl<'a, T: Copy> Search<'a, T> {
         let [mut near, _] = self.ends()?;
         for _ in 0..=tries {
             let distance = |f: &Found<T>| (f.value - target).abs();
-            near = self.known.iter().copied().fold(near, |n, f| if distance(&f) < distance(&n) { f } else { n });
+            near =
+                self.known.iter().copied().fold(near, |n, f| if distance(&f) < distance(&n) { f } else { n });
             match self.between(target) {
                 Some(level) if distance(&near) > tolerance => self.at(level)?,
                 _ => break,
@@ -155,10 +159,13 @@ mod tests {
     #[test]
     fn finds_a_target_in_few_evaluations() -> Result<(), QualityError> {
         let mut count = 0;
-        let mut search = Search::new(|level| {
-            count += 1;
-            Ok(1.0 - 0.7 * level.powi(3))
-        }, |&v| v);
+        let mut search = Search::new(
+            |level| {
+                count += 1;
+                Ok(1.0 - 0.7 * level.powi(3))
+            },
+            |&v| v,
+        );
         for target in [0.95, 0.8, 0.6, 0.4] {
             let found = search.find(target, 0.005, 12)?;
             assert!((found.value - target).abs() <= 0.005, "{target}: {found:?}");

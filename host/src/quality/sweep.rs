@@ -47,8 +47,10 @@ pub fn sweep(
     let measured = bench.measure(&dense, progress)?;
     counter.count();
     let mut points = vec![Point { family: "dense".to_owned(), target: 1.0, policy: dense, measured }];
-    let curves: Vec<Vec<Point>> =
-        families.par_iter().map(|family| curve(bench, family, targets, &counter)).collect::<Result<_, _>>()?;
+    let curves: Vec<Vec<Point>> = families
+        .par_iter()
+        .map(|family| curve(bench, family, targets, &counter))
+        .collect::<Result<_, _>>()?;
     points.extend(curves.into_iter().flatten());
     Ok(points)
 }
@@ -66,7 +68,12 @@ impl Counter<'_> {
     }
 }
 
-fn curve(bench: &Bench, family: &Family, targets: &[f64], counter: &Counter<'_>) -> Result<Vec<Point>, QualityError> {
+fn curve(
+    bench: &Bench,
+    family: &Family,
+    targets: &[f64],
+    counter: &Counter<'_>,
+) -> Result<Vec<Point>, QualityError> {
     let knob = family.knob(bench, counter.progress)?;
     let mut search = Search::new(|level| bench.forced(&knob.policy(level)?, counter.progress), |f| f.traffic);
     let mut points: Vec<Point> = Vec::new();

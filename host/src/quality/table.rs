@@ -65,8 +65,16 @@ pub fn to_csv(points: &[Point]) -> String {
         let _ = writeln!(
             out,
             "{},{:.4},{:.4},{:.4},{:.4},{:.4},{accuracy},{:.4},{:.4},{dense},{truth},{},{}",
-            p.family, p.target, m.traffic, m.replay_ratio, m.joint_ratio, m.agreement, m.free_traffic,
-            m.free_agreement, m.clips, thresholds(&p.policy),
+            p.family,
+            p.target,
+            m.traffic,
+            m.replay_ratio,
+            m.joint_ratio,
+            m.agreement,
+            m.free_traffic,
+            m.free_agreement,
+            m.clips,
+            thresholds(&p.policy),
         );
     }
     out
@@ -86,7 +94,9 @@ fn fidelity(f: Option<Fidelity>) -> String {
 pub fn thresholds(policy: &Policy) -> String {
     let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
     match policy.method() {
-        Method::Replay { gate: Gate::Tas { thresholds, .. } | Gate::InputDelta { thresholds }, .. } => list(thresholds),
+        Method::Replay { gate: Gate::Tas { thresholds, .. } | Gate::InputDelta { thresholds }, .. } => {
+            list(thresholds)
+        }
         Method::Replay { gate: Gate::Random { ratio, .. } | Gate::Budget { ratio }, .. } => ratio.to_string(),
         Method::Delta { thresholds, .. } => {
             let four = |t: &crate::policy::DeltaThresholds| t.all().map(|x| x.to_string()).join(":");
@@ -115,7 +125,8 @@ fn row(line: &str) -> Result<Row, String> {
         return Err(format!("{} fields, expected {}", fields.len(), names.len()));
     }
     let text = |name: &str| names.iter().position(|n| *n == name).map_or("", |i| fields[i]);
-    let value = |name: &str| text(name).parse::<f64>().map_err(|_| format!("{name} = '{}' is no number", text(name)));
+    let value =
+        |name: &str| text(name).parse::<f64>().map_err(|_| format!("{name} = '{}' is no number", text(name)));
     let maybe = |name: &str| if text(name).is_empty() { Ok(None) } else { value(name).map(Some) };
     Ok(Row {
         family: text("family").to_owned(),

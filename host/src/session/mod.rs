@@ -72,7 +72,9 @@ pub enum SessionError {
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     /// All slots are taken.
-    #[error("the sequence needs {asked} adjacent slots, {free} of {slots} are free: wait for a sequence to end or cancel one")]
+    #[error(
+        "the sequence needs {asked} adjacent slots, {free} of {slots} are free: wait for a sequence to end or cancel one"
+    )]
     Full {
         /// Slots needed.
         asked: usize,
@@ -197,7 +199,17 @@ impl Session {
         let compiled = compile(&model, &policy, CompileOptions { slots, positions, period })?;
         backend.load(&model, compiled.map.used())?;
         let bytes = LayerBytes::of(model.image());
-        Ok(Self { backend, model, policy, options, compiled, bytes, period, sequences: BTreeMap::new(), next_id: 0 })
+        Ok(Self {
+            backend,
+            model,
+            policy,
+            options,
+            compiled,
+            bytes,
+            period,
+            sequences: BTreeMap::new(),
+            next_id: 0,
+        })
     }
 
     /// The policy.
@@ -242,7 +254,11 @@ impl Session {
             return refuse("positions", 0, "at least one position is generated".to_owned());
         }
         if total > self.options.positions as usize {
-            return refuse("positions", total, format!("the session holds {} positions, prompt included", self.options.positions));
+            return refuse(
+                "positions",
+                total,
+                format!("the session holds {} positions, prompt included", self.options.positions),
+            );
         }
         let entries = |input: usize| image.inputs[input].tables.iter().map(|t| t.entries).min().unwrap_or(0);
         let vocabulary = entries(0) as usize;
@@ -251,12 +267,21 @@ impl Session {
             return refuse("prompt", bad as usize, format!("the vocabulary has {vocabulary} tokens"));
         }
         if let Some((null, _)) = request.guidance.as_ref().filter(|g| g.0.len() != prompt) {
-            return refuse("guidance", null.len(), format!("both prompts of a guided sequence have the same length, {prompt} here"));
+            return refuse(
+                "guidance",
+                null.len(),
+                format!("both prompts of a guided sequence have the same length, {prompt} here"),
+            );
         }
         let codes = self.codes();
-        let choices = entries(image.inputs.len() - 1).min(self.compiled.logits.iter().map(|l| l.words).sum()) as usize;
+        let choices =
+            entries(image.inputs.len() - 1).min(self.compiled.logits.iter().map(|l| l.words).sum()) as usize;
         if request.allowed.is_empty() || request.allowed.end as usize > choices {
-            return refuse("allowed", request.allowed.end as usize, format!("a non-empty range within 0..{choices}"));
+            return refuse(
+                "allowed",
+                request.allowed.end as usize,
+                format!("a non-empty range within 0..{choices}"),
+            );
         }
         if let Some(bad) = request.given.iter().find(|g| g.len() != codes) {
             return refuse("given", bad.len(), format!("a position has {codes} tokens"));
@@ -276,7 +301,8 @@ impl Session {
     fn claim(&self, count: usize) -> Result<Vec<usize>, SessionError> {
         let slots = self.options.slots as usize;
         let taken: Vec<usize> = self.sequences.values().flat_map(|s| s.slots.iter().copied()).collect();
-        let fits = |&first: &usize| first + count <= slots && (first..first + count).all(|s| !taken.contains(&s));
+        let fits =
+            |&first: &usize| first + count <= slots && (first..first + count).all(|s| !taken.contains(&s));
         // A single row takes an odd slot first where one is free beside a taken one, to keep pairs whole.
         let alone = |&s: &usize| count == 1 && fits(&s) && taken.contains(&(s ^ 1));
         let found = (0..slots).find(alone).or_else(|| (0..slots).step_by(count).find(fits));
@@ -324,7 +350,8 @@ impl Session {
     /// The device fails.
     pub fn prefill(&mut self) -> Result<(), SessionError> {
         loop {
-            let ids: Vec<SequenceId> = self.sequences.iter().filter(|(_, s)| !s.yields()).map(|(&id, _)| id).collect();
+            let ids: Vec<SequenceId> =
+                self.sequences.iter().filter(|(_, s)| !s.yields()).map(|(&id, _)| id).collect();
             if ids.is_empty() {
                 return Ok(());
             }
@@ -346,7 +373,8 @@ impl Session {
     /// # Errors
     /// The device fails.
     pub fn step_with(&mut self, observer: &mut Observer<'_>) -> Result<Vec<Generated>, SessionError> {
-        let ids: Vec<SequenceId> = self.sequences.iter().filter(|(_, s)| !s.done()).map(|(&id, _)| id).collect();
+        let ids: Vec<SequenceId> =
+            self.sequences.iter().filter(|(_, s)| !s.done()).map(|(&id, _)| id).collect();
         self.advance(&ids, observer)
     }
 
@@ -355,7 +383,11 @@ impl Session {
         Generate { session: self, ready: Vec::new().into_iter(), failed: false }
     }
 
-    fn advance(&mut self, ids: &[SequenceId], observer: &mut Observer<'_>) -> Result<Vec<Generated>, SessionError> {
+    fn advance(
+        &mut self,
+        ids: &[SequenceId],
+        observer: &mut Observer<'_>,
+    ) -> Result<Vec<Generated>, SessionError> {
         let programs = self.compiled.body.len();
         for program in 0..programs {
             let group: Vec<SequenceId> =
@@ -364,7 +396,8 @@ impl Session {
                 self.run_body(program, &group, observer)?;
             }
         }
-        let yielding: Vec<SequenceId> = ids.iter().copied().filter(|id| self.sequences[id].yields()).collect();
+        let yielding: Vec<SequenceId> =
+            ids.iter().copied().filter(|id| self.sequences[id].yields()).collect();
         let generated = self.choose(&yielding)?;
         for id in ids {
             if let Some(sequence) = self.sequences.get_mut(id) {
@@ -464,7 +497,8 @@ impl Session {
         for (id, tokens) in ids.iter().zip(tokens) {
             for &slot in &self.sequences[id].slots {
                 let token = four(tokens);
-                table.slots[slot] = SlotEntry { flags: ACTIVE | OUTPUT, pos: code as u32, token, ..SlotEntry::idle() };
+                table.slots[slot] =
+                    SlotEntry { flags: ACTIVE | OUTPUT, pos: code as u32, token, ..SlotEntry::idle() };
             }
         }
         table

@@ -99,7 +99,9 @@ impl TargetArgs {
             self.floor_psnr.map(Target::PsnrDb),
         ];
         let Some(target) = found.into_iter().flatten().next() else {
-            return usage("one of --target-ratio, --target-traffic, --floor-agreement and --floor-psnr is needed");
+            return usage(
+                "one of --target-ratio, --target-traffic, --floor-agreement and --floor-psnr is needed",
+            );
         };
         match target.check() {
             Ok(()) => Ok(target),
@@ -118,7 +120,9 @@ impl Args {
         };
         let delta = self.method == MethodKind::Delta;
         if self.per_layer && delta {
-            return usage("--per-layer belongs to methods tas, tas-paper and input-delta: delta decode takes --factors");
+            return usage(
+                "--per-layer belongs to methods tas, tas-paper and input-delta: delta decode takes --factors",
+            );
         }
         if self.factors && !delta {
             return usage("--factors belongs to method delta: the others take --per-layer");
@@ -167,7 +171,11 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     drop(bar);
     output::write_file(&args.output, found.policy.to_toml()?.as_bytes())?;
-    if args.json { output::print_json(&Report::new(&found, &args.output, target)) } else { print(&found, &args.output) }
+    if args.json {
+        output::print_json(&Report::new(&found, &args.output, target))
+    } else {
+        print(&found, &args.output)
+    }
 }
 
 #[derive(Serialize)]
@@ -183,15 +191,20 @@ struct Report<'a> {
 impl<'a> Report<'a> {
     fn new(found: &'a Calibration, file: &'a Path, target: Target) -> Self {
         let thresholds = table::thresholds(&found.policy);
-        Self { file, family: found.family.to_string(), target, thresholds, trials: found.trials, measured: &found.measured }
+        Self {
+            file,
+            family: found.family.to_string(),
+            target,
+            thresholds,
+            trials: found.trials,
+            measured: &found.measured,
+        }
     }
 }
 
 fn print(found: &Calibration, file: &Path) -> Result<()> {
-    let mut rows = vec![
-        ("policy", found.family.to_string()),
-        ("thresholds", table::thresholds(&found.policy)),
-    ];
+    let mut rows =
+        vec![("policy", found.family.to_string()), ("thresholds", table::thresholds(&found.policy))];
     rows.extend(describe(&found.measured));
     rows.push(("trials", found.trials.to_string()));
     rows.push(("file", format!("{}; use it with `fastcar decode --policy-file`", file.display())));

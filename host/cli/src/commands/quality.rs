@@ -31,13 +31,13 @@ pub struct Args {
     /// Held-out videos to measure on, from the first
     #[arg(long, value_name = "N", default_value_t = 8)]
     clips: usize,
-    /// Policies: tas, tas-paper, input-delta, random, budget or delta, with +per-layer (the first three), +ageN, or
-    /// +QKV:O:GATE_UP:DOWN (delta: relative thresholds)
+    /// Policies: delta, input-delta, tas, tas-paper, random or budget; then +per-layer (input-delta and both tas), +ageN,
+    /// +QKV:O:GATE_UP:DOWN (delta: relative thresholds) as wanted
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "delta,input-delta,input-delta+per-layer,tas,tas+per-layer,tas-paper,tas+age2,random,budget"
+        default_value = "delta,delta+0.5:0.7:1:1,input-delta,tas,tas-paper,tas+age2,random,budget"
     )]
     policies: Vec<Family>,
     /// Points of each curve
@@ -102,7 +102,10 @@ impl Args {
 pub fn heldout(model: &Model, count: usize) -> Result<Vec<Scene>> {
     let heldout = model.heldout()?;
     if count > heldout.clips().len() {
-        return usage(format!("--clips {count} is too many: the model has {} held-out videos", heldout.clips().len()));
+        return usage(format!(
+            "--clips {count} is too many: the model has {} held-out videos",
+            heldout.clips().len()
+        ));
     }
     Ok(heldout.clips()[..count].iter().cloned().map(Scene::from).collect())
 }
@@ -117,7 +120,8 @@ pub fn bench(opened: &Opened, scenes: Vec<Scene>, ui: Ui) -> Result<Bench> {
     let codebook = video.codebook().is_some().then(|| model.codebook()).transpose()?;
     let bar = ui.bar("dense decode", scenes.len() as u64, "videos");
     let machines = Box::new(|| Box::new(GoldenBackend::new()) as _);
-    Bench::new(Arc::clone(&opened.packed), machines, video, codebook, scenes, &bar).map_err(|e| explain(e, "in the dense decode"))
+    Bench::new(Arc::clone(&opened.packed), machines, video, codebook, scenes, &bar)
+        .map_err(|e| explain(e, "in the dense decode"))
 }
 
 /// An interruption becomes what the command line knows as one.
@@ -157,14 +161,19 @@ impl<'a> Report<'a> {
 }
 
 fn print(points: &[Point], csv: &Path, png: &Path) -> Result<()> {
-    let head = ["policy", "traffic", "replayed", "agreement", "accuracy", "free-running", "PSNR dense", "PSNR true"];
+    let head =
+        ["policy", "traffic", "replayed", "agreement", "accuracy", "free-running", "PSNR dense", "PSNR true"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(points.iter().map(|p| {
         let mut row = vec![p.family.clone()];
         row.extend(cells(&p.measured));
         row
     }));
-    output::print(&format!("{}\n{}", table::table(&rows), table::pairs(&[("table", csv.display().to_string()), ("plot", png.display().to_string())])))
+    output::print(&format!(
+        "{}\n{}",
+        table::table(&rows),
+        table::pairs(&[("table", csv.display().to_string()), ("plot", png.display().to_string())])
+    ))
 }
 
 /// A measurement's cells, in the order of the table's heading.
@@ -203,23 +212,31 @@ fn panels(points: &[Point]) -> Vec<Panel> {
     let (dense, curves): (Vec<_>, Vec<_>) = points.iter().partition(|p| p.policy == Policy::dense());
     let truth = dense.first().and_then(|p| p.measured.against_truth).map(|f| f.psnr_db);
     let decibels = |f: Option<Fidelity>| f.map(|f| f.psnr_db);
-    let agreement = panel("Tokens equal to the dense decode's", "share, along the dense decode's tokens", &curves, |m| {
-        Some((m.traffic, m.agreement))
-    });
-    let against_dense = panel("Video against the dense video", "PSNR in dB (upper edge: identical)", &curves, |m| {
-        Some((m.free_traffic, decibels(m.against_dense)?))
-    });
+    let agreement =
+        panel("Tokens equal to the dense decode's", "share, along the dense decode's tokens", &curves, |m| {
+            Some((m.traffic, m.agreement))
+        });
+    let against_dense =
+        panel("Video against the dense video", "PSNR in dB (upper edge: identical)", &curves, |m| {
+            Some((m.free_traffic, decibels(m.against_dense)?))
+        });
     let mut against_truth = panel("Video against the true video", "PSNR in dB", &curves, |m| {
         Some((m.free_traffic, decibels(m.against_truth)?))
     });
     against_truth.level = truth.map(|db| (db, "dense".to_owned()));
     against_truth.y.end = truth.map_or(against_truth.y.end, |db| against_truth.y.end.max((db + 2.0).ceil()));
-    let pictures = [against_dense, against_truth].into_iter().filter(|p| p.lines.iter().any(|l| !l.points.is_empty()));
+    let pictures =
+        [against_dense, against_truth].into_iter().filter(|p| p.lines.iter().any(|l| !l.points.is_empty()));
     std::iter::once(agreement).chain(pictures).collect()
 }
 
 /// A panel with ranges to fit its points.
-fn panel(title: &str, y_name: &str, points: &[&Point], of: impl Fn(&Measurement) -> Option<(f64, f64)>) -> Panel {
+fn panel(
+    title: &str,
+    y_name: &str,
+    points: &[&Point],
+    of: impl Fn(&Measurement) -> Option<(f64, f64)>,
+) -> Panel {
     let mut lines: Vec<Line> = Vec::new();
     for point in points {
         if lines.last().is_none_or(|l| l.name != point.family) {
@@ -233,7 +250,11 @@ fn panel(title: &str, y_name: &str, points: &[&Point], of: impl Fn(&Measurement)
     let x_low = all().map(|p| p.0).fold(0.9, f64::min);
     let finite = || all().map(|p| p.1).filter(|y| y.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
-    let y = if high <= 1.0 { (low * 20.0).floor() / 20.0..1.005 } else { (low - 1.0).floor()..(high + 2.0).ceil() };
+    let y = if high <= 1.0 {
+        (low * 20.0).floor() / 20.0..1.005
+    } else {
+        (low - 1.0).floor()..(high + 2.0).ceil()
+    };
     Panel {
         title: title.to_owned(),
         x_name: "weight traffic over dense".to_owned(),

@@ -63,8 +63,8 @@ fn sequences(all: &[SequenceReport]) -> String {
     let mut rows: Vec<Vec<String>> = vec![used.iter().map(|c| c.0.to_owned()).collect()];
     rows.extend(all.iter().map(|s| used.iter().map(|c| c.1(s).unwrap_or_default()).collect()));
     let guided = all.iter().any(|s| s.savings.r_joint.is_some());
-    let note = if guided { "weight traffic is the conditional row's; the pair shares what both rows replay\n" } else { "" };
-    table(&rows) + note
+    let note = "weight traffic is the conditional row's; the pair shares what both rows replay\n";
+    table(&rows) + if guided { note } else { "" }
 }
 
 fn layers(report: &Report) -> String {
