@@ -104,6 +104,21 @@ impl Target {
         }
     }
 
+    /// The quantity that falls as more is skipped.
+    fn falling(self) -> fn(&Trial) -> f64 {
+        match self {
+            Self::Ratio(_) => |t| 1.0 - t.ratio,
+            Self::Traffic(_) => |t| t.traffic,
+            Self::Agreement(_) => |t| t.agreement,
+            Self::PsnrDb(_) => |t| t.psnr_db,
+        }
+    }
+
+    /// What that quantity should be.
+    fn goal(self) -> f64 {
+        if let Self::Ratio(ratio) = self { 1.0 - ratio } else { self.asked() }
+    }
+
     /// Checks the range.
     ///
     /// # Errors
@@ -244,38 +259,33 @@ impl<'a> Trials<'a> {
     /// Meets the target with one family.
     fn solve(&self, family: &Family) -> Result<Solution, CalibrateError> {
         let knob = family.knob(self.bench, self.progress)?;
-        // All quantities fall as more is skipped.
-        let value: fn(&Trial) -> f64 = match self.target {
-            Target::Ratio(_) => |t| 1.0 - t.ratio,
-            Target::Traffic(_) => |t| t.traffic,
-            Target::Agreement(_) => |t| t.agreement,
-            Target::PsnrDb(_) => |t| t.psnr_db,
-        };
-        let mut search = Search::new(|level| self.run(&knob.policy(level)?), value);
-        let unreachable = |best| self.unreachable(family, best);
-        let (level, merit) = match self.target {
-            Target::Ratio(asked) => {
-                let goal = 1.0 - asked;
-                let found = search.find(goal, TOLERANCE, TRIES)?;
-                inside(&search.ends()?.map(|f| f.value), goal).map_err(|best| unreachable(1.0 - best))?;
-                (found.level, found.outcome.agreement)
-            }
-            Target::Traffic(goal) => {
-                let found = search.find(goal, TOLERANCE, TRIES)?;
-                inside(&search.ends()?.map(|f| f.value), goal).map_err(unreachable)?;
-                (found.level, found.outcome.agreement)
-            }
-            Target::Agreement(floor) | Target::PsnrDb(floor) => {
-                let best = search.ends()?[0].value;
-                let found = search.highest(floor, HALVINGS)?.ok_or_else(|| unreachable(best))?;
-                (found.level, -found.outcome.traffic)
-            }
+        let mut search = Search::new(|level| self.run(&knob.policy(level)?), self.target.falling());
+        let found = match self.target {
+            Target::Ratio(_) | Target::Traffic(_) => self.meet(&mut search)?,
+            Target::Agreement(_) | Target::PsnrDb(_) => self.keep(&mut search)?,
         };
         drop(search);
+        let (level, merit) = found.map_err(|best| self.unreachable(family, best))?;
         Ok(Solution { knob, level, merit })
     }
 
+    /// The level at a goal, and its agreement; the nearest value where the goal lies beyond both ends.
+    fn meet(&self, search: &mut Search<'_, Trial>) -> Result<Result<(f64, f64), f64>, QualityError> {
+        let goal = self.target.goal();
+        let found = search.find(goal, TOLERANCE, TRIES)?;
+        let ends = search.ends()?.map(|f| f.value);
+        Ok(inside(&ends, goal).map(|()| (found.level, found.outcome.agreement)))
+    }
+
+    /// The highest level that keeps a floor, and how little traffic it needs; the best value where none does.
+    fn keep(&self, search: &mut Search<'_, Trial>) -> Result<Result<(f64, f64), f64>, QualityError> {
+        let best = search.ends()?[0].value;
+        let found = search.highest(self.target.goal(), HALVINGS)?;
+        Ok(found.map(|f| (f.level, -f.outcome.traffic)).ok_or(best))
+    }
+
     fn unreachable(&self, family: &Family, best: f64) -> CalibrateError {
+        let best = if matches!(self.target, Target::Ratio(_)) { 1.0 - best } else { best };
         let (what, asked) = (self.target.name(), self.target.asked());
         CalibrateError::Unreachable { family: family.to_string(), what, asked, best }
     }
