@@ -35,7 +35,8 @@ deny:
 
 ## Regenerate the committed quality curves (about ten minutes).
 quality:
-	$(CARGO) run --release --quiet -p fastcar-cli -- quality --model tests/models/moving-digits --out out/quality
+	$(CARGO) run --release --quiet -p fastcar-cli -- quality --model tests/models/moving-digits \
+	  --weights mxint8 --clips 8 --out out/quality
 
 clean:
 	$(CARGO) clean

@@ -104,6 +104,15 @@ impl Target {
         }
     }
 
+    /// About how many trial policies a calibration decodes; [`calibrate_factors`] some ten times as many.
+    #[must_use]
+    pub fn expected_trials(self) -> u32 {
+        match self {
+            Self::Ratio(_) | Self::Traffic(_) => 6,
+            Self::Agreement(_) | Self::PsnrDb(_) => HALVINGS + 2,
+        }
+    }
+
     /// The quantity that falls as more is skipped.
     fn falling(self) -> fn(&Trial) -> f64 {
         match self {
@@ -240,8 +249,7 @@ impl<'a> Trials<'a> {
         if matches!(target, Target::PsnrDb(_)) && !bench.has_pictures() {
             return Err(CalibrateError::NoPictures);
         }
-        let each = if matches!(target, Target::Ratio(_) | Target::Traffic(_)) { 6 } else { HALVINGS + 2 };
-        Ok(Self { bench, target, progress, count: Cell::new(0), expected: each * solves })
+        Ok(Self { bench, target, progress, count: Cell::new(0), expected: target.expected_trials() * solves })
     }
 
     fn run(&self, policy: &Policy) -> Result<Trial, QualityError> {

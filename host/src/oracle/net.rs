@@ -2,11 +2,11 @@
 
 use super::ops::{self, Rotation};
 use super::replay::{Decision, Replay, Ring, relative_distance, temporal_score};
-use crate::policy::TasForm;
 use super::{Hooks, OracleError, Tap};
 use crate::model::{
     Activation, Linear, LinearRole, ModelError, NormRole, NormWeights, Transformer, TransformerSpec,
 };
+use crate::policy::TasForm;
 
 /// The weights of a transformer, all of them in binary32.
 #[derive(Debug)]

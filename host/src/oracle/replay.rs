@@ -1,8 +1,8 @@
 //! The decision between computing an MLP and replaying its output of the previous frame.
 
 use super::OracleError;
-use crate::policy::TasForm;
 use super::ops::{dot, sum_squares};
+use crate::policy::TasForm;
 
 /// What decides.
 #[derive(Debug, Clone, PartialEq)]

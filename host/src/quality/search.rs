@@ -4,7 +4,7 @@ use super::{Family, Kind, QualityError};
 use crate::policy::{DeltaThresholds, Gate, Method, Policy};
 
 /// Smallest and largest threshold of delta decode beside 0: at the largest, next to nothing is active.
-const TAU: (f64, f64) = (0.02, 8.0);
+const TAU: (f64, f64) = (0.002, 8.0);
 /// Levels above this raise the input-delta threshold beyond all scores of a dense decode.
 const BEYOND: f64 = 0.75;
 

@@ -89,7 +89,8 @@ fn structures_have_the_sizes_of_the_page() {
 
 #[test]
 fn reports_survive_the_trip_through_memory() {
-    let gate = |i: u32| GateReport { active: i, replay: i * 3, score: [i as f32; 32], ..GateReport::default() };
+    let gate =
+        |i: u32| GateReport { active: i, replay: i * 3, score: [i as f32; 32], ..GateReport::default() };
     let report = StepReport { gates: (0..5).map(gate).collect() };
     assert_eq!(StepReport::from_bytes(&report.to_bytes()), report);
 }

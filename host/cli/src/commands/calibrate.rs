@@ -163,7 +163,7 @@ pub fn run(args: Args) -> Result<()> {
     let ui = Ui::new(args.quiet, args.json);
     let opened = source::open(&args.model, &args.machine, args.assets.as_deref(), ui)?;
     let bench = bench(&opened, args.scenes(&opened)?, ui)?;
-    let bar = ui.bar("calibrating", 1, "trial policies");
+    let bar = ui.bar("calibrating", target.expected_trials().into(), "trial policies, about");
     let search = if args.factors { calibrate_factors } else { calibrate };
     let found = search(&bench, &family, target, &bar).map_err(|e| match e {
         CalibrateError::Quality(e) => explain(e, "while calibrating"),
