@@ -7,7 +7,7 @@ DEMO_OUT ?= out/demo
 
 ## Decode a held-out video with the shipped model and MLP replay, and compare it with the dense run.
 demo:
-	$(CARGO) run --release --quiet -p fastcar-cli -- decode \
+	$(CARGO) run --release -p fastcar-cli -- decode \
 	  --model tests/models/moving-digits --first-frame heldout:3 --first-frame heldout:11 \
 	  --policy-file tests/models/moving-digits/policy-input-delta.toml --compare-dense --out $(DEMO_OUT)
 
@@ -33,9 +33,9 @@ fuzz:
 deny:
 	cargo deny check licenses bans sources
 
-## Regenerate the committed quality curves (about ten minutes).
+## Regenerate the committed quality curves (a few minutes).
 quality:
-	$(CARGO) run --release --quiet -p fastcar-cli -- quality --model tests/models/moving-digits \
+	$(CARGO) run --release -p fastcar-cli -- quality --model tests/models/moving-digits \
 	  --weights mxint8 --clips 8 --out out/quality
 
 clean:

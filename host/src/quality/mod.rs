@@ -3,7 +3,7 @@
 //! A [`Bench`] holds a packed model, clips and the model's own dense decode of them. [`Bench::measure`] decodes every
 //! clip three times under a policy: along the dense decode's tokens, which compares single decisions; free-running from
 //! the true first frame, which compares videos; and along the true video, which compares accuracy. Decoding is greedy.
-//! [`sweep`] takes [`Family`]s of policies, which have one knob, through a list of weight traffics, so that
+//! [`sweep()`] takes [`Family`]s of policies, which have one knob, through a list of weight traffics, so that
 //! different ways to save the same bytes stand beside each other. [`table`] writes and reads the result.
 
 pub mod bench;
