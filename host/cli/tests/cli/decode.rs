@@ -3,6 +3,7 @@
 use crate::{TestResult, fastcar, model, names, pack, run, stderr, stdout};
 use image::AnimationDecoder;
 use image::codecs::gif::GifDecoder;
+use fastcar_host::model::testing::VilaUSpec;
 use serde_json::Value;
 use std::fs::File;
 use std::io::BufReader;
@@ -157,5 +158,28 @@ fn a_packed_file_decodes_like_its_folder() -> TestResult {
     let folder = json(&args[..4])?;
     assert_eq!(packed["sequences"], folder["sequences"]);
     assert_eq!(packed["fingerprint"], folder["fingerprint"]);
+    Ok(())
+}
+
+/// A VILA-U model has no tokenizer of its own folder and no pictures; its four codes per position come as tokens.
+#[test]
+fn vila_u_decodes_its_codes() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    VilaUSpec::default().write(dir.path())?;
+    let (model, out) = (dir.path().to_string_lossy(), dir.path().join("out"));
+    let out = out.to_string_lossy();
+    let policy = ["--policy", "replay", "--gate", "always", "--frames", "3"];
+    let prompt = ["--prompt-tokens", "3,9,27", "--prompt-tokens", "5,6"];
+    let args = [&["decode", "--model", &model, "--json", "--out", &out][..], &policy, &prompt].concat();
+    let output = fastcar().args(args).output()?;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    for sequence in report["sequences"].as_array().ok_or("no sequences")? {
+        let tokens = sequence["tokens"].as_array().ok_or("no tokens")?;
+        // Three frames of two by two positions.
+        assert_eq!(tokens.len(), 12);
+        assert!(tokens.iter().all(|codes| codes.as_array().is_some_and(|c| c.len() == 4)));
+        assert_eq!(sequence["replay_ratio"].as_f64(), Some(1.0));
+    }
     Ok(())
 }

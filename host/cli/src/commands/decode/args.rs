@@ -13,6 +13,10 @@ pub enum BackendKind {
     Golden,
 }
 
+/// A prompt as token numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenList(pub Vec<u32>);
+
 /// Arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -26,10 +30,13 @@ pub struct Args {
     #[arg(
         long,
         value_name = "TEXT",
-        required_unless_present = "first_frame",
-        conflicts_with = "first_frame"
+        required_unless_present_any = ["first_frame", "prompt_tokens"],
+        conflicts_with_all = ["first_frame", "prompt_tokens"]
     )]
     pub prompt: Vec<String>,
+    /// Prompt as token numbers, for models without a tokenizer; repeat it for several
+    #[arg(long, value_name = "N,N,..", value_parser = token_list, conflicts_with = "first_frame")]
+    pub prompt_tokens: Vec<TokenList>,
     /// Take prompt and first frame from the model's held-out video N; repeat it for several videos at once
     #[arg(long, value_name = "heldout:N", value_parser = heldout)]
     pub first_frame: Vec<usize>,
@@ -90,6 +97,11 @@ impl Args {
             seed: self.seed.unwrap_or(0),
         }
     }
+}
+
+fn token_list(text: &str) -> Result<TokenList, String> {
+    let tokens: Result<Vec<u32>, _> = text.split(',').map(|t| t.trim().parse()).collect();
+    tokens.map(TokenList).map_err(|_| "must be token numbers with commas between them".to_owned())
 }
 
 fn heldout(text: &str) -> Result<usize, String> {

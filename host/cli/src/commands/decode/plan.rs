@@ -1,6 +1,7 @@
 //! What to decode: sequences, length, tokens to choose from.
 
 use super::Args;
+use super::args::TokenList;
 use anyhow::{Context, Result, bail};
 use fastcar_host::model::{Clip, Model, NullPrompt};
 use fastcar_host::sampler::Sampling;
@@ -46,8 +47,11 @@ impl Plan {
     /// prompt.
     pub fn new(args: &Args, model: &Model, sampling: Sampling) -> Result<Self> {
         let period = model.frame_period().map(|p| p as u32);
-        let sequences =
-            if args.first_frame.is_empty() { prompted(args, model)? } else { continued(args, model)? };
+        let sequences = match (&args.prompt_tokens[..], &args.first_frame[..]) {
+            ([], []) => prompted(args, model)?,
+            (lists, []) => lists.iter().map(numbered).collect(),
+            _ => continued(args, model)?,
+        };
         Ok(Self {
             guidance: args
                 .cfg
@@ -127,6 +131,11 @@ fn prompted(args: &Args, model: &Model) -> Result<Vec<Sequence>> {
         Ok(Sequence { tokens: tokenizer.encode(prompt)?, prompt: prompt.clone(), heldout: None, truth: None })
     };
     args.prompt.iter().map(sequence).collect()
+}
+
+fn numbered(TokenList(tokens): &TokenList) -> Sequence {
+    let words: Vec<String> = tokens.iter().map(u32::to_string).collect();
+    Sequence { prompt: words.join(" "), heldout: None, tokens: tokens.clone(), truth: None }
 }
 
 fn continued(args: &Args, model: &Model) -> Result<Vec<Sequence>> {
