@@ -90,3 +90,11 @@ fn delta_decode_without_a_threshold_follows_the_dense_one() -> TestResult {
     assert!(error < 0.04, "{error}");
     Ok(())
 }
+
+#[test]
+fn shipped_policies_fit_the_shipped_model() -> TestResult {
+    for name in ["policy-input-delta.toml", "policy-delta.toml"] {
+        Policy::load(&moving_digits().join(name))?.check_layers(4)?;
+    }
+    Ok(())
+}

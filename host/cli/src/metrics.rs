@@ -1,6 +1,7 @@
 //! How far two videos are apart.
 
 use fastcar_host::model::Frame;
+use fastcar_host::quality::metrics::SquaredError;
 use serde::Serialize;
 
 /// Difference of two runs of frames.
@@ -14,13 +15,9 @@ pub struct Difference {
 
 /// Compares frames pairwise, as far as both go; none where they have no frame in common.
 pub fn difference(a: &[Frame], b: &[Frame]) -> Option<Difference> {
-    let pixels = a.iter().zip(b).flat_map(|(a, b)| a.pixels.iter().zip(&b.pixels));
-    let (count, sum) = pixels.fold((0u64, 0.0), |(n, sum), (&a, &b)| {
-        let d = f64::from(a) - f64::from(b);
-        (n + 1, sum + d * d)
-    });
-    let mse = (count > 0).then(|| sum / count as f64)?;
-    Some(Difference { mse, psnr_db: (mse > 0.0).then(|| 10.0 * (255.0 * 255.0 / mse).log10()) })
+    let count = a.len().min(b.len());
+    let error = SquaredError::of_video(&a[..count], &b[..count]).ok().filter(|_| count > 0)?;
+    Some(Difference { mse: error.mean(), psnr_db: (error.mean() > 0.0).then(|| error.psnr_db()) })
 }
 
 /// Share of pairs that are equal; none where there is no pair.

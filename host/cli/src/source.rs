@@ -48,6 +48,45 @@ pub struct MachineArgs {
     head: Option<Weights>,
 }
 
+/// A model, and the machine to load it on.
+#[derive(clap::Args, Debug)]
+pub struct ModelArgs {
+    /// Model folder, or a file that `fastcar pack` wrote
+    #[arg(long, value_name = "DIR|FILE.fcar")]
+    model: PathBuf,
+    /// Folder of a packed file's model: tokenizer and picture patches [default: the packed file's folder]
+    #[arg(long, value_name = "DIR")]
+    assets: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+impl ModelArgs {
+    /// Looks at the model.
+    ///
+    /// # Errors
+    /// As [`Source::find`].
+    pub fn find(&self) -> Result<Source> {
+        Source::find(&self.model, self.assets.as_deref())
+    }
+
+    /// Loads what [`ModelArgs::find`] found.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn load(&self, source: Source, ui: Ui) -> Result<Opened> {
+        source.load(&self.machine, ui)
+    }
+
+    /// Finds and loads in one.
+    ///
+    /// # Errors
+    /// As [`Source::find`] and [`Source::load`].
+    pub fn open(&self, ui: Ui) -> Result<Opened> {
+        self.load(self.find()?, ui)
+    }
+}
+
 impl MachineArgs {
     /// The configuration asked for, if any.
     fn asked(&self) -> Result<Option<AccelConfig>> {
@@ -152,14 +191,6 @@ fn needed<'a>(model: Option<&'a Model>, name: &str) -> Result<&'a Model> {
              name its model's folder, with tokenizer and picture patches, by --assets DIR"
         )
     })
-}
-
-/// Finds and loads in one.
-///
-/// # Errors
-/// As [`Source::find`] and [`Source::load`].
-pub fn open(path: &Path, machine: &MachineArgs, assets: Option<&Path>, ui: Ui) -> Result<Opened> {
-    Source::find(path, assets)?.load(machine, ui)
 }
 
 /// Packs a model folder, with progress.

@@ -4,7 +4,7 @@ use super::quality::{bench, describe, explain, heldout};
 use crate::exit::usage;
 use crate::output;
 use crate::progress::Ui;
-use crate::source::{self, MachineArgs, Opened};
+use crate::source::{ModelArgs, Opened};
 use crate::table::pairs;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -48,14 +48,8 @@ struct TargetArgs {
 /// Arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Model folder, or packed file
-    #[arg(long, value_name = "DIR|FILE")]
-    model: PathBuf,
-    /// Model folder of a packed file [default: the folder it lies in]
-    #[arg(long, value_name = "DIR")]
-    assets: Option<PathBuf>,
     #[command(flatten)]
-    machine: MachineArgs,
+    model: ModelArgs,
     /// What decides about skipping
     #[arg(long, value_enum)]
     method: MethodKind,
@@ -161,7 +155,7 @@ pub fn run(args: Args) -> Result<()> {
     let (target, family) = (args.target.target()?, args.family()?);
     args.check_output()?;
     let ui = Ui::new(args.quiet, args.json);
-    let opened = source::open(&args.model, &args.machine, args.assets.as_deref(), ui)?;
+    let opened = args.model.open(ui)?;
     let bench = bench(&opened, args.scenes(&opened)?, ui)?;
     let bar = ui.bar("calibrating", target.expected_trials().into(), "trial policies, about");
     let search = if args.factors { calibrate_factors } else { calibrate };

@@ -5,7 +5,7 @@ use crate::exit::usage;
 use crate::output;
 use crate::policy_args::{PolicyArgs, describe};
 use crate::progress::Ui;
-use crate::source::{MachineArgs, open};
+use crate::source::{MachineArgs, Source};
 use anyhow::{Context, Result, bail};
 use fastcar_arch::asm::{disassemble, disassemble_with, in_regions};
 use fastcar_arch::config::AccelConfig;
@@ -66,7 +66,7 @@ fn length(commands: usize) -> String {
 
 fn model(args: &Args, path: &Path) -> Result<()> {
     let policy = args.policy.build()?;
-    let opened = open(path, &args.machine, None, Ui::Quiet)?;
+    let opened = Source::find(path, None)?.load(&args.machine, Ui::Quiet)?;
     let packed = &opened.packed;
     let (config, image) = (packed.config(), packed.image());
     let positions = config.score_tokens().min(image.body.shape.max_positions);

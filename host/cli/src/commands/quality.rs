@@ -5,7 +5,7 @@ use crate::output::{self, Staged};
 use crate::plot::{self, Line, Panel};
 use crate::progress::Ui;
 use crate::render;
-use crate::source::{self, MachineArgs, Opened};
+use crate::source::{ModelArgs, Opened};
 use crate::table;
 use anyhow::{Context, Result};
 use fastcar_host::backend::GoldenBackend;
@@ -20,14 +20,8 @@ use std::sync::Arc;
 /// Arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Model folder with held-out videos, or packed file
-    #[arg(long, value_name = "DIR|FILE")]
-    model: PathBuf,
-    /// Model folder of a packed file [default: the folder it lies in]
-    #[arg(long, value_name = "DIR")]
-    assets: Option<PathBuf>,
     #[command(flatten)]
-    machine: MachineArgs,
+    model: ModelArgs,
     /// Held-out videos to measure on, from the first
     #[arg(long, value_name = "N", default_value_t = 8)]
     clips: usize,
@@ -68,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
     args.check()?;
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
-    let opened = source::open(&args.model, &args.machine, args.assets.as_deref(), ui)?;
+    let opened = args.model.open(ui)?;
     let bench = bench(&opened, heldout(opened.model()?, args.clips)?, ui)?;
     let targets = targets(args.from, args.to, args.points);
     let bar = ui.bar("measuring", (args.policies.len() * targets.len()) as u64 + 1, "points");

@@ -1,9 +1,9 @@
 //! What `fastcar decode` writes and prints.
 
 use crate::{TestResult, fastcar, model, names, pack, run, stderr, stdout};
+use fastcar_host::model::testing::VilaUSpec;
 use image::AnimationDecoder;
 use image::codecs::gif::GifDecoder;
-use fastcar_host::model::testing::VilaUSpec;
 use serde_json::Value;
 use std::fs::File;
 use std::io::BufReader;

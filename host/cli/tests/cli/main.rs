@@ -2,6 +2,7 @@
 
 mod decode;
 mod interrupt;
+mod measure;
 mod refusals;
 mod tools;
 

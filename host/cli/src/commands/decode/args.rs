@@ -1,7 +1,7 @@
 //! The flags of `fastcar decode`.
 
 use crate::policy_args::PolicyArgs;
-use crate::source::MachineArgs;
+use crate::source::ModelArgs;
 use clap::ValueEnum;
 use fastcar_host::sampler::Sampling;
 use std::path::PathBuf;
@@ -20,12 +20,8 @@ pub struct TokenList(pub Vec<u32>);
 /// Arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Model folder, or a file that `fastcar pack` wrote
-    #[arg(long, value_name = "DIR|FILE.fcar")]
-    pub model: PathBuf,
-    /// Folder of a packed file's model: tokenizer and picture patches [default: the packed file's folder]
-    #[arg(long, value_name = "DIR")]
-    pub assets: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// Prompt; repeat it for several videos at once
     #[arg(
         long,
@@ -47,8 +43,6 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "frames")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub positions: Option<u32>,
-    #[command(flatten)]
-    pub machine: MachineArgs,
     /// What executes the programs
     #[arg(long, value_enum, default_value_t = BackendKind::Golden)]
     pub backend: BackendKind,

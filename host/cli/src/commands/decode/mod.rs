@@ -13,7 +13,7 @@ use crate::exit::{Usage, usage};
 use crate::interrupt;
 use crate::output::{self, Staged};
 use crate::progress::Ui;
-use crate::source::{Opened, Source};
+use crate::source::Opened;
 use anyhow::Result;
 use fastcar_host::model::{Codebook, Model};
 use fastcar_host::policy::{Method, Policy};
@@ -48,11 +48,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
-    let source = Source::find(&args.model, args.assets.as_deref())?;
+    let source = args.model.find()?;
     let plan = Plan::new(args, source.model()?, sampling)?;
     policy.check_layers(source.model()?.body().spec().layers())?;
     let codebook = codebook(source.model()?)?;
-    let opened = source.load(&args.machine, ui)?;
+    let opened = args.model.load(source, ui)?;
     let runs = decode(args, &opened, &policy, &plan, ui)?;
     let context = report::Context { opened: &opened, policy: &policy, plan: &plan, runs: &runs };
     let mut report = Report::new(args, &context, codebook.as_ref())?;
