@@ -128,6 +128,25 @@ proptest! {
         }
     }
 
+    #[test]
+    fn configurations_and_policies_from_noise_never_panic(text in "\\PC{0,200}") {
+        let _ = AccelConfig::from_toml(&text);
+        let _ = Policy::from_toml(&text);
+    }
+
+    /// One value of a valid text replaced: what is taken is valid, so it survives its own text.
+    #[test]
+    fn changed_configurations_are_refused_or_valid(preset in 0usize..5, key in 0usize..12, value in any::<i64>()) {
+        let config = AccelConfig::preset(AccelConfig::PRESETS[preset]).unwrap();
+        let mut lines: Vec<String> = config.to_toml().lines().map(str::to_owned).collect();
+        let key = key % lines.len();
+        let name = lines[key].split(' ').next().unwrap().to_owned();
+        lines[key] = format!("{name} = {value}");
+        if let Ok(changed) = AccelConfig::from_toml(&lines.join("\n")) {
+            prop_assert_eq!(AccelConfig::from_toml(&changed.to_toml()), Ok(changed));
+        }
+    }
+
     /// A compiled program with bytes overwritten is refused or stays within its bounds: it runs without a panic.
     #[test]
     fn a_damaged_program_is_refused_or_harmless(
