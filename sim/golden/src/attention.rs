@@ -8,6 +8,7 @@ use fastcar_arch::layout::{KvLayout, KvPlaces};
 use fastcar_arch::num::dot::dot_int8;
 use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
 use fastcar_arch::num::{fp, softmax, window};
+use rayon::prelude::*;
 
 pub(crate) fn kv_append(machine: &mut Golden, c: &KvAppend, active: &[usize]) {
     let (heads, dim) = (usize::from(c.kv_heads), usize::from(c.head_dim));
@@ -88,22 +89,38 @@ impl<'a> Cache<'a> {
     }
 }
 
+/// Below this many products the threads cost more than they bring.
+const PARALLEL_FROM: u64 = 1 << 22;
+
 pub(crate) fn attn(machine: &mut Golden, c: &Attn, active: &[usize]) -> Result<(), GoldenError> {
-    let (heads, dim) = (usize::from(c.heads), usize::from(c.head_dim));
-    let group = heads / usize::from(c.kv_heads);
-    for &s in active {
-        let mut out = Vec::with_capacity(heads * dim);
-        let cache = Cache::new(machine, s, c.kv_heads, c.head_dim, c.addr.0, c.slot_stride);
-        let queries = machine.slots[s].blocks(c.src, heads * dim / BLOCK);
-        for kv_head in 0..usize::from(c.kv_heads) {
-            let tokens = attended(machine, c, s, kv_head)?;
-            for query in queries.chunks(dim / BLOCK).skip(kv_head * group).take(group) {
-                out.extend(head(&cache, query, kv_head, &tokens, c.scale.get(), dim));
-            }
-        }
-        machine.slots[s].words_mut(c.dst, heads * dim).copy_from_slice(&out);
+    let words = usize::from(c.heads) * usize::from(c.head_dim);
+    let tokens: u64 = active.iter().map(|&s| u64::from(machine.slots[s].entry.pos) + 1).sum();
+    let run = |&s: &usize| attend(machine, c, s);
+    let outputs: Vec<Vec<f32>> = if tokens * (words as u64) < PARALLEL_FROM {
+        active.iter().map(run).collect::<Result<_, _>>()?
+    } else {
+        active.par_iter().map(run).collect::<Result<_, _>>()?
+    };
+    for (&s, output) in active.iter().zip(outputs) {
+        machine.slots[s].words_mut(c.dst, words).copy_from_slice(&output);
     }
     Ok(())
+}
+
+/// Every head of one slot.
+fn attend(machine: &Golden, c: &Attn, slot: usize) -> Result<Vec<f32>, GoldenError> {
+    let (heads, dim) = (usize::from(c.heads), usize::from(c.head_dim));
+    let group = heads / usize::from(c.kv_heads);
+    let cache = Cache::new(machine, slot, c.kv_heads, c.head_dim, c.addr.0, c.slot_stride);
+    let queries = machine.slots[slot].blocks(c.src, heads * dim / BLOCK);
+    let mut out = Vec::with_capacity(heads * dim);
+    for kv_head in 0..usize::from(c.kv_heads) {
+        let tokens = attended(machine, c, slot, kv_head)?;
+        for query in queries.chunks(dim / BLOCK).skip(kv_head * group).take(group) {
+            out.extend(head(&cache, query, kv_head, &tokens, c.scale.get(), dim));
+        }
+    }
+    Ok(out)
 }
 
 /// One head: scores against every attended key, softmax weights, weighted sum of the values. Without an attended

@@ -10,7 +10,7 @@ use fastcar_arch::num::{fp, func, window};
 use rayon::prelude::*;
 
 /// Below this many block products the threads cost more than they bring.
-const PARALLEL_FROM: u64 = 1 << 14;
+const PARALLEL_FROM: u64 = 1 << 17;
 
 /// One slot's operand of a product: its blocks, and the sum of the two largest scale bytes.
 struct Operand<'a> {
