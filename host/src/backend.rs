@@ -61,6 +61,7 @@ mod golden {
     #[derive(Default)]
     pub struct GoldenBackend {
         machine: Option<Golden>,
+        parallel_from: Option<u64>,
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,12 @@ mod golden {
             Self::default()
         }
 
+        /// A machine that shares a command's work among threads from this many products on.
+        #[must_use]
+        pub fn with_parallel_from(products: u64) -> Self {
+            Self { machine: None, parallel_from: Some(products) }
+        }
+
         fn memory(&self) -> Result<&Memory, BackendError> {
             self.machine.as_ref().map(Golden::memory).ok_or_else(|| fail(NotLoaded))
         }
@@ -96,7 +103,11 @@ mod golden {
                 let constants = model.channel(channel);
                 image.channel_mut(channel)[..constants.len()].copy_from_slice(constants);
             }
-            self.machine = Some(Golden::new(model.config().clone(), image));
+            let machine = Golden::new(model.config().clone(), image);
+            self.machine = Some(match self.parallel_from {
+                Some(products) => machine.with_parallel_from(products),
+                None => machine,
+            });
             Ok(())
         }
 

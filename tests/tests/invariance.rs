@@ -7,7 +7,7 @@ use fastcar_host::model::testing::{LlamaSpec, VideoSpec};
 use fastcar_host::pack::PackOptions;
 use fastcar_host::policy::{DeltaThresholds, Gate, Method, PairCoupling, Policy, TasForm};
 use fastcar_host::sampler::Sampling;
-use fastcar_host::session::{Request, Session, Snapshot};
+use fastcar_host::session::{Request, Session, SessionOptions, Snapshot};
 use fastcar_host::{backend::GoldenBackend, packed::PackedModel};
 use fastcar_tests::{decode_bits, golden_session, packed};
 use proptest::prelude::*;
@@ -77,7 +77,12 @@ proptest! {
         let expected = alone(&model, &policy, &request);
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            prop_assert!(pool.install(|| alone(&model, &policy, &request)) == expected, "{threads} threads");
+            // Every command is shared out, however small.
+            let backend = Box::new(GoldenBackend::with_parallel_from(0));
+            let options = SessionOptions { slots: 2, positions: 40 };
+            let mut session = Session::open(backend, Arc::clone(&model), policy.clone(), options).unwrap();
+            let found = pool.install(|| decode_bits(&mut session, std::slice::from_ref(&request)).unwrap());
+            prop_assert!(found[0] == expected, "{threads} threads");
         }
     }
 

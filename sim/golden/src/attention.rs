@@ -89,17 +89,14 @@ impl<'a> Cache<'a> {
     }
 }
 
-/// Below this many products the threads cost more than they bring.
-const PARALLEL_FROM: u64 = 1 << 22;
-
 pub(crate) fn attn(machine: &mut Golden, c: &Attn, active: &[usize]) -> Result<(), GoldenError> {
     let words = usize::from(c.heads) * usize::from(c.head_dim);
     let tokens: u64 = active.iter().map(|&s| u64::from(machine.slots[s].entry.pos) + 1).sum();
     let run = |&s: &usize| attend(machine, c, s);
-    let outputs: Vec<Vec<f32>> = if tokens * (words as u64) < PARALLEL_FROM {
-        active.iter().map(run).collect::<Result<_, _>>()?
-    } else {
+    let outputs: Vec<Vec<f32>> = if machine.parallel(tokens * words as u64) {
         active.par_iter().map(run).collect::<Result<_, _>>()?
+    } else {
+        active.iter().map(run).collect::<Result<_, _>>()?
     };
     for (&s, output) in active.iter().zip(outputs) {
         machine.slots[s].words_mut(c.dst, words).copy_from_slice(&output);

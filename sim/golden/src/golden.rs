@@ -54,6 +54,9 @@ pub enum GoldenError {
     },
 }
 
+/// Below this many products of a command the threads cost more than they bring.
+const PARALLEL_FROM: u64 = 1 << 22;
+
 /// The functional machine: a memory image and the slots' buffers.
 #[derive(Clone, Debug)]
 pub struct Golden {
@@ -64,6 +67,7 @@ pub struct Golden {
     pub(crate) compute: u32,
     /// Positions of a sequence in the running program: they shape the KV cache.
     pub(crate) positions: u32,
+    parallel_from: u64,
 }
 
 impl Golden {
@@ -71,7 +75,19 @@ impl Golden {
     #[must_use]
     pub fn new(config: AccelConfig, memory: Memory) -> Self {
         let slots = vec![Slot::new(&config); config.slots() as usize];
-        Self { config, memory, slots, compute: u32::MAX, positions: 1 }
+        Self { config, memory, slots, compute: u32::MAX, positions: 1, parallel_from: PARALLEL_FROM }
+    }
+
+    /// Shares a command's work among threads from this many products on. Changes the time, never a bit.
+    #[must_use]
+    pub fn with_parallel_from(mut self, products: u64) -> Self {
+        self.parallel_from = products;
+        self
+    }
+
+    /// Whether a command of so many products is worth several threads.
+    pub(crate) fn parallel(&self, products: u64) -> bool {
+        products >= self.parallel_from
     }
 
     /// The configuration.

@@ -9,9 +9,6 @@ use fastcar_arch::num::mx::{BLOCK, E8M0, e2m1_to_half_units};
 use fastcar_arch::num::{fp, func, window};
 use rayon::prelude::*;
 
-/// Below this many block products the threads cost more than they bring.
-const PARALLEL_FROM: u64 = 1 << 17;
-
 /// One slot's operand of a product: its blocks, and the sum of the two largest scale bytes.
 struct Operand<'a> {
     /// Elements, widened once for all rows.
@@ -97,11 +94,11 @@ fn products(machine: &Golden, c: &Matvec, active: &[usize]) -> Vec<Vec<f32>> {
     let run = |&(channel, group): &(usize, WeightGroup)| {
         group_products(machine, c, &layout, channel, group, &operands)
     };
-    let work = u64::from(c.rows) * u64::from(c.blocks) * active.len() as u64;
-    let parts: Vec<Vec<Vec<f32>>> = if work < PARALLEL_FROM {
-        tasks.iter().map(run).collect()
-    } else {
+    let work = u64::from(c.rows) * u64::from(c.blocks) * BLOCK as u64 * active.len() as u64;
+    let parts: Vec<Vec<Vec<f32>>> = if machine.parallel(work) {
         tasks.par_iter().map(run).collect()
+    } else {
+        tasks.iter().map(run).collect()
     };
 
     let mut out = vec![Vec::with_capacity(c.rows as usize); active.len()];
