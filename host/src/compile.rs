@@ -135,6 +135,7 @@ pub fn compile(
     if let (Some(transformer), Some(hidden)) = (depth_transformer, hidden) {
         let options = CompileOptions { positions: depth_inputs.len() as u32, period: 0, ..options };
         let dense = Policy::dense();
+        check(config, &transformer.shape, &dense, options)?;
         let state = State::allocate(config, &mut map, "depth.", &transformer.shape, &dense, options)?;
         for input in depth_inputs {
             let mut emitter = Emitter::new(&transformer.shape, dense.method(), options, &state);
@@ -200,6 +201,10 @@ fn check(
         Err(CompileError::Limit { what, found: found.into(), place, limit: limit.into() })
     };
     let preset = format!("preset '{}'", config.name());
+    let lines = Places::fixed_lines(shape) + lines(shape.qkv_rows().max(shape.ffn));
+    limit("lines of the vector buffer that a layer needs", lines, preset.clone(), config.vb_lines())?;
+    let blocks = Places::query_block(shape) + shape.attended() / LINE_WORDS;
+    limit("blocks of the activation buffer that a layer needs", blocks, preset.clone(), config.ab_blocks())?;
     limit("slots", options.slots, preset.clone(), config.slots())?;
     limit("positions", options.positions, preset, config.score_tokens())?;
     limit("positions", options.positions, "the model".to_owned(), shape.max_positions)?;
@@ -341,6 +346,11 @@ impl Places {
         2 * lines(shape.hidden) + lines(shape.hidden.max(shape.attended()))
     }
 
+    /// The queries' first block: behind the widest operand.
+    fn query_block(shape: &Shape) -> u32 {
+        lines(shape.hidden.max(shape.ffn).max(shape.attended()))
+    }
+
     fn new(shape: &Shape) -> Self {
         let x = lines(shape.hidden);
         let n = lines(shape.hidden.max(shape.attended()));
@@ -350,7 +360,7 @@ impl Places {
             y: VbLine((x + n) as u16),
             wide: VbLine(Self::fixed_lines(shape) as u16),
             act: AbBlock(0),
-            query: AbBlock(lines(shape.hidden.max(shape.ffn).max(shape.attended())) as u16),
+            query: AbBlock(Self::query_block(shape) as u16),
         }
     }
 }

@@ -211,3 +211,87 @@ pub struct Image {
     /// Tokens in a frame, where the model makes video.
     pub period: Option<u32>,
 }
+
+impl Image {
+    /// Checks that the parts fit each other, for an image from outside: what the compiler multiplies and indexes with
+    /// must make sense. Addresses are checked with the commands that carry them.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.body.check("body")?;
+        let bad_input = |i: &Input| i.tables.is_empty() || i.check(self.body.shape.hidden).is_err();
+        if !(1..=2).contains(&self.inputs.len()) || self.inputs.iter().any(bad_input) {
+            return Err("the body's inputs do not fit it".to_owned());
+        }
+        if self.period == Some(0) {
+            return Err("a frame has no positions".to_owned());
+        }
+        let Some((depth, inputs)) = &self.depth else {
+            return if self.body.head.is_some() { Ok(()) } else { Err("there is no head".to_owned()) };
+        };
+        depth.check("depth transformer")?;
+        let bad_input = |i: &Input| i.check(depth.shape.hidden).is_err();
+        if depth.head.is_none() || !(1..=4).contains(&inputs.len()) || inputs.iter().any(bad_input) {
+            return Err("the depth transformer's inputs or head do not fit it".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Input {
+    fn check(&self, hidden: u32) -> Result<(), ()> {
+        let tables = self.tables.len() <= 4 && self.tables.iter().all(|t| t.entries > 0 && t.words > 0);
+        let width = match self.projector.last() {
+            Some(last) => last.rows == hidden && self.projector.iter().all(Matrix::is_whole),
+            None => self.tables.iter().all(|t| t.words == hidden),
+        };
+        if tables && width { Ok(()) } else { Err(()) }
+    }
+}
+
+impl Transformer {
+    fn check(&self, name: &str) -> Result<(), String> {
+        self.shape.check().map_err(|reason| format!("{name}: {reason}"))?;
+        let Shape { layers, hidden, ffn, .. } = self.shape;
+        let (attended, qkv, up) = (self.shape.attended(), self.shape.qkv_rows(), self.shape.up_rows());
+        let fits =
+            |m: &Matrix, rows: u32, inputs: u32| m.is_whole() && m.rows == rows && m.blocks == inputs / 32;
+        let layer = |l: &Layer| {
+            let attention = fits(&l.qkv, qkv, hidden) && fits(&l.o, hidden, attended);
+            attention && fits(&l.up, up, hidden) && fits(&l.down, hidden, ffn)
+        };
+        let head = self.head.as_ref().is_none_or(|h| h.is_whole() && h.rows > 0 && h.blocks == hidden / 32);
+        if self.layers.len() != layers as usize || !self.layers.iter().all(layer) || !head {
+            return Err(format!("{name}: its matrices do not have the sizes it states"));
+        }
+        Ok(())
+    }
+}
+
+impl Shape {
+    fn check(&self) -> Result<(), String> {
+        let sizes =
+            [("hidden", self.hidden, 1 << 16), ("head_dim", self.head_dim, 1024), ("ffn", self.ffn, 1 << 18)];
+        if let Some((what, found, limit)) =
+            sizes.iter().find(|(_, n, limit)| *n == 0 || n % 32 != 0 || n > limit)
+        {
+            return Err(format!("{what} is {found}, not a multiple of 32 from 32 to {limit}"));
+        }
+        let heads = (1..=1024).contains(&self.heads) && (1..=self.heads).contains(&self.kv_heads);
+        if !heads || !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(format!("{} heads cannot share {} for keys and values", self.heads, self.kv_heads));
+        }
+        if !(1..=1024).contains(&self.layers) || self.max_positions == 0 {
+            return Err(format!("{} layers, {} positions", self.layers, self.max_positions));
+        }
+        Ok(())
+    }
+}
+
+impl Matrix {
+    /// Whether the tiles are the rows, in order and without a gap.
+    fn is_whole(&self) -> bool {
+        let end = self.tiles.iter().try_fold(0u32, |at, t| {
+            (t.first_row == at && t.rows > 0).then(|| at.checked_add(t.rows)).flatten()
+        });
+        end == Some(self.rows) && self.blocks > 0 && self.blocks <= 1 << 13
+    }
+}

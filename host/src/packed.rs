@@ -232,6 +232,7 @@ impl PackedModel {
         if manifest.identity != expected {
             return Err(reader.stranger(&manifest, &config));
         }
+        manifest.image.check().map_err(|reason| reader.refuse(reason))?;
         let bytes = reader.check_sections(&manifest, &config)?;
         let offsets = manifest.sections.iter().map(|s| s.offset).collect();
         Ok(Self { config, image: manifest.image, data: Data::File { mapping, offsets, bytes } })

@@ -215,3 +215,85 @@ fn packing_refuses_what_does_not_fit() {
     let error = packed.save(Path::new("/proc/no/such/file")).unwrap_err().to_string();
     assert!(error.starts_with("/proc/no/such/file: "), "{error}");
 }
+
+/// A snapshot whose head was changed by someone who also made the hash fit.
+#[test]
+fn a_dishonest_snapshot_is_refused() {
+    let model = small_model();
+    let mut session = golden_session(&model, Policy::dense(), 2, 32).unwrap();
+    session.start(forced(vec![1, 2, 3, 4], &[5, 6, 7], 0..48)).unwrap();
+    (0..5).for_each(|_| drop(session.step().unwrap()));
+    let bytes = session.snapshot().unwrap().to_bytes().unwrap();
+    let forge = |from: &str, to: &str| {
+        let length = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) as usize;
+        let head = String::from_utf8(bytes[56..56 + length].to_vec()).unwrap();
+        assert!(head.contains(from), "{from} is not in {head}");
+        let head = head.replacen(from, to, 1);
+        let mut body = head.clone().into_bytes();
+        body.extend_from_slice(&bytes[56 + length..]);
+        let mut forged = bytes[..16].to_vec();
+        forged.extend_from_slice(&(head.len() as u64).to_le_bytes());
+        forged.extend_from_slice(blake3::hash(&body).as_bytes());
+        forged.extend_from_slice(&body);
+        let snapshot = Snapshot::from_bytes(&forged).map_err(|e| e.to_string())?;
+        let backend = Box::new(fastcar_host::backend::GoldenBackend::new());
+        fastcar_host::session::Session::restore(backend, Arc::clone(&model), &snapshot)
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(forge("\"next\":5", "\"next\":5"), Ok(()));
+    let contradiction = Err("not a snapshot of this version: sequence 0 contradicts itself".to_owned());
+    assert_eq!(forge("\"next\":5", "\"next\":50"), contradiction);
+    assert_eq!(forge("\"next\":5", "\"next\":4"), contradiction);
+    assert_eq!(forge("\"slots\":[0]", "\"slots\":[9]"), contradiction);
+    assert_eq!(forge("\"slots\":[0]", "\"slots\":[0,1]"), contradiction);
+    assert_eq!(forge("\"tokens\":[[5]", "\"tokens\":[[500]"), contradiction);
+    assert!(forge("\"prompt\":[1", "\"prompt\":[999").unwrap_err().contains("request.prompt is 999"));
+    assert!(forge("\"slots\":2", "\"slots\":200").unwrap_err().contains("slots is 200"));
+    assert!(forge("\"state_bytes\":", "\"state_bytes\":1").is_err());
+}
+
+/// A packed file whose manifest lies, with a hash that fits the lie.
+#[test]
+fn a_dishonest_manifest_is_refused() {
+    let bytes = valid();
+    let at = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) as usize;
+    let text = String::from_utf8(bytes[at..].to_vec()).unwrap();
+    let forge = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from} is not in {text}");
+        let changed = text.replacen(from, to, 1);
+        let mut forged = bytes[..at].to_vec();
+        forged[24..32].copy_from_slice(&(changed.len() as u64).to_le_bytes());
+        forged[32..64].copy_from_slice(blake3::hash(changed.as_bytes()).as_bytes());
+        forged.extend_from_slice(changed.as_bytes());
+        let model = open(&forged)?;
+        let options = CompileOptions { slots: 2, positions: 64, period: 12 };
+        compile(&model, &Policy::dense(), options).map(|_| ()).map_err(|e| e.to_string())
+    };
+    let refused = |from: &str, to: &str, message: &str| {
+        let error = forge(from, to).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    };
+    assert_eq!(forge("\"heads\":1", "\"heads\":1"), Ok(()));
+    refused("\"heads\":1", "\"heads\":0", "0 heads cannot share 1");
+    refused("\"kv_heads\":1", "\"kv_heads\":0", "1 heads cannot share 0");
+    refused("\"head_dim\":32", "\"head_dim\":33", "head_dim is 33, not a multiple of 32");
+    refused("\"hidden\":32", "\"hidden\":64", "its matrices do not have the sizes it states");
+    refused("\"layers\":1", "\"layers\":2", "its matrices do not have the sizes it states");
+    refused("\"first_row\":0", "\"first_row\":1", "its matrices do not have the sizes it states");
+    refused("\"inputs\":[{\"tables\":[", "\"inputs\":[],\"unused\":[{\"tables\":[", "the body's inputs do not fit it");
+    refused("\"period\":12", "\"period\":0", "a frame has no positions");
+    refused("\"gamma\":", "\"gamma\":1600000000", "end of the memory operand");
+    refused("\"scale_max\":1", "\"scale_max\":25", "manifest: ");
+}
+
+#[test]
+fn a_model_too_wide_for_the_buffers_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = LlamaSpec { ffn: 2048, layers: 1, ..LlamaSpec::default() };
+    VideoSpec { body, ..VideoSpec::default() }.write(dir.path()).unwrap();
+    let packed = packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions::default()).unwrap();
+    let options = CompileOptions { slots: 1, positions: 64, period: 12 };
+    let error = compile(&packed, &Policy::dense(), options).unwrap_err().to_string();
+    assert_eq!(error, "lines of the vector buffer that a layer needs is 70: preset 'tiny' allows 1 to 64");
+}

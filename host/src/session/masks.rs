@@ -30,6 +30,11 @@ impl Ages {
         Self { gates, ages: vec![0; gates * period as usize] }
     }
 
+    /// Whether this has the gates and positions of another.
+    pub(crate) fn same_shape(&self, other: &Self) -> bool {
+        (self.gates, self.ages.len()) == (other.gates, other.ages.len())
+    }
+
     fn at(&mut self, gate: usize, ring: u32) -> &mut u32 {
         &mut self.ages[ring as usize * self.gates + gate]
     }

@@ -260,8 +260,7 @@ impl Session {
                 format!("the session holds {} positions, prompt included", self.options.positions),
             );
         }
-        let entries = |input: usize| image.inputs[input].tables.iter().map(|t| t.entries).min().unwrap_or(0);
-        let vocabulary = entries(0) as usize;
+        let vocabulary = entries(&image.inputs[0]);
         let null = request.guidance.iter().flat_map(|g| &g.0);
         if let Some(&bad) = request.prompt.iter().chain(null).find(|&&t| t as usize >= vocabulary) {
             return refuse("prompt", bad as usize, format!("the vocabulary has {vocabulary} tokens"));
@@ -274,8 +273,7 @@ impl Session {
             );
         }
         let codes = self.codes();
-        let choices =
-            entries(image.inputs.len() - 1).min(self.compiled.logits.iter().map(|l| l.words).sum()) as usize;
+        let choices = self.choices();
         if request.allowed.is_empty() || request.allowed.end as usize > choices {
             return refuse(
                 "allowed",
@@ -290,6 +288,12 @@ impl Session {
             return refuse("given", bad as usize, format!("tokens are below {choices}"));
         }
         Ok(())
+    }
+
+    /// Tokens that have logits and can be read back as an input.
+    fn choices(&self) -> usize {
+        let logits: u32 = self.compiled.logits.iter().map(|l| l.words).sum();
+        self.model.image().inputs.last().map_or(0, entries).min(logits as usize)
     }
 
     /// Tokens of a position.
@@ -535,6 +539,11 @@ impl Session {
     pub fn slots(&self, id: SequenceId) -> Result<&[usize], SessionError> {
         self.sequences.get(&id).map(|s| &s.slots[..]).ok_or(SessionError::Unknown { id: id.0 })
     }
+}
+
+/// Tokens that an input can look up.
+fn entries(input: &crate::image::Input) -> usize {
+    input.tables.iter().map(|t| t.entries as usize).min().unwrap_or(0)
 }
 
 /// Where a row of a sequence stands in its frames; none in the prompt, or without frames.

@@ -1,5 +1,6 @@
 //! Snapshots: everything a session needs to go on elsewhere, bit for bit.
 
+use super::masks::Ages;
 use super::{Sequence, SequenceId, Session, SessionError, SessionOptions};
 use crate::backend::Backend;
 use crate::packed::PackedModel;
@@ -157,11 +158,46 @@ impl Session {
                 format!("its state is {} bytes a channel, this session's is {bytes}", head.state_bytes);
             return Err(SnapshotError::Format { reason }.into());
         }
+        if head.channels != session.model.config().channels() as usize {
+            let reason = format!("it has {} memory channels", head.channels);
+            return Err(SnapshotError::Format { reason }.into());
+        }
         for (channel, bytes) in snapshot.channels.iter().enumerate() {
             session.backend.write_channel(channel, head.state_start, bytes)?;
         }
+        session.check_sequences(head)?;
         session.next_id = head.next_id;
         session.sequences = head.sequences.iter().map(|(&id, s)| (SequenceId(id), s.clone())).collect();
         Ok(session)
+    }
+
+    /// A hash says that a snapshot is whole, not that it was honest: what indexes must be in range.
+    fn check_sequences(&self, head: &Head) -> Result<(), SessionError> {
+        let layers = self.model.image().body.shape.layers;
+        let ages = Ages::new(&self.policy, layers, self.period);
+        let mut taken = Vec::new();
+        for (id, s) in &head.sequences {
+            self.check(&s.request)?;
+            let rows = if s.request.guidance.is_some() { 2 } else { 1 };
+            let made = s.tokens.len() as u64;
+            let fits = s.slots.len() == rows
+                && s.ages.len() == rows
+                && s.ages.iter().all(|a| a.same_shape(&ages))
+                && s.stats.layers.len() == layers as usize
+                && s.slots.iter().all(|slot| *slot < self.options.slots as usize && !taken.contains(slot))
+                && s.tokens
+                    .iter()
+                    .all(|t| t.len() == self.codes() && t.iter().all(|&t| (t as usize) < self.choices()))
+                && made <= s.request.positions.into()
+                && made == (u64::from(s.next) + 1).saturating_sub(s.prompt_len().into())
+                && *id < head.next_id;
+            if !fits {
+                return Err(
+                    SnapshotError::Format { reason: format!("sequence {id} contradicts itself") }.into()
+                );
+            }
+            taken.extend(&s.slots);
+        }
+        Ok(())
     }
 }
