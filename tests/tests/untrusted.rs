@@ -281,7 +281,11 @@ fn a_dishonest_manifest_is_refused() {
     refused("\"hidden\":32", "\"hidden\":64", "its matrices do not have the sizes it states");
     refused("\"layers\":1", "\"layers\":2", "its matrices do not have the sizes it states");
     refused("\"first_row\":0", "\"first_row\":1", "its matrices do not have the sizes it states");
-    refused("\"inputs\":[{\"tables\":[", "\"inputs\":[],\"unused\":[{\"tables\":[", "the body's inputs do not fit it");
+    refused(
+        "\"inputs\":[{\"tables\":[",
+        "\"inputs\":[],\"unused\":[{\"tables\":[",
+        "the body's inputs do not fit it",
+    );
     refused("\"period\":12", "\"period\":0", "a frame has no positions");
     refused("\"gamma\":", "\"gamma\":1600000000", "end of the memory operand");
     refused("\"scale_max\":1", "\"scale_max\":25", "manifest: ");
