@@ -1,6 +1,7 @@
 //! The rule of rules: the bits of a sequence depend on its model, its request and the policy, and on nothing else.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use fastcar_arch::config::AccelConfig;
 use fastcar_host::image::Format;
 use fastcar_host::model::Model;
 use fastcar_host::model::testing::{LlamaSpec, VideoSpec};
@@ -91,7 +92,7 @@ proptest! {
         let format = if int8 { Format::MxInt8 } else { Format::MxFp4 };
         let request = request(seed, guided);
         let expected = alone(&model(seed, format, "tiny"), &policy, &request);
-        for preset in ["edge", "u55c"] {
+        for preset in &AccelConfig::PRESETS[1..] {
             prop_assert!(alone(&model(seed, format, preset), &policy, &request) == expected, "preset {preset}");
         }
     }
