@@ -3,7 +3,6 @@
 //! Addresses are channel-local bytes inside the constants that the packer laid out ([`crate::pack`]).
 
 use crate::model::{Activation, Norm as NormSpec, TransformerSpec};
-use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::WeightFormat;
 use serde::{Deserialize, Serialize};
 
@@ -38,18 +37,6 @@ pub struct Tile {
     pub addr: u64,
     /// Vector record of the rows' bias.
     pub bias: Option<u64>,
-}
-
-/// The rows of a matrix cut into tiles of at most `room` result words (and what the accumulator RAM holds), starting
-/// on whole lines also where two rows make one word.
-pub(crate) fn tile_rows(
-    config: &AccelConfig,
-    rows: u32,
-    room: u32,
-) -> impl Iterator<Item = (u32, u32)> + use<> {
-    let most = (config.acc_rows() * config.channels()).min(room) / 64 * 64;
-    let most = most.max(64);
-    (0..rows.div_ceil(most)).map(move |i| (i * most, most.min(rows - i * most)))
 }
 
 /// A weight matrix.
@@ -138,10 +125,16 @@ impl Shape {
         self.heads * self.head_dim
     }
 
+    /// Words of a token's keys, and of its values.
+    #[must_use]
+    pub fn kv_words(&self) -> u32 {
+        self.kv_heads * self.head_dim
+    }
+
     /// Rows of the stacked query, key and value projections.
     #[must_use]
     pub fn qkv_rows(&self) -> u32 {
-        self.attended() + 2 * self.kv_heads * self.head_dim
+        self.attended() + 2 * self.kv_words()
     }
 
     /// Rows of the first MLP matrix.
@@ -216,6 +209,13 @@ impl Image {
     /// Checks that the parts fit each other, for an image from outside: what the compiler multiplies and indexes with
     /// must make sense. Addresses are checked with the commands that carry them.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.check_parts()?;
+        let last = self.depth.as_ref().map_or(&self.body, |d| &d.0);
+        if last.head.is_some() { Ok(()) } else { Err("there is no head".to_owned()) }
+    }
+
+    /// As [`Image::check`], for an image that may do without a head: a plan to be timed.
+    pub(crate) fn check_parts(&self) -> Result<(), String> {
         self.body.check("body")?;
         let bad_input = |i: &Input| i.tables.is_empty() || i.check(self.body.shape.hidden).is_err();
         if !(1..=2).contains(&self.inputs.len()) || self.inputs.iter().any(bad_input) {
@@ -224,13 +224,11 @@ impl Image {
         if self.period == Some(0) {
             return Err("a frame has no positions".to_owned());
         }
-        let Some((depth, inputs)) = &self.depth else {
-            return if self.body.head.is_some() { Ok(()) } else { Err("there is no head".to_owned()) };
-        };
+        let Some((depth, inputs)) = &self.depth else { return Ok(()) };
         depth.check("depth transformer")?;
         let bad_input = |i: &Input| i.check(depth.shape.hidden).is_err();
-        if depth.head.is_none() || !(1..=4).contains(&inputs.len()) || inputs.iter().any(bad_input) {
-            return Err("the depth transformer's inputs or head do not fit it".to_owned());
+        if !(1..=4).contains(&inputs.len()) || inputs.iter().any(bad_input) {
+            return Err("the depth transformer's inputs do not fit it".to_owned());
         }
         Ok(())
     }
@@ -267,7 +265,8 @@ impl Transformer {
 }
 
 impl Shape {
-    fn check(&self) -> Result<(), String> {
+    /// What the compiler multiplies and divides by.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let sizes =
             [("hidden", self.hidden, 1 << 16), ("head_dim", self.head_dim, 1024), ("ffn", self.ffn, 1 << 18)];
         if let Some((what, found, limit)) =
@@ -287,10 +286,12 @@ impl Shape {
 }
 
 impl Matrix {
-    /// Whether the tiles are the rows, in order and without a gap.
+    /// Whether the tiles are the rows, in order and without a gap, each starting on a line of results (also where two
+    /// rows make one word).
     fn is_whole(&self) -> bool {
         let end = self.tiles.iter().try_fold(0u32, |at, t| {
-            (t.first_row == at && t.rows > 0).then(|| at.checked_add(t.rows)).flatten()
+            let fits = t.first_row == at && t.rows > 0 && at.is_multiple_of(64);
+            fits.then(|| at.checked_add(t.rows)).flatten()
         });
         end == Some(self.rows) && self.blocks > 0 && self.blocks <= 1 << 13
     }

@@ -4,6 +4,7 @@
 //! packed model and a [`policy`] into step programs, and a [`session`] runs them on a [`backend`]. The [`oracle`] is
 //! the same model in plain binary32, to measure against.
 
+pub mod attention;
 pub mod backend;
 pub mod calibrate;
 pub mod compile;
@@ -13,8 +14,12 @@ pub mod model;
 pub mod oracle;
 pub mod pack;
 pub mod packed;
+pub mod plan;
 pub mod policy;
 pub mod quality;
 mod rope;
 pub mod sampler;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod simulate;
+pub mod workload;

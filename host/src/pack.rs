@@ -3,17 +3,16 @@
 //! Matrices are quantised to MX blocks along the input dimension and placed by [`fastcar_arch::layout`]; vectors stay
 //! binary32. Work runs in parallel over rows; the result does not depend on the number of threads.
 
-use crate::compile::wide_room;
-use crate::image::{Format, Image, Input, Layer, Matrix, Norm, Shape, Table, Tile, Transformer, tile_rows};
+use crate::image::{Format, Image, Input, Layer, Matrix, Norm, Table, Transformer};
 use crate::model::{
     Linear, LinearRole, LinearView, Model, NormRole, NormWeights, Transformer as Source, VilaU,
 };
 use crate::packed::{PackError, PackedModel};
+use crate::plan::{ModelShape, Plan};
 use crate::rope;
 use fastcar_arch::config::AccelConfig;
-use fastcar_arch::layout::{MemoryMap, RecordLayout, WeightLayout};
+use fastcar_arch::layout::{RecordLayout, WeightLayout};
 use fastcar_arch::num::mx::{self, BLOCK, E8M0};
-use fastcar_arch::units::Bytes;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,7 +48,7 @@ impl Progress for AtomicBool {
     }
 }
 
-/// Packs a model for a configuration.
+/// Packs a model for a configuration: fills its plan with its weights.
 ///
 /// # Errors
 /// [`PackError`]: the checkpoint has a bad value, or the constants do not fit the card's memory.
@@ -59,25 +58,11 @@ pub fn pack(
     options: PackOptions,
     progress: &dyn Progress,
 ) -> Result<PackedModel, PackError> {
-    let mut packer = Packer::new(config, options, progress, weights(model));
-    let body = packer.transformer(model.body(), model.vila_u().is_none())?;
-    let mut inputs = Vec::new();
-    if let Some(embedding) = model.body().embedding()? {
-        let table = packer.table(&embedding.weight_f32()?, embedding.cols())?;
-        inputs.push(Input { tables: vec![table], projector: Vec::new() });
-    }
-    let depth = match model.vila_u() {
-        Some(vila) => {
-            let codes = packer.code_tables(vila)?;
-            let projector = packer.matrices(&vila.projector()?)?;
-            inputs.push(Input { tables: codes.clone(), projector });
-            Some(packer.depth(vila, &codes)?)
-        }
-        None => None,
-    };
-    let period = model.frame_period().map(|p| p as u32);
-    let image = Image { body, inputs, depth, period };
-    Ok(PackedModel::from_memory(config.clone(), image, packer.finish()))
+    let mut plan = Plan::new(config, &ModelShape::of(model)?, options)?;
+    let mut packer = Packer::new(&plan, progress, weights(model));
+    packer.image(&mut plan.image, model)?;
+    let channels = packer.channels;
+    Ok(PackedModel::from_memory(plan, channels))
 }
 
 /// Weights of all matrices, for progress.
@@ -86,11 +71,10 @@ fn weights(model: &Model) -> u64 {
     of(model.body()) + model.vila_u().map_or(0, |v| of(v.depth()))
 }
 
+/// Fills in what a plan has places for.
 struct Packer<'a> {
-    config: &'a AccelConfig,
-    options: PackOptions,
+    config: AccelConfig,
     progress: &'a dyn Progress,
-    map: MemoryMap,
     records: RecordLayout,
     channels: Vec<Vec<u8>>,
     done: u64,
@@ -98,85 +82,78 @@ struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    fn new(config: &'a AccelConfig, options: PackOptions, progress: &'a dyn Progress, total: u64) -> Self {
-        let channels = vec![Vec::new(); config.channels() as usize];
-        let (map, records) = (MemoryMap::new(config), RecordLayout::new(config));
-        Self { config, options, progress, map, records, channels, done: 0, total }
+    fn new(plan: &Plan, progress: &'a dyn Progress, total: u64) -> Self {
+        let config = plan.config().clone();
+        let channels = vec![vec![0; plan.constants().get() as usize]; config.channels() as usize];
+        let records = RecordLayout::new(&config);
+        Self { config, progress, records, channels, done: 0, total }
     }
 
-    fn finish(self) -> Vec<Vec<u8>> {
-        self.channels
-    }
-
-    fn allocate(&mut self, bytes: Bytes) -> Result<u64, PackError> {
-        let addr = self.map.allocate("constants", bytes)?;
-        let used = self.map.used().get() as usize;
-        self.channels.iter_mut().for_each(|c| c.resize(used, 0));
-        Ok(addr)
-    }
-
-    /// A body whose hidden state goes to a depth transformer needs no head of its own.
-    fn transformer(&mut self, source: &Source, with_head: bool) -> Result<Transformer, PackError> {
-        let spec = source.spec();
-        let shape = Shape::from(spec);
-        let mut layers = Vec::new();
-        for index in 0..spec.layers() {
-            layers.push(self.layer(source, index)?);
+    fn image(&mut self, image: &mut Image, model: &Model) -> Result<(), PackError> {
+        self.transformer(&mut image.body, model.body())?;
+        if let (Some(embedding), Some(input)) = (model.body().embedding()?, image.inputs.first()) {
+            self.table(&input.tables[0], &embedding.weight_f32()?);
         }
-        let final_norm = self.norm(&source.final_norm()?)?;
-        let positions = spec.max_positions().min(self.config.score_tokens() as usize);
-        let rope = match spec.rope_theta() {
-            Some(theta) => {
-                Some(self.table(&rope::table(theta, spec.head_dim(), positions), spec.head_dim())?)
+        if let (Some(vila), Some((depth, inputs))) = (model.vila_u(), &mut image.depth) {
+            if let Some(input) = image.inputs.last_mut() {
+                self.code_tables(&input.tables, vila)?;
+                self.projector(&mut input.projector, &vila.projector()?)?;
             }
-            None => None,
-        };
-        let learned = match source.positions()? {
-            Some(vectors) => Some(self.table(&vectors, spec.hidden())?),
-            None => None,
-        };
-        let head = if with_head { Some(self.head(source, &shape)?) } else { None };
-        Ok(Transformer { shape, layers, final_norm, rope, positions: learned, head })
+            self.transformer(depth, vila.depth())?;
+            self.depth_inputs(inputs, vila)?;
+        }
+        Ok(())
     }
 
-    fn head(&mut self, source: &Source, shape: &Shape) -> Result<Matrix, PackError> {
-        let format = self.options.head.unwrap_or(Format::MxInt8);
-        self.matrix(&source.head()?.load()?, format, wide_room(self.config, shape))
+    fn transformer(&mut self, planned: &mut Transformer, source: &Source) -> Result<(), PackError> {
+        let (spec, gelu) = (source.spec(), planned.shape.gelu);
+        for (index, layer) in planned.layers.iter_mut().enumerate() {
+            self.layer(layer, source, index, gelu)?;
+        }
+        self.norm(&planned.final_norm, &source.final_norm()?);
+        if let (Some(table), Some(theta)) = (&planned.rope, spec.rope_theta()) {
+            self.table(table, &rope::table(theta, spec.head_dim(), table.entries as usize));
+        }
+        if let (Some(table), Some(vectors)) = (&planned.positions, source.positions()?) {
+            self.table(table, &vectors);
+        }
+        match &mut planned.head {
+            Some(head) => self.matrix(head, &source.head()?.load()?),
+            None => Ok(()),
+        }
     }
 
-    fn layer(&mut self, source: &Source, index: usize) -> Result<Layer, PackError> {
+    fn layer(
+        &mut self,
+        planned: &mut Layer,
+        source: &Source,
+        index: usize,
+        gelu: bool,
+    ) -> Result<(), PackError> {
         let weights = source.layer(index)?;
         let load = |role| weights.linear(role)?.load();
-        let format = self.options.weights;
         let qkv = stack(&[load(LinearRole::Q)?, load(LinearRole::K)?, load(LinearRole::V)?]);
-        let (up, down) = if Shape::from(source.spec()).gelu {
+        let (up, down) = if gelu {
             (load(LinearRole::Fc1)?, load(LinearRole::Fc2)?)
         } else {
             (interleave(&load(LinearRole::Gate)?, &load(LinearRole::Up)?), load(LinearRole::Down)?)
         };
-        Ok(Layer {
-            input_norm: self.norm(&weights.norm(NormRole::Input)?)?,
-            qkv: self.matrix(&qkv, format, u32::MAX)?,
-            o: self.matrix(&load(LinearRole::O)?, format, u32::MAX)?,
-            post_norm: self.norm(&weights.norm(NormRole::PostAttention)?)?,
-            up: self.matrix(&up, format, u32::MAX)?,
-            down: self.matrix(&down, format, u32::MAX)?,
-        })
+        self.norm(&planned.input_norm, &weights.norm(NormRole::Input)?);
+        self.matrix(&mut planned.qkv, &qkv)?;
+        self.matrix(&mut planned.o, &load(LinearRole::O)?)?;
+        self.norm(&planned.post_norm, &weights.norm(NormRole::PostAttention)?);
+        self.matrix(&mut planned.up, &up)?;
+        self.matrix(&mut planned.down, &down)
     }
 
-    fn norm(&mut self, weights: &NormWeights) -> Result<Norm, PackError> {
-        let gamma = self.vector(&weights.gamma)?;
-        let beta = weights.beta.as_ref().map(|b| self.vector(b)).transpose()?;
-        Ok(Norm { gamma, beta })
+    fn norm(&mut self, planned: &Norm, weights: &NormWeights) {
+        self.record(planned.gamma, &weights.gamma);
+        if let (Some(addr), Some(beta)) = (planned.beta, &weights.beta) {
+            self.record(addr, beta);
+        }
     }
 
-    fn vector(&mut self, words: &[f32]) -> Result<u64, PackError> {
-        let addr = self.allocate(self.records.vector_bytes(words.len() as u64))?;
-        self.write_record(addr, words);
-        Ok(addr)
-    }
-
-    fn write_record(&mut self, addr: u64, words: &[f32]) {
+    fn record(&mut self, addr: u64, words: &[f32]) {
         let bytes: &[u8] = bytemuck::cast_slice(words);
         for (place, range) in self.records.pieces(bytes.len() as u64) {
             let start = (addr + place.offset) as usize;
@@ -184,63 +161,54 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// A table of records of `words` words each.
-    fn table(&mut self, rows: &[f32], words: usize) -> Result<Table, PackError> {
-        let stride = self.records.vector_bytes(words as u64).get();
-        let entries = rows.len() / words;
-        let addr = self.allocate(Bytes(stride * entries as u64))?;
-        for (i, row) in rows.chunks_exact(words).enumerate() {
-            self.write_record(addr + i as u64 * stride, row);
+    fn table(&mut self, planned: &Table, rows: &[f32]) {
+        for (i, row) in rows.chunks_exact(planned.words as usize).enumerate() {
+            self.record(planned.addr + i as u64 * planned.stride, row);
         }
-        Ok(Table { addr, stride, entries: entries as u32, words: words as u32 })
     }
 
-    fn matrices(&mut self, views: &[LinearView<'_>]) -> Result<Vec<Matrix>, PackError> {
-        views.iter().map(|v| self.matrix(&v.load()?, self.options.weights, u32::MAX)).collect()
+    fn projector(&mut self, planned: &mut [Matrix], views: &[LinearView<'_>]) -> Result<(), PackError> {
+        planned.iter_mut().zip(views).try_for_each(|(matrix, view)| self.matrix(matrix, &view.load()?))
     }
 
-    fn code_tables(&mut self, vila: &VilaU) -> Result<Vec<Table>, PackError> {
-        (0..vila.config().code_depth())
-            .map(|depth| {
-                let codes = vila.code_embedding(depth)?;
-                self.table(&codes.rows_f32(0..vila.config().codes())?, codes.cols())
-            })
-            .collect()
-    }
-
-    /// The depth transformer, and its input at each code: first from the hidden state, then from the codes so far.
-    fn depth(&mut self, vila: &VilaU, codes: &[Table]) -> Result<(Transformer, Vec<Input>), PackError> {
-        let transformer = self.transformer(vila.depth(), true)?;
-        let mut projectors = self.matrices(&[vila.input_from_body()?, vila.input_from_codes()?])?;
-        let from_codes = projectors.pop().into_iter().collect::<Vec<_>>();
-        let mut inputs = vec![Input { tables: Vec::new(), projector: projectors }];
-        for chosen in 1..codes.len() {
-            inputs.push(Input { tables: codes[..chosen].to_vec(), projector: from_codes.clone() });
+    fn code_tables(&mut self, planned: &[Table], vila: &VilaU) -> Result<(), PackError> {
+        for (depth, table) in planned.iter().enumerate() {
+            self.table(table, &vila.code_embedding(depth)?.rows_f32(0..table.entries as usize)?);
         }
-        Ok((transformer, inputs))
+        Ok(())
     }
 
-    /// Quantises and places a matrix, cut into tiles of at most `room` rows.
-    fn matrix(&mut self, source: &Linear, format: Format, room: u32) -> Result<Matrix, PackError> {
+    /// The first code starts from the hidden state; all later ones share one matrix.
+    fn depth_inputs(&mut self, inputs: &mut [Input], vila: &VilaU) -> Result<(), PackError> {
+        let Some((first, later)) = inputs.split_first_mut() else { return Ok(()) };
+        self.projector(&mut first.projector, &[vila.input_from_body()?])?;
+        if let Some((second, rest)) = later.split_first_mut() {
+            self.projector(&mut second.projector, &[vila.input_from_codes()?])?;
+            rest.iter_mut().for_each(|input| input.projector.clone_from(&second.projector));
+        }
+        Ok(())
+    }
+
+    /// Quantises a matrix and writes its tiles.
+    fn matrix(&mut self, planned: &mut Matrix, source: &Linear) -> Result<(), PackError> {
         if self.progress.cancelled() {
             return Err(PackError::Cancelled);
         }
-        let blocks = source.cols / BLOCK;
+        let format = planned.format;
         let quantised: Vec<Row> =
             source.weight.par_chunks(source.cols).map(|row| Row::new(row, format)).collect();
-        let scale_max = quantised.iter().flat_map(|r| &r.scales).copied().max().unwrap_or(0);
-        let mut tiles = Vec::new();
-        for (first_row, rows) in tile_rows(self.config, source.rows as u32, room) {
-            let layout = WeightLayout::new(self.config, rows, blocks as u32, format.into());
-            let addr = self.allocate(layout.local_bytes())?;
-            let range = first_row as usize..(first_row + rows) as usize;
-            self.place(&layout, addr, &quantised[range.clone()]);
-            let bias = source.bias.as_ref().map(|b| self.vector(&b[range])).transpose()?;
-            tiles.push(Tile { first_row, rows, addr, bias });
+        planned.scale_max = quantised.iter().flat_map(|r| &r.scales).copied().max().unwrap_or(0);
+        for tile in &planned.tiles {
+            let layout = WeightLayout::new(&self.config, tile.rows, planned.blocks, format.into());
+            let range = tile.first_row as usize..(tile.first_row + tile.rows) as usize;
+            self.place(&layout, tile.addr, &quantised[range.clone()]);
+            if let (Some(addr), Some(bias)) = (tile.bias, &source.bias) {
+                self.record(addr, &bias[range]);
+            }
         }
         self.done += source.weight.len() as u64;
         self.progress.advance(self.done.min(self.total), self.total);
-        Ok(Matrix { rows: source.rows as u32, blocks: blocks as u32, format, scale_max, tiles })
+        Ok(())
     }
 
     /// Writes a tile's rows, each channel on its own.

@@ -10,9 +10,10 @@
 use crate::image::Image;
 use crate::mmap::MappedFile;
 use crate::model::ModelError;
+use crate::plan::{Plan, PlanError};
 use fastcar_arch::config::{AccelConfig, ConfigError, ConfigFields};
 use fastcar_arch::identity::Identity;
-use fastcar_arch::layout::{MemoryFull, PAGE_BYTES};
+use fastcar_arch::layout::PAGE_BYTES;
 use fastcar_arch::units::Bytes;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -35,9 +36,9 @@ pub enum PackError {
     /// The checkpoint.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The constants do not fit the card's memory.
+    /// The model cannot be laid out: its constants do not fit the card's memory, or no program fits its sizes.
     #[error(transparent)]
-    Memory(#[from] MemoryFull),
+    Plan(#[from] PlanError),
     /// Reading or writing.
     #[error("{}: {source}", path.display())]
     Io {
@@ -121,39 +122,44 @@ enum Data {
 
 /// A model's constants, laid out for one configuration.
 pub struct PackedModel {
-    config: AccelConfig,
-    image: Image,
+    plan: Plan,
     data: Data,
 }
 
 impl std::fmt::Debug for PackedModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PackedModel({}, {} a channel)", self.config.name(), self.constants())
+        write!(f, "PackedModel({}, {} a channel)", self.config().name(), self.constants())
     }
 }
 
 impl PackedModel {
     /// Constants already in memory: one byte string per channel, all of one length.
-    pub(crate) fn from_memory(config: AccelConfig, image: Image, channels: Vec<Vec<u8>>) -> Self {
-        Self { config, image, data: Data::Memory(channels) }
+    pub(crate) fn from_memory(plan: Plan, channels: Vec<Vec<u8>>) -> Self {
+        Self { plan, data: Data::Memory(channels) }
+    }
+
+    /// Where the constants lie: what [`crate::compile::compile`] takes.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The configuration that the constants are laid out for.
     #[must_use]
     pub fn config(&self) -> &AccelConfig {
-        &self.config
+        self.plan.config()
     }
 
     /// What lies where.
     #[must_use]
     pub fn image(&self) -> &Image {
-        &self.image
+        self.plan.image()
     }
 
     /// Bytes of constants on each channel.
     #[must_use]
     pub fn constants(&self) -> Bytes {
-        Bytes(self.channel(0).len() as u64)
+        self.plan.constants()
     }
 
     /// One channel's constants, from local byte 0.
@@ -172,8 +178,8 @@ impl PackedModel {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut all = blake3::Hasher::new();
-        all.update(Identity::of(&self.config).to_string().as_bytes());
-        for channel in 0..self.config.channels() as usize {
+        all.update(Identity::of(self.config()).to_string().as_bytes());
+        for channel in 0..self.config().channels() as usize {
             all.update(self.channel(channel));
         }
         all.finalize().to_hex().to_string()
@@ -198,7 +204,7 @@ impl PackedModel {
     fn write(&self, file: &File) -> io::Result<()> {
         let bytes = self.constants().get();
         let stride = bytes.next_multiple_of(PAGE_BYTES);
-        let count = u64::from(self.config.channels());
+        let count = u64::from(self.config().channels());
         let section = |channel: u64| -> io::Result<Section> {
             let offset = HEADER_BYTES as u64 + channel * stride;
             let data = self.channel(channel as usize);
@@ -207,9 +213,9 @@ impl PackedModel {
         };
         let sections = (0..count).into_par_iter().map(section).collect::<io::Result<Vec<_>>>()?;
         let manifest = Manifest {
-            identity: Identity::of(&self.config),
-            config: self.config.fields().clone(),
-            image: self.image.clone(),
+            identity: Identity::of(self.config()),
+            config: self.config().fields().clone(),
+            image: self.image().clone(),
             sections,
         };
         let manifest = serde_json::to_vec(&manifest)?;
@@ -235,7 +241,8 @@ impl PackedModel {
         manifest.image.check().map_err(|reason| reader.refuse(reason))?;
         let bytes = reader.check_sections(&manifest, &config)?;
         let offsets = manifest.sections.iter().map(|s| s.offset).collect();
-        Ok(Self { config, image: manifest.image, data: Data::File { mapping, offsets, bytes } })
+        let plan = Plan { config, image: manifest.image, constants: Bytes(bytes) };
+        Ok(Self { plan, data: Data::File { mapping, offsets, bytes } })
     }
 
     /// As [`PackedModel::open`], for one configuration.
@@ -244,13 +251,13 @@ impl PackedModel {
     /// Also [`PackError::Identity`] when the file was packed for another.
     pub fn open_for(path: &Path, config: &AccelConfig) -> Result<Self, PackError> {
         let model = Self::open(path)?;
-        if model.config == *config {
+        if model.config() == config {
             return Ok(model);
         }
         Err(PackError::Identity {
             path: path.to_owned(),
-            found: Identity::of(&model.config).short(),
-            found_preset: model.config.name().to_owned(),
+            found: Identity::of(model.config()).short(),
+            found_preset: model.config().name().to_owned(),
             expected: Identity::of(config).short(),
             expected_preset: config.name().to_owned(),
         })

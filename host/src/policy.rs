@@ -2,8 +2,26 @@
 //!
 //! A [`Policy`] is what `fastcar calibrate` writes and `fastcar decode --policy-file` reads. It changes neither the
 //! packed weights nor the command set: the compiler turns thresholds into command operands, and whatever does not
-//! depend on a step's data (random, budget, age) into the masks of the step table.
+//! depend on a step's data (random, budget, age) into the masks of the step table. Beside what is skipped it says which
+//! tokens attention reads:
+//!
+//! ```
+//! use fastcar_host::policy::Policy;
+//!
+//! let text = r#"
+//! version = 1
+//! kind = "replay"
+//! gate = "input-delta"
+//! thresholds = [0.2]
+//!
+//! [attention]                       # left out: dense
+//! layers = ["sink4+local256"]       # or one per layer; "sink4+local64,dense" deals two patterns to the heads in turn
+//! "#;
+//! assert_eq!(Policy::from_toml(text)?.attention().to_string(), "sink4+local256");
+//! # Ok::<(), fastcar_host::policy::PolicyError>(())
+//! ```
 
+use crate::attention::Attention;
 use fastcar_arch::isa::Coupling;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -144,6 +162,8 @@ pub struct Policy {
     version: u32,
     #[serde(flatten)]
     method: Method,
+    #[serde(default, skip_serializing_if = "Attention::is_dense")]
+    attention: Attention,
 }
 
 /// Why a policy is refused.
@@ -182,13 +202,25 @@ pub enum PolicyError {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// The number of thresholds fits no layer count.
-    #[error("policy.thresholds has {found} entries: give 1, or one for each of the model's {layers} layers")]
+    /// A list with an entry per layer that fits no layer count.
+    #[error("policy.{field} has {found} entries: give 1, or one for each of the model's {layers} layers")]
     Layers {
+        /// Field.
+        field: &'static str,
         /// Entries given.
         found: usize,
         /// Layers of the model.
         layers: usize,
+    },
+    /// More patterns than heads to deal them to.
+    #[error(
+        "policy.attention deals {found} patterns to the model's {kv_heads} key/value heads: give at most one for each"
+    )]
+    Heads {
+        /// Patterns of a layer.
+        found: usize,
+        /// Key/value heads of the model.
+        kv_heads: usize,
     },
 }
 
@@ -198,7 +230,7 @@ impl Policy {
     /// # Errors
     /// [`PolicyError::Range`].
     pub fn new(method: Method) -> Result<Self, PolicyError> {
-        let policy = Self { version: POLICY_VERSION, method };
+        let policy = Self { version: POLICY_VERSION, method, attention: Attention::dense() };
         policy.check()?;
         Ok(policy)
     }
@@ -206,7 +238,13 @@ impl Policy {
     /// Everything is computed.
     #[must_use]
     pub fn dense() -> Self {
-        Self { version: POLICY_VERSION, method: Method::Dense }
+        Self { version: POLICY_VERSION, method: Method::Dense, attention: Attention::dense() }
+    }
+
+    /// The same, with attention that reads other tokens.
+    #[must_use]
+    pub fn with_attention(self, attention: Attention) -> Self {
+        Self { attention, ..self }
     }
 
     /// Replay by a gate, rows deciding alone, without a bound on age.
@@ -229,6 +267,12 @@ impl Policy {
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Which tokens attention reads.
+    #[must_use]
+    pub fn attention(&self) -> &Attention {
+        &self.attention
     }
 
     /// Bound on consecutive replays, if there is one.
@@ -270,19 +314,33 @@ impl Policy {
         Self::from_toml(&std::fs::read_to_string(path).map_err(io)?)
     }
 
-    /// Checks that the thresholds fit a model of `layers` layers.
+    /// Checks that the per-layer lists fit a model of `layers` layers.
     ///
     /// # Errors
     /// [`PolicyError::Layers`].
     pub fn check_layers(&self, layers: usize) -> Result<(), PolicyError> {
-        let found = match &self.method {
+        let thresholds = match &self.method {
             Method::Replay {
                 gate: Gate::Tas { thresholds, .. } | Gate::InputDelta { thresholds }, ..
             } => thresholds.len(),
             Method::Delta { thresholds, .. } => thresholds.len(),
             Method::Dense | Method::Replay { .. } => 1,
         };
-        if found == 1 || found == layers { Ok(()) } else { Err(PolicyError::Layers { found, layers }) }
+        let fits = |field, found| {
+            let fits = found == 1 || found == layers;
+            if fits { Ok(()) } else { Err(PolicyError::Layers { field, found, layers }) }
+        };
+        fits("thresholds", thresholds)?;
+        fits("attention.layers", self.attention.layers())
+    }
+
+    /// Checks that every attention pattern has a head in a model of `kv_heads` key/value heads.
+    ///
+    /// # Errors
+    /// [`PolicyError::Heads`].
+    pub fn check_heads(&self, kv_heads: usize) -> Result<(), PolicyError> {
+        let found = self.attention.most_patterns();
+        if found <= kv_heads { Ok(()) } else { Err(PolicyError::Heads { found, kv_heads }) }
     }
 
     fn check(&self) -> Result<(), PolicyError> {

@@ -51,7 +51,15 @@ fn policies() -> impl Strategy<Value = Policy> {
         (0f32..1.0).prop_map(|ratio| Gate::Budget { ratio }),
     ];
     let age = prop::option::of(1u32..3);
-    prop_oneof![
+    let attention = prop::sample::select(vec![
+        "dense",
+        "dense",
+        "sink2+local9",
+        "local20,dense",
+        "prompt+frame-stride1~2",
+        "sink4+local5/prompt+frame-stride2~3,local7",
+    ]);
+    let method = prop_oneof![
         1 => Just(Policy::dense()),
         4 => (gate, coupling, age.clone()).prop_map(|(gate, coupling, max_age)| {
             Policy::new(Method::Replay { gate, coupling, max_age }).unwrap()
@@ -59,7 +67,8 @@ fn policies() -> impl Strategy<Value = Policy> {
         2 => (0.2f32..1.5, age).prop_map(|(tau, max_age)| {
             Policy::new(Method::Delta { thresholds: vec![DeltaThresholds::uniform(tau)], max_age }).unwrap()
         }),
-    ]
+    ];
+    (method, attention).prop_map(|(policy, text)| policy.with_attention(text.parse().unwrap()))
 }
 
 /// The bits of a request decoded alone.

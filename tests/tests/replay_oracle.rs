@@ -25,7 +25,7 @@ fn machine_reports(
     clip: &Clip,
 ) -> Result<Vec<StepReport>, Box<dyn std::error::Error>> {
     let options = CompileOptions { slots: 1, positions: 640, period: PERIOD };
-    let compiled = compile(model, policy, options)?;
+    let compiled = compile(model.plan(), policy, options)?;
     let mut backend = GoldenBackend::new();
     backend.load(model, compiled.map.used())?;
     let program = &compiled.body[0];

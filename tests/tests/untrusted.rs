@@ -157,7 +157,7 @@ proptest! {
         let model = small_model();
         let policy = Policy::replay(Gate::Tas { form: TasForm::Code, thresholds: vec![0.0] }).unwrap();
         let options = CompileOptions { slots: 2, positions: 64, period: 12 };
-        let compiled = compile(&model, &policy, options).unwrap();
+        let compiled = compile(model.plan(), &policy, options).unwrap();
         let program = &compiled.body[0];
         let mut raw = isa::encode(program.commands());
         for (at, value) in changes {
@@ -206,7 +206,7 @@ fn packing_refuses_what_does_not_fit() {
     let small = AccelConfig::new(fields).unwrap();
     let packed = fastcar_host::pack::pack(&model, &small, PackOptions::default(), &()).map(Arc::new).unwrap();
     let options = CompileOptions { slots: 4, positions: 256, period: 200 };
-    let error = compile(&packed, &Policy::delta(0.1).unwrap(), options).unwrap_err().to_string();
+    let error = compile(packed.plan(), &Policy::delta(0.1).unwrap(), options).unwrap_err().to_string();
     assert!(error.contains("are left; use fewer slots"), "{error}");
 
     let cancel = std::sync::atomic::AtomicBool::new(true);
@@ -268,7 +268,7 @@ fn a_dishonest_manifest_is_refused() {
         forged.extend_from_slice(changed.as_bytes());
         let model = open(&forged)?;
         let options = CompileOptions { slots: 2, positions: 64, period: 12 };
-        compile(&model, &Policy::dense(), options).map(|_| ()).map_err(|e| e.to_string())
+        compile(model.plan(), &Policy::dense(), options).map(|_| ()).map_err(|e| e.to_string())
     };
     let refused = |from: &str, to: &str, message: &str| {
         let error = forge(from, to).unwrap_err();
@@ -298,6 +298,6 @@ fn a_model_too_wide_for_the_buffers_is_refused() {
     VideoSpec { body, ..VideoSpec::default() }.write(dir.path()).unwrap();
     let packed = packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions::default()).unwrap();
     let options = CompileOptions { slots: 1, positions: 64, period: 12 };
-    let error = compile(&packed, &Policy::dense(), options).unwrap_err().to_string();
+    let error = compile(packed.plan(), &Policy::dense(), options).unwrap_err().to_string();
     assert_eq!(error, "lines of the vector buffer that a layer needs is 70: preset 'tiny' allows 1 to 64");
 }

@@ -31,8 +31,9 @@ pub use crate::policy::TasForm;
 pub use replay::{Decision, Gate, Replay};
 pub use vila_u::DepthSequence;
 
+use crate::attention::Attention;
 use crate::model::{Model, ModelError, TransformerSpec};
-use net::{Net, Scratch, State};
+use net::{Net, Rules, Scratch, State};
 use vila_u::Codes;
 
 /// Why the oracle refused a model or an input.
@@ -197,6 +198,7 @@ impl Oracle {
         Sequence {
             oracle: self,
             replay: None,
+            attention: None,
             state: self.body.state(),
             scratch: Scratch::default(),
             logits: Vec::new(),
@@ -256,12 +258,21 @@ impl Oracle {
 pub struct Sequence<'a> {
     oracle: &'a Oracle,
     replay: Option<Replay>,
+    attention: Option<(Attention, u32)>,
     state: State,
     scratch: Scratch,
     logits: Vec<f32>,
 }
 
 impl Sequence<'_> {
+    /// The same, with attention that reads only the tokens of `attention`, in frames of `period` positions (0 without
+    /// frames). Before the first position.
+    #[must_use]
+    pub fn with_attention(mut self, attention: Attention, period: u32) -> Self {
+        self.attention = Some((attention, period));
+        self
+    }
+
     /// Runs the prompt: always dense, and never replayed from. The video begins with the next step. Gives the
     /// logits after the last token; an empty prompt leaves them as they were.
     ///
@@ -272,9 +283,12 @@ impl Sequence<'_> {
             return Err(OracleError::LatePrompt { position: self.state.position });
         }
         let oracle = self.oracle;
+        self.state.prompt = prompt.len();
+        let attention = self.attention.as_ref().map(|(attention, period)| (attention, *period));
+        let rules = Rules { replay: None, attention };
         for &token in prompt {
             let input = oracle.body.embed(token)?;
-            oracle.body.step(&mut self.state, &mut self.scratch, input, None, &mut ())?;
+            oracle.body.step(&mut self.state, &mut self.scratch, input, rules, &mut ())?;
         }
         self.state.video_start = Some(self.state.position);
         if !prompt.is_empty() {
@@ -319,7 +333,9 @@ impl Sequence<'_> {
     }
 
     fn run(&mut self, input: &[f32], hooks: &mut dyn Hooks) -> Result<(), OracleError> {
-        self.oracle.body.step(&mut self.state, &mut self.scratch, input, self.replay.as_ref(), hooks)?;
+        let attention = self.attention.as_ref().map(|(attention, period)| (attention, *period));
+        let rules = Rules { replay: self.replay.as_ref(), attention };
+        self.oracle.body.step(&mut self.state, &mut self.scratch, input, rules, hooks)?;
         // Without a prompt the video begins at position 0, and the step that ran there was its first.
         self.state.video_start.get_or_insert(0);
         Ok(())

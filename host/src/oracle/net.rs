@@ -3,10 +3,12 @@
 use super::ops::{self, Rotation};
 use super::replay::{Decision, Replay, Ring, relative_distance, temporal_score};
 use super::{Hooks, OracleError, Tap};
+use crate::attention::{Attention, Place};
 use crate::model::{
     Activation, Linear, LinearRole, ModelError, NormRole, NormWeights, Transformer, TransformerSpec,
 };
 use crate::policy::TasForm;
+use std::ops::Range;
 
 /// The weights of a transformer, all of them in binary32.
 #[derive(Debug)]
@@ -35,6 +37,28 @@ struct Layer {
     down: Linear,
 }
 
+/// What is skipped and what is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules<'a> {
+    pub(super) replay: Option<&'a Replay>,
+    /// Sparse attention, and the positions in a frame.
+    pub(super) attention: Option<(&'a Attention, u32)>,
+}
+
+impl Rules<'_> {
+    /// The tokens that each key/value head of a layer reads at a position.
+    fn read(&self, layer: usize, kv_heads: usize, position: usize, prompt: usize) -> Vec<Vec<Range<u32>>> {
+        let (token, prompt) = (position as u32, prompt as u32);
+        match self.attention {
+            None => vec![vec![0..token + 1]; kv_heads],
+            Some((attention, period)) => {
+                let place = Place { token, prompt, period };
+                attention.patterns(layer, kv_heads).iter().map(|p| p.ranges(place)).collect()
+            }
+        }
+    }
+}
+
 /// Keys and values of one layer, position after position.
 #[derive(Debug, Clone, Default)]
 struct Cache {
@@ -48,7 +72,9 @@ pub(super) struct State {
     caches: Vec<Cache>,
     rings: Vec<Ring>,
     pub(super) position: usize,
-    /// Where the video begins, once it has: the length of the prompt.
+    /// Length of the prompt, from its first token on.
+    pub(super) prompt: usize,
+    /// Where the video begins, once it has.
     pub(super) video_start: Option<usize>,
     /// After the final norm.
     pub(super) hidden: Vec<f32>,
@@ -113,6 +139,7 @@ impl Net {
             caches: vec![Cache::default(); self.spec.layers()],
             rings: vec![Ring::default(); self.spec.layers()],
             position: 0,
+            prompt: 0,
             video_start: None,
             hidden: Vec::new(),
             decisions: vec![Decision::DENSE; self.spec.layers()],
@@ -146,7 +173,7 @@ impl Net {
         state: &mut State,
         scratch: &mut Scratch,
         input: &[f32],
-        replay: Option<&Replay>,
+        rules: Rules<'_>,
         hooks: &mut dyn Hooks,
     ) -> Result<(), OracleError> {
         let spec = &self.spec;
@@ -166,7 +193,7 @@ impl Net {
         }
         let rotation = self.frequencies.as_ref().map(|f| Rotation::new(f, position));
         // Where in the video; the prompt runs without a policy.
-        let video = replay.map(|replay| (replay, position - state.video_start.unwrap_or(0)));
+        let video = rules.replay.map(|replay| (replay, position - state.video_start.unwrap_or(0)));
 
         for (l, layer) in self.layers.iter().enumerate() {
             ops::normalise(spec.norm(), &layer.input_norm, &s.x, &mut s.normed);
@@ -187,7 +214,8 @@ impl Net {
             cache.keys.extend_from_slice(&s.k);
             cache.values.extend_from_slice(&s.v);
             let dims = [spec.heads(), spec.kv_heads(), spec.head_dim()];
-            ops::attend(&s.q, (&cache.keys, &cache.values), dims, &mut s.scores, &mut s.attended);
+            let read = rules.read(l, spec.kv_heads(), position, state.prompt);
+            ops::attend(&s.q, (&cache.keys, &cache.values), dims, &read, &mut s.scores, &mut s.attended);
             hooks.tap(l, Tap::Attended, &s.attended);
             ops::linear(&layer.o, &s.attended, &mut s.out);
             ops::add(&mut s.x, &s.out);

@@ -1,6 +1,7 @@
 //! The arithmetic of the oracle: binary32, loops that compilers vectorise, nothing bit-exact.
 
 use rayon::prelude::*;
+use std::ops::Range;
 
 use crate::model::{Linear, Norm, NormWeights};
 
@@ -126,11 +127,12 @@ impl Rotation {
     }
 }
 
-/// Softmax attention of every query head over the whole cache.
+/// Softmax attention of every query head over the tokens that its key/value head reads.
 pub(super) fn attend(
     q: &[f32],
     (keys, values): (&[f32], &[f32]),
     [heads, kv_heads, head_dim]: [usize; 3],
+    read: &[Vec<Range<u32>>],
     scores: &mut Vec<f32>,
     out: &mut Vec<f32>,
 ) {
@@ -139,9 +141,11 @@ pub(super) fn attend(
     out.clear();
     out.resize(heads * head_dim, 0.0);
     for (h, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
-        let at = h / (heads / kv_heads) * head_dim;
+        let kv_head = h / (heads / kv_heads);
+        let rows =
+            || read[kv_head].iter().flat_map(|r| r.clone()).map(|t| t as usize * stride + kv_head * head_dim);
         scores.clear();
-        scores.extend(keys.chunks_exact(stride).map(|row| dot(q, &row[at..at + head_dim]) * scale));
+        scores.extend(rows().map(|at| dot(q, &keys[at..at + head_dim]) * scale));
         let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut total = 0.0f32;
         for s in scores.iter_mut() {
@@ -149,9 +153,9 @@ pub(super) fn attend(
             total += *s;
         }
         let inverse = 1.0 / total;
-        for (p, row) in scores.iter().zip(values.chunks_exact(stride)) {
+        for (p, at) in scores.iter().zip(rows()) {
             let weight = p * inverse;
-            for (o, v) in out.iter_mut().zip(&row[at..at + head_dim]) {
+            for (o, v) in out.iter_mut().zip(&values[at..at + head_dim]) {
                 *o += weight * v;
             }
         }

@@ -1,7 +1,7 @@
 //! The residual codes of VILA-U: their embeddings, the projector, the depth transformer.
 
 use super::OracleError;
-use super::net::{Net, Scratch, State};
+use super::net::{Net, Rules, Scratch, State};
 use super::ops;
 use crate::model::{Linear, ModelError, VilaU};
 
@@ -123,7 +123,7 @@ impl DepthSequence<'_> {
 
     fn run(&mut self) -> Result<(), OracleError> {
         let net = &self.codes.net;
-        net.step(&mut self.state, &mut self.scratch, &self.input, None, &mut ())?;
+        net.step(&mut self.state, &mut self.scratch, &self.input, Rules::default(), &mut ())?;
         net.logits(&self.state.hidden, &mut self.logits);
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! A sequence occupies one slot, or a pair of slots when it is guided (conditional row in the even slot,
 //! unconditional row in the odd one). What a sequence yields depends on its request alone, not on its neighbours.
 
+mod lists;
 mod masks;
 mod snapshot;
 mod stats;
@@ -10,12 +11,14 @@ mod stats;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use stats::{DecodeStats, LayerCount, PositionStats};
 
+use crate::attention::Place;
 use crate::backend::{Backend, BackendError};
 use crate::compile::{CompileError, CompileOptions, Compiled, SlotRecords, compile};
 use crate::packed::PackedModel;
 use crate::policy::Policy;
 use crate::sampler::{Sampling, SamplingError, guide, sample};
 use fastcar_arch::step::{ACTIVE, NO_RING, OUTPUT, PAIRED, SlotEntry, StepReport, StepTable};
+use lists::WrittenLists;
 use masks::{Ages, SlotPosition};
 use serde::{Deserialize, Serialize};
 use stats::LayerBytes;
@@ -177,6 +180,7 @@ pub struct Session {
     policy: Policy,
     options: SessionOptions,
     compiled: Compiled,
+    lists: WrittenLists,
     bytes: Vec<LayerBytes>,
     period: u32,
     sequences: BTreeMap<SequenceId, Sequence>,
@@ -196,15 +200,17 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let period = model.image().period.unwrap_or(0);
         let SessionOptions { slots, positions } = options;
-        let compiled = compile(&model, &policy, CompileOptions { slots, positions, period })?;
+        let compiled = compile(model.plan(), &policy, CompileOptions { slots, positions, period })?;
         backend.load(&model, compiled.map.used())?;
         let bytes = LayerBytes::of(model.image());
+        let lists = WrittenLists::new(model.config(), compiled.lists.len(), slots);
         Ok(Self {
             backend,
             model,
             policy,
             options,
             compiled,
+            lists,
             bytes,
             period,
             sequences: BTreeMap::new(),
@@ -422,6 +428,7 @@ impl Session {
         let mut table = StepTable::new(self.options.slots as usize, gates);
         for id in ids {
             self.enter(*id, &mut table);
+            self.write_lists(*id)?;
         }
         let report = self.backend.run(&self.compiled.body[program], &table)?;
         observer(BodyRun { program, table: &table, report: &report });
@@ -452,6 +459,16 @@ impl Session {
                 masks::mark(&mut table.gates, &self.policy, position, period, &mut sequence.ages[row]);
             }
         }
+    }
+
+    /// Block lists of a sequence's slots for its next token.
+    fn write_lists(&mut self, id: SequenceId) -> Result<(), SessionError> {
+        let Some(sequence) = self.sequences.get(&id) else { return Ok(()) };
+        let place = Place { token: sequence.next, prompt: sequence.prompt_len(), period: self.period };
+        for &slot in &sequence.slots {
+            self.lists.write(&mut *self.backend, &self.compiled.lists, slot, place)?;
+        }
+        Ok(())
     }
 
     fn record(&mut self, id: SequenceId, allow: &[u32], report: &StepReport) {

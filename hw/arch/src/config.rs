@@ -14,6 +14,8 @@ pub const LINE_WORDS: u32 = 32;
 pub const KV_BLOCK_TOKENS: u32 = 32;
 /// Rows of a weight matrix are dealt to channels in units of this many.
 pub const ROW_GRANULE: u32 = 16;
+/// Longest AXI burst in bytes; bursts do not cross a multiple of it.
+pub const BURST_BYTES: u64 = 1024;
 
 /// The fields of a configuration, unchecked: what a TOML file holds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -41,6 +43,16 @@ pub struct ConfigFields {
     pub acc_rows: u32,
     /// Tokens of the score buffer: the longest attended context of a head.
     pub score_tokens: u32,
+    /// Beats of the main stream buffer, per channel: weights and keys and values on their way to the MAC array.
+    pub main_beats: u32,
+    /// Beats of the read-ahead stream buffer, per channel.
+    pub ahead_beats: u32,
+    /// Beats of the record buffer, per channel: vectors on their way to the vector and gate units.
+    pub record_beats: u32,
+    /// Beats of the write buffer, per channel.
+    pub write_beats: u32,
+    /// Read bursts that a channel's port may have under way.
+    pub read_bursts: u32,
     /// Kernel clock in Hz.
     pub clock_hz: u64,
 }
@@ -185,6 +197,21 @@ impl ConfigFields {
             KV_BLOCK_TOKENS.into(),
             "the KV cache is read in blocks of 32 tokens",
         )?;
+        let burst_beats = BURST_BYTES / u64::from(self.beat_bytes);
+        for (field, beats) in [
+            ("main_beats", self.main_beats),
+            ("ahead_beats", self.ahead_beats),
+            ("record_beats", self.record_beats),
+            ("write_beats", self.write_beats),
+        ] {
+            within(
+                field,
+                beats.into(),
+                2 * burst_beats..=1 << 20,
+                "a buffer takes a whole burst while it gives out another",
+            )?;
+        }
+        within("read_bursts", self.read_bursts.into(), 1..=256, "AXI4 identifiers here have 8 bits")?;
         within(
             "clock_hz",
             self.clock_hz,
@@ -298,6 +325,36 @@ impl AccelConfig {
     #[must_use]
     pub fn score_tokens(&self) -> u32 {
         self.fields.score_tokens
+    }
+
+    /// Beats of the main stream buffer, per channel.
+    #[must_use]
+    pub fn main_beats(&self) -> u32 {
+        self.fields.main_beats
+    }
+
+    /// Beats of the read-ahead stream buffer, per channel.
+    #[must_use]
+    pub fn ahead_beats(&self) -> u32 {
+        self.fields.ahead_beats
+    }
+
+    /// Beats of the record buffer, per channel.
+    #[must_use]
+    pub fn record_beats(&self) -> u32 {
+        self.fields.record_beats
+    }
+
+    /// Beats of the write buffer, per channel.
+    #[must_use]
+    pub fn write_beats(&self) -> u32 {
+        self.fields.write_beats
+    }
+
+    /// Read bursts that a channel's port may have under way.
+    #[must_use]
+    pub fn read_bursts(&self) -> u32 {
+        self.fields.read_bursts
     }
 
     /// Kernel clock.

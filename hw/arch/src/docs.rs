@@ -114,6 +114,9 @@ const RULES: &str = r"
 - The **Index Register** has one bit per slot, 1 for compute and 0 for replay. It is all ones at the start of a run;
   each gate command writes the bits of the slots it ran for.
 - The **block masks** have one bit per slot and input block. `delta` writes them, `matvec` with `delta=1` reads them.
+- A cluster fetches weights, keys and values through two queues, each in program order. Commands with `ahead=1` use the
+  **read-ahead queue**, all others the **main queue**, whose head may have to wait for a gate's decision or a block mask.
+  Only the time depends on it.
 - Memory operands are channel-local byte addresses, multiples of the configuration's beat: the same offset on every
   channel, with the data spread over the channels by the layouts of `fastcar_arch::layout`.
 - Before a run the host proves that no command can leave the storage that exists (`fastcar_arch::program`). The

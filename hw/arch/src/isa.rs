@@ -14,6 +14,11 @@
 //! Memory operands are *channel-local* byte addresses ([`Addr`]): the same offset on every memory channel, with
 //! the data spread by the layouts of [`crate::layout`].
 //!
+//! A cluster fetches the long streams (weights, keys and values) through two queues, each in program order: the
+//! *main* queue, and the *read-ahead* queue of commands that have `ahead` set. A stream in the main queue whose
+//! predicate or block mask is not yet known holds up those behind it; what is needed in any case goes through the
+//! read-ahead queue meanwhile.
+//!
 //! This module is the single definition: encoding, decoding, assembly text and `docs/isa.md` are made from it.
 
 use crate::field::{Field, FieldError, FieldInfo, wrapped_field};
@@ -22,7 +27,7 @@ use std::fmt;
 /// Size of one encoded command.
 pub const COMMAND_BYTES: usize = 64;
 /// Version of the command set; part of the identity hash.
-pub const ISA_VERSION: u32 = 1;
+pub const ISA_VERSION: u32 = 2;
 
 /// Line index in the vector buffer (32 binary32 words a line).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -638,6 +643,9 @@ commands! {
         has_bias: bool = 32,
         /// delta decode: use block masks and the output reference ring
         delta: bool = 33,
+        /// the weights are fetched through the read-ahead queue: they may overtake older streams whose need is not
+        /// yet decided. Values do not depend on it
+        ahead: bool = 34,
         /// delta: output reference records (binary32, `rows` words), indexed by ring position
         ring: Addr = 40,
         /// delta: local bytes from one slot's records to the next slot's
@@ -687,6 +695,9 @@ commands! {
         list_stride: u64 = 40,
         /// entries for which a list has room; 0 reads every block
         list_entries: u16 = 48,
+        /// keys and values are fetched through the read-ahead queue: they may overtake older streams whose need is not
+        /// yet decided. Values do not depend on it
+        ahead: bool = 50,
     }
 
     /// Temporal Attention Score and replay decision: `TAS = scale * sum over heads of q_h . k_h[pos - period]`;

@@ -13,5 +13,7 @@ pub mod layout;
 pub mod num;
 pub mod program;
 pub mod regs;
+pub mod resources;
 pub mod step;
+pub mod timing;
 pub mod units;

@@ -3,6 +3,12 @@
 //! [`Program::new`] proves, before anything runs, that no command can touch storage that does not exist: buffer
 //! ranges, memory ranges for every slot and index that the [`Limits`] admit, alignment, and the numeric bounds of
 //! docs/numerics.md. [`Program::check_step`] does the same for a step table. What passes both cannot go out of range.
+//! It also proves that what one command writes no other uses as something else ([`Family`]), so that hardware may read
+//! ahead of older writes after comparing record addresses for equality alone.
+
+mod family;
+
+pub use family::{Access, Family, FamilyKind, LocalRange, Operand};
 
 use crate::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
 use crate::isa::{AbBlock, Addr, Command, Epilogue, IndexBy, IsaError, NormKind, VbLine};
@@ -11,7 +17,14 @@ use crate::num::sumsq::MAX_TERMS;
 use crate::num::window::MAX_BLOCKS;
 use crate::step::{ACTIVE, StepTable};
 use crate::units::Bytes;
+use family::{Collector, Operands};
 use serde::{Deserialize, Serialize};
+
+/// The most gates of a step table: what the gate unit's memory holds.
+pub const MAX_GATES: u32 = 4096;
+
+/// The most words of a head: what the sums of p.v hold.
+pub const MAX_HEAD_DIM: u32 = 1024;
 
 /// The largest values that step tables of a program may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,6 +47,7 @@ pub struct Program {
     commands: Vec<Command>,
     limits: Limits,
     reach: Bytes,
+    operands: Operands,
 }
 
 /// Why a program or a step table is refused.
@@ -81,6 +95,44 @@ pub enum ProgramError {
         /// The unit.
         unit: u64,
     },
+    /// Memory that one command writes and that another operand describes differently.
+    #[error(
+        "command {writer} ({writer_command}) writes local bytes {written}, which overlap {used} of command {other} ({other_command}): what a program writes is either apart from every other operand or the same records, with equal address, strides, size and layout; move one of the two, or give both the same description"
+    )]
+    Overlap {
+        /// Position of the command that writes.
+        writer: usize,
+        /// Its mnemonic.
+        writer_command: &'static str,
+        /// What it can write, over every slot and index.
+        written: LocalRange,
+        /// Position of the command with the other operand; the same command where its operands overlap.
+        other: usize,
+        /// Its mnemonic.
+        other_command: &'static str,
+        /// What it can use, over every slot and index.
+        used: LocalRange,
+    },
+    /// Records of different slots or indices that share bytes, in an operand that is written.
+    #[error(
+        "command {index} ({command}): records of {record} each would overlap at slot_stride {slot_stride} (slots: {slots}) and index_stride {index_stride} (indices: {indices}); one stride must be at least a record, the other at least the span of the records under the first"
+    )]
+    Records {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// Size of a record on each channel.
+        record: Bytes,
+        /// Slots that the limits admit.
+        slots: u32,
+        /// Local bytes from slot to slot.
+        slot_stride: u64,
+        /// Indices that the limits admit.
+        indices: u32,
+        /// Local bytes from index to index.
+        index_stride: u64,
+    },
     /// A step table that does not fit the program.
     #[error("step table: {what} is {found}, the limit is {limit}")]
     Step {
@@ -97,20 +149,23 @@ impl Program {
     /// Checks every command.
     ///
     /// # Errors
-    /// [`ProgramError`] for the first command that could leave its bounds.
+    /// [`ProgramError`] for the first command that could leave its bounds, or for one that overlaps another.
     pub fn new(config: &AccelConfig, limits: Limits, commands: Vec<Command>) -> Result<Self, ProgramError> {
         let before_end = commands.iter().take_while(|c| !matches!(c, Command::End(_))).count();
         if before_end + 1 != commands.len() {
             return Err(ProgramError::End { found: before_end, commands: commands.len() });
         }
         check_limits(config, limits)?;
-        let mut checker = Checker { config, limits, index: 0, command: "", reach: 0 };
+        let mut checker =
+            Checker { config, limits, index: 0, command: "", reach: 0, operands: Collector::default() };
         for (index, command) in commands.iter().enumerate() {
             (checker.index, checker.command) = (index, command.info().mnemonic);
             checker.check(command)?;
+            checker.operands.end_command();
         }
         let reach = Bytes(checker.reach);
-        Ok(Self { commands, limits, reach })
+        let operands = checker.operands.finish(limits)?;
+        Ok(Self { commands, limits, reach, operands })
     }
 
     /// Decodes and checks.
@@ -138,6 +193,17 @@ impl Program {
     #[must_use]
     pub fn reach(&self) -> Bytes {
         self.reach
+    }
+
+    /// The memory operands of a command, by its position in the program; none beyond the last.
+    pub fn operands(&self, index: usize) -> impl Iterator<Item = Operand> + '_ {
+        self.operands.of(index).iter().copied()
+    }
+
+    /// The families of records that the program uses; [`Operand::family`] counts them.
+    #[must_use]
+    pub fn families(&self) -> &[Family] {
+        self.operands.families()
     }
 
     /// Checks a step table against the limits.
@@ -176,7 +242,7 @@ fn check_limits(config: &AccelConfig, limits: Limits) -> Result<(), ProgramError
         ("positions", limits.positions, config.score_tokens()),
         ("tokens", limits.tokens, 1 << 24),
         ("ring", limits.ring, config.score_tokens()),
-        ("gates", limits.gates, 4096),
+        ("gates", limits.gates, MAX_GATES),
     ];
     for (what, found, limit) in bounds {
         let too_small = found == 0 && matches!(what, "slots" | "positions" | "tokens");
@@ -196,25 +262,62 @@ struct Checker<'a> {
     command: &'static str,
     /// Largest end of a memory operand so far.
     reach: u64,
+    operands: Collector,
+}
+
+/// Where the records of an operand lie.
+#[derive(Clone, Copy)]
+struct Place {
+    field: &'static str,
+    index: IndexBy,
+    addr: Addr,
+    slot_stride: u64,
+    index_stride: u64,
+}
+
+impl Place {
+    /// The one record of a constant.
+    fn fixed(field: &'static str, addr: Addr) -> Self {
+        Self { field, index: IndexBy::None, addr, slot_stride: 0, index_stride: 0 }
+    }
+
+    /// A slot's cache: one record, in which the position chooses the token.
+    fn cache(addr: Addr, slot_stride: u64) -> Self {
+        Self { slot_stride, ..Self::fixed("addr", addr) }
+    }
+}
+
+/// The [`Place`] of a command whose fields have the usual names.
+macro_rules! place {
+    ($c:ident, $index:expr) => {
+        Place {
+            field: "addr",
+            index: $index,
+            addr: $c.addr,
+            slot_stride: $c.slot_stride,
+            index_stride: $c.index_stride,
+        }
+    };
 }
 
 type Check = Result<(), ProgramError>;
 
 impl Checker<'_> {
     fn check(&mut self, command: &Command) -> Check {
+        use Access::{Read, ReadWrite, Write};
         match command {
             Command::End(_) => Ok(()),
             Command::Load(c) => {
                 self.lines("dst", c.dst, c.words.into())?;
-                self.record(c.index, c.addr, c.slot_stride, c.index_stride, u64::from(c.words) * 4)
+                self.vector(Read, place!(c, c.index), c.words.into())
             }
             Command::Store(c) => {
                 self.lines("src", c.src, c.words.into())?;
-                self.record(c.index, c.addr, c.slot_stride, c.index_stride, u64::from(c.words) * 4)
+                self.vector(Write, place!(c, c.index), c.words.into())
             }
             Command::StoreAct(c) => {
                 self.blocks("src", c.src, c.blocks.into())?;
-                self.act_record(c.index, c.addr, c.slot_stride, c.index_stride, c.blocks.into())
+                self.act(Write, place!(c, c.index), c.blocks.into())
             }
             Command::Norm(c) => {
                 let words = u64::from(c.words);
@@ -222,10 +325,10 @@ impl Checker<'_> {
                 self.multiple("words", words, LINE_WORDS.into())?;
                 self.lines("src", c.src, words)?;
                 self.lines("dst", c.dst, words)?;
-                self.record(IndexBy::None, c.gamma, 0, 0, words * 4)?;
+                self.constant(Place::fixed("gamma", c.gamma), words * 4)?;
                 match c.kind {
                     NormKind::Rms => Ok(()),
-                    NormKind::Layer => self.record(IndexBy::None, c.beta, 0, 0, words * 4),
+                    NormKind::Layer => self.constant(Place::fixed("beta", c.beta), words * 4),
                 }
             }
             Command::Quant(c) => self.quant(c.src, c.dst, c.blocks),
@@ -236,13 +339,15 @@ impl Checker<'_> {
             Command::Rope(c) => {
                 self.heads(c.heads, c.heads, c.head_dim)?;
                 self.lines("vec", c.vec, u64::from(c.heads) * u64::from(c.head_dim))?;
-                self.record(IndexBy::Position, c.table, 0, c.index_stride, u64::from(c.head_dim) * 4)
+                let (index, index_stride) = (IndexBy::Position, c.index_stride);
+                let table = Place { index, index_stride, ..Place::fixed("table", c.table) };
+                self.constant(table, u64::from(c.head_dim) * 4)
             }
             Command::Delta(c) => {
                 self.gate(c.gate)?;
                 self.limit("blocks * 32", u64::from(c.blocks) * 32, MAX_TERMS as u64)?;
                 self.quant(c.src, c.dst, c.blocks)?;
-                self.record(IndexBy::Ring, c.addr, c.slot_stride, c.index_stride, u64::from(c.blocks) * 128)
+                self.vector(ReadWrite, place!(c, IndexBy::Ring), u64::from(c.blocks) * 32)
             }
             Command::Matvec(c) => self.matvec(c),
             Command::KvAppend(c) => {
@@ -250,20 +355,21 @@ impl Checker<'_> {
                 let words = u64::from(c.kv_heads) * u64::from(c.head_dim);
                 self.lines("key", c.key, words)?;
                 self.lines("value", c.value, words)?;
-                self.kv(c.kv_heads, c.head_dim, c.addr, c.slot_stride)
+                self.kv(Write, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)
             }
             Command::Attn(c) => {
                 self.heads(c.heads, c.kv_heads, c.head_dim)?;
                 let words = u64::from(c.heads) * u64::from(c.head_dim);
                 self.blocks("src", c.src, words / 32)?;
                 self.lines("dst", c.dst, words)?;
-                self.kv(c.kv_heads, c.head_dim, c.addr, c.slot_stride)?;
+                self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)?;
                 let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;
                 self.limit("list_entries", c.list_entries.into(), blocks.into())?;
                 let bytes = u64::from(c.kv_heads) * (u64::from(c.list_entries) + 1) * 8;
+                let list = Place { slot_stride: c.list_stride, ..Place::fixed("list", c.list) };
                 match c.list_entries {
                     0 => Ok(()),
-                    _ => self.record(IndexBy::None, c.list, c.list_stride, 0, bytes),
+                    _ => self.constant(list, bytes),
                 }
             }
             Command::GateTas(c) => {
@@ -273,13 +379,13 @@ impl Checker<'_> {
                 self.limit("heads * head_dim / 32", blocks, MAX_BLOCKS as u64)?;
                 self.blocks("src", c.src, blocks)?;
                 self.multiple("period", c.period.into(), 1)?;
-                self.kv(c.kv_heads, c.head_dim, c.addr, c.slot_stride)
+                self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)
             }
             Command::GateDelta(c) => {
                 self.gate(c.gate)?;
                 self.limit("blocks * 32", u64::from(c.blocks) * 32, MAX_TERMS as u64)?;
                 self.blocks("src", c.src, c.blocks.into())?;
-                self.act_record(IndexBy::Ring, c.addr, c.slot_stride, c.index_stride, c.blocks.into())
+                self.act(Read, place!(c, IndexBy::Ring), c.blocks.into())
             }
             Command::GateHost(c) => self.gate(c.gate),
         }
@@ -302,13 +408,14 @@ impl Checker<'_> {
         };
         self.lines("dst", c.dst, words)?;
         self.limit("scale_max", c.scale_max.into(), 254)?;
-        let weights = WeightLayout::new(self.config, c.rows, c.blocks.into(), c.format);
-        self.memory(IndexBy::None, c.addr, 0, 0, weights.local_bytes().get())?;
+        let weights = WeightLayout::new(self.config, c.rows, c.blocks.into(), c.format).local_bytes();
+        self.memory(FamilyKind::Constant, Access::Read, Place::fixed("addr", c.addr), weights, weights)?;
         if c.has_bias {
-            self.record(IndexBy::None, c.bias, 0, 0, rows * 4)?;
+            self.constant(Place::fixed("bias", c.bias), rows * 4)?;
         }
         if c.delta {
-            self.record(IndexBy::Ring, c.ring, c.slot_stride, c.index_stride, rows * 4)?;
+            let ring = Place { field: "ring", addr: c.ring, ..place!(c, IndexBy::Ring) };
+            self.vector(Access::ReadWrite, ring, rows)?;
         }
         Ok(())
     }
@@ -349,69 +456,74 @@ impl Checker<'_> {
 
     fn heads(&self, heads: u16, kv_heads: u16, head_dim: u16) -> Check {
         self.multiple("head_dim", head_dim.into(), LINE_WORDS.into())?;
-        self.limit("head_dim", head_dim.into(), 1024)?;
+        self.limit("head_dim", head_dim.into(), MAX_HEAD_DIM.into())?;
         self.multiple("kv_heads", kv_heads.into(), 1)?;
         self.multiple("heads", heads.into(), kv_heads.into())
     }
 
-    fn kv(&mut self, kv_heads: u16, head_dim: u16, addr: Addr, slot_stride: u64) -> Check {
+    fn kv(&mut self, access: Access, place: Place, kv_heads: u16, head_dim: u16) -> Check {
         let layout = KvLayout::new(self.config, kv_heads.into(), head_dim.into(), self.limits.positions);
-        self.memory(IndexBy::None, addr, slot_stride, 0, layout.local_bytes().get())
+        let bytes = layout.local_bytes();
+        self.memory(FamilyKind::Kv { kv_heads, head_dim }, access, place, bytes, bytes)
     }
 
-    fn record(
-        &mut self,
-        index: IndexBy,
-        addr: Addr,
-        slot_stride: u64,
-        index_stride: u64,
-        bytes: u64,
-    ) -> Check {
-        let local = RecordLayout::new(self.config).local_bytes(bytes);
-        self.memory(index, addr, slot_stride, index_stride, local.get())
+    fn vector(&mut self, access: Access, place: Place, words: u64) -> Check {
+        let local = RecordLayout::new(self.config).vector_bytes(words);
+        self.memory(FamilyKind::Vector, access, place, Bytes(words * 4), local)
     }
 
-    fn act_record(
-        &mut self,
-        index: IndexBy,
-        addr: Addr,
-        slot_stride: u64,
-        index_stride: u64,
-        blocks: u64,
-    ) -> Check {
+    fn act(&mut self, access: Access, place: Place, blocks: u64) -> Check {
         let local = RecordLayout::new(self.config).act_bytes(blocks);
-        self.memory(index, addr, slot_stride, index_stride, local.get())
+        let bytes = blocks * (u64::from(LINE_WORDS) + 1);
+        self.memory(FamilyKind::Act, access, place, Bytes(bytes), local)
+    }
+
+    /// A record that no command may write.
+    fn constant(&mut self, place: Place, bytes: u64) -> Check {
+        let local = RecordLayout::new(self.config).local_bytes(bytes);
+        self.memory(FamilyKind::Constant, Access::Read, place, Bytes(bytes), local)
     }
 
     /// The last byte that any slot and index can reach lies inside the channel, and all is aligned to beats.
-    fn memory(
-        &mut self,
-        index: IndexBy,
-        addr: Addr,
-        slot_stride: u64,
-        index_stride: u64,
-        local: u64,
-    ) -> Check {
+    fn memory(&mut self, kind: FamilyKind, access: Access, at: Place, bytes: Bytes, local: Bytes) -> Check {
         let beat = self.config.beat().get();
-        for (what, value) in [("addr", addr.0), ("slot_stride", slot_stride), ("index_stride", index_stride)]
-        {
-            if !value.is_multiple_of(beat) {
-                return self.multiple(what, value, beat);
-            }
+        let aligned =
+            [("addr", at.addr.0), ("slot_stride", at.slot_stride), ("index_stride", at.index_stride)];
+        if let Some((what, found)) = aligned.into_iter().find(|(_, value)| !value.is_multiple_of(beat)) {
+            return self.multiple(what, found, beat);
         }
-        let indices = match index {
+        let (slots, indices) = (self.limits.slots, self.indices(at.index));
+        let reach = |stride: u64, count: u32| stride.checked_mul(u64::from(count) - 1);
+        let end = reach(at.slot_stride, slots)
+            .zip(reach(at.index_stride, indices))
+            .and_then(|(slot, idx)| at.addr.0.checked_add(slot)?.checked_add(idx)?.checked_add(local.get()));
+        let end = end.unwrap_or(u64::MAX);
+        self.limit("end of the memory operand", end, self.config.channel_capacity().get())?;
+        self.reach = self.reach.max(end);
+
+        // A stride that is never taken does not tell families apart.
+        let taken = |stride: u64, count: u32| if count == 1 { 0 } else { stride };
+        let family = Family {
+            kind,
+            addr: at.addr,
+            slot_stride: taken(at.slot_stride, slots),
+            index_stride: taken(at.index_stride, indices),
+            indices,
+            bytes,
+            local_bytes: local,
+        };
+        let by = if matches!(kind, FamilyKind::Kv { .. }) { IndexBy::Position } else { at.index };
+        self.operands.add((self.index, self.command), family, (access, by, at.field));
+        Ok(())
+    }
+
+    /// How many indices the limits admit.
+    fn indices(&self, by: IndexBy) -> u32 {
+        match by {
             IndexBy::None => 1,
             IndexBy::Position => self.limits.positions,
             IndexBy::Ring => self.limits.ring.max(1),
             IndexBy::Token0 | IndexBy::Token1 | IndexBy::Token2 | IndexBy::Token3 => self.limits.tokens,
-        };
-        let reach = |stride: u64, count: u32| stride.checked_mul(u64::from(count) - 1);
-        let end = reach(slot_stride, self.limits.slots)
-            .zip(reach(index_stride, indices))
-            .and_then(|(slot, idx)| addr.0.checked_add(slot)?.checked_add(idx)?.checked_add(local));
-        let end = end.unwrap_or(u64::MAX);
-        self.limit("end of the memory operand", end, self.config.channel_capacity().get())?;
-        self.reach = self.reach.max(end);
-        Ok(())
+        }
     }
 }

@@ -127,8 +127,11 @@ pub const UNITS: &[Unit] = &[
     Unit { name: "READ", doc: "memory readers: weight, KV, ring and record streams" },
     Unit { name: "WRITE", doc: "memory writers: KV append, ring and record streams" },
     Unit { name: "MAC", doc: "MAC array: matrix-vector products and attention" },
-    Unit { name: "VECTOR", doc: "vector unit: norms, RoPE, softmax, epilogues, quantisation" },
-    Unit { name: "GATE", doc: "gate unit: replay decisions and delta masks" },
+    Unit {
+        name: "VECTOR",
+        doc: "vector unit: norms, RoPE, epilogues, quantisation, distances to references",
+    },
+    Unit { name: "GATE", doc: "gate unit: temporal attention scores and replay decisions" },
 ];
 
 /// Error codes of the `ERROR` register: value, name, meaning.
@@ -347,6 +350,11 @@ impl Builder {
             ("AB_BLOCKS", fields.ab_blocks, "blocks of the activation buffer, per slot"),
             ("ACC_ROWS", fields.acc_rows, "rows of the accumulator RAM, per cluster and column"),
             ("SCORE_TOKENS", fields.score_tokens, "tokens of the score buffer"),
+            ("MAIN_BEATS", fields.main_beats, "beats of the main stream buffer, per channel"),
+            ("AHEAD_BEATS", fields.ahead_beats, "beats of the read-ahead stream buffer, per channel"),
+            ("RECORD_BEATS", fields.record_beats, "beats of the record buffer, per channel"),
+            ("WRITE_BEATS", fields.write_beats, "beats of the write buffer, per channel"),
+            ("READ_BURSTS", fields.read_bursts, "read bursts that a channel's port may have under way"),
         ];
         for (name, value, doc) in words {
             self.constant(name, 32, Reset::Configuration(value.into()), doc);

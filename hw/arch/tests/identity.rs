@@ -26,7 +26,7 @@ fn presets_keep_their_identities() {
 
 #[test]
 fn every_field_changes_it() {
-    let changes: [fn(&mut ConfigFields); 12] = [
+    let changes: [fn(&mut ConfigFields); 17] = [
         |f| f.name.push('x'),
         |f| f.channels = 2,
         |f| f.beat_bytes = 32,
@@ -38,6 +38,11 @@ fn every_field_changes_it() {
         |f| f.ab_blocks += 1,
         |f| f.acc_rows += 16,
         |f| f.score_tokens += 32,
+        |f| f.main_beats += 1,
+        |f| f.ahead_beats += 1,
+        |f| f.record_beats += 1,
+        |f| f.write_beats += 1,
+        |f| f.read_bursts += 1,
         |f| f.clock_hz += 1,
     ];
     let mut seen = BTreeSet::from([Identity::of(&tiny())]);

@@ -53,7 +53,7 @@ const LOAD: Load = Load {
 };
 
 fn store_act() -> StoreAct {
-    let (addr, slot_stride, index_stride) = (Addr(0), 1024, 80);
+    let (addr, slot_stride, index_stride) = (Addr(0), 2048, 80);
     StoreAct { index: IndexBy::Ring, blocks: 2, addr, slot_stride, index_stride, ..StoreAct::default() }
 }
 
@@ -92,7 +92,7 @@ fn reach_is_the_last_byte_of_the_last_slot_and_index() {
     assert_eq!(reach(Load { index: IndexBy::None, ..LOAD }), 4096 + 3 * 65_536 + 256);
     assert_eq!(reach(Load { index: IndexBy::Token2, ..LOAD }), 4096 + 3 * 65_536 + 99 * 256 + 256);
     assert_eq!(reach(Load { words: 1, index: IndexBy::Ring, ..LOAD }), 4096 + 3 * 65_536 + 15 * 256 + 16);
-    assert_eq!(reach(store_act()), 3 * 1024 + 15 * 80 + beats(66));
+    assert_eq!(reach(store_act()), 3 * 2048 + 15 * 80 + beats(66));
     assert_eq!(reach(norm()), (1 << 20) + 256);
     assert_eq!(reach(Norm { kind: NormKind::Rms, ..norm() }), 16 + 256);
     assert_eq!(reach(delta()), 32 + 3 * 8192 + 15 * 256 + 256);
@@ -131,7 +131,7 @@ fn a_program_ends_with_its_only_end() {
 #[test]
 fn bytes_that_do_not_decode_are_refused() {
     let error = Program::from_bytes(&tiny(), LIMITS, &[0xEE; 64]).unwrap_err();
-    assert_snapshot!(error, @"opcode 0xee is not defined; docs/isa.md lists the commands of ISA version 1");
+    assert_snapshot!(error, @"opcode 0xee is not defined; docs/isa.md lists the commands of ISA version 2");
     assert!(matches!(
         Program::from_bytes(&tiny(), LIMITS, &[0; 63]),
         Err(ProgramError::Isa(IsaError::Length { .. }))

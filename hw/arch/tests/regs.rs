@@ -111,6 +111,11 @@ fn constants_describe_the_configuration() {
         assert_eq!(value("AB_BLOCKS"), fields.ab_blocks.into());
         assert_eq!(value("ACC_ROWS"), fields.acc_rows.into());
         assert_eq!(value("SCORE_TOKENS"), fields.score_tokens.into());
+        assert_eq!(value("MAIN_BEATS"), fields.main_beats.into());
+        assert_eq!(value("AHEAD_BEATS"), fields.ahead_beats.into());
+        assert_eq!(value("RECORD_BEATS"), fields.record_beats.into());
+        assert_eq!(value("WRITE_BEATS"), fields.write_beats.into());
+        assert_eq!(value("READ_BURSTS"), fields.read_bursts.into());
         assert_eq!(value("CLOCK_HZ"), fields.clock_hz);
         let configuration = map.registers().iter().filter(|r| matches!(r.reset, Reset::Configuration(_)));
         assert_eq!(configuration.count(), 11, "every field but the name");

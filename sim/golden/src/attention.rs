@@ -188,7 +188,7 @@ fn attended(machine: &Golden, c: &Attn, slot: usize, kv_head: usize) -> Result<V
 }
 
 /// The entries (block number, token mask) of one slot and head's block list.
-fn block_list(
+pub(crate) fn block_list(
     machine: &Golden,
     c: &Attn,
     slot: usize,

@@ -1,5 +1,6 @@
 //! The command loop.
 
+use crate::decisions::Decisions;
 use crate::memory::Memory;
 use crate::slot::Slot;
 use crate::{attention, delta, gate, matvec, vector};
@@ -112,6 +113,29 @@ impl Golden {
     /// # Errors
     /// [`GoldenError`]; the memory may then hold part of the run's results.
     pub fn run(&mut self, program: &Program, table: &StepTable) -> Result<StepReport, GoldenError> {
+        self.run_with(program, table, None)
+    }
+
+    /// As [`Golden::run`], taking down what the data decided.
+    ///
+    /// # Errors
+    /// As [`Golden::run`].
+    pub fn run_recorded(
+        &mut self,
+        program: &Program,
+        table: &StepTable,
+    ) -> Result<(StepReport, Decisions), GoldenError> {
+        let mut decisions = Decisions::new(table);
+        let report = self.run_with(program, table, Some(&mut decisions))?;
+        Ok((report, decisions))
+    }
+
+    fn run_with(
+        &mut self,
+        program: &Program,
+        table: &StepTable,
+        mut decisions: Option<&mut Decisions>,
+    ) -> Result<StepReport, GoldenError> {
         program.check_step(table)?;
         let (reach, size) = (program.reach(), self.memory.size());
         if reach > size {
@@ -123,9 +147,12 @@ impl Golden {
         self.compute = u32::MAX;
         self.positions = program.limits().positions;
         let mut report = StepReport { gates: vec![GateReport::default(); table.gates.len()] };
-        for command in program.commands() {
+        for (index, command) in program.commands().iter().enumerate() {
             let active = self.selected(command.pred(), table);
             self.execute(command, &active, table, &mut report)?;
+            if let Some(decisions) = &mut decisions {
+                decisions.record(self, index, command, &active, &report)?;
+            }
         }
         Ok(report)
     }

@@ -5,6 +5,7 @@
 //! element-wise. So the bits of a slot depend on its model, its inputs and its gate masks, and on nothing else.
 
 mod attention;
+mod decisions;
 mod delta;
 mod gate;
 mod golden;
@@ -13,5 +14,6 @@ mod memory;
 mod slot;
 mod vector;
 
+pub use decisions::Decisions;
 pub use golden::{Golden, GoldenError};
 pub use memory::Memory;

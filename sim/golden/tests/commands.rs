@@ -7,7 +7,7 @@ use fastcar_arch::layout::RecordLayout;
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, GateEntry, NO_RING, PAIRED, SlotEntry, StepReport, StepTable};
 use fastcar_arch::units::Bytes;
-use fastcar_golden::{Golden, GoldenError, Memory};
+use fastcar_golden::{Decisions, Golden, GoldenError, Memory};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { slots: 4, positions: 256, ring: 8, tokens: 64, gates: 1 };
@@ -32,10 +32,27 @@ impl Rig {
         Self { machine, config }
     }
 
-    fn run(&mut self, mut commands: Vec<Command>, table: &StepTable) -> Result<StepReport, GoldenError> {
+    fn program(&self, mut commands: Vec<Command>) -> Program {
         commands.push(End::default().into());
-        let program = Program::new(&self.config, LIMITS, commands).unwrap();
-        self.machine.run(&program, table)
+        Program::new(&self.config, LIMITS, commands).unwrap()
+    }
+
+    fn run(&mut self, commands: Vec<Command>, table: &StepTable) -> Result<StepReport, GoldenError> {
+        self.machine.run(&self.program(commands), table)
+    }
+
+    /// Runs recorded, and holds report and memory to those of a plain run.
+    fn recorded(&mut self, commands: Vec<Command>, table: &StepTable) -> (StepReport, Decisions) {
+        let program = self.program(commands);
+        let mut plain = self.machine.clone();
+        let expected = plain.run(&program, table).unwrap();
+        let (report, decisions) = self.machine.run_recorded(&program, table).unwrap();
+        // As bytes: scores that were not computed are NaN.
+        assert_eq!(report.to_bytes(), expected.to_bytes());
+        for channel in 0..self.config.channels() as usize {
+            assert!(self.machine.memory().channel(channel) == plain.memory().channel(channel));
+        }
+        (report, decisions)
     }
 
     fn input(&mut self, slot: u64, words: &[f32]) {
@@ -357,6 +374,86 @@ fn delta_follows_changed_blocks_only() {
     let (active, kept) = delta(&mut rig, &words(9, 128), 1.0, 1, NO_RING);
     assert_eq!(active, 4, "without a ring position a slot is fresh");
     assert!(near(&kept, &input, 0.01), "and leaves no reference");
+}
+
+#[test]
+fn recorded_lists_are_those_in_memory() {
+    let (mut rig, _) = filled("tiny", 70);
+    let entries = [(0, 0xF), (1, 0x8000_0000), (2, u32::MAX)];
+    write_list(&mut rig, 4, &entries);
+    let (_, decisions) = rig.recorded(attention(4), &table(1, 70));
+    // Command 3 is the attention; one slot, two key/value heads.
+    let expected = [0, 1].map(|head| ((3, 0, head), entries.to_vec()));
+    assert_eq!(decisions.lists, expected.into());
+    let (_, decisions) = rig.recorded(attention(0), &table(1, 70));
+    assert_eq!(decisions, Decisions { replay: vec![0], blocks: vec![vec![]], ..Decisions::default() });
+}
+
+#[test]
+fn recorded_gates_are_those_of_the_report() {
+    let mut rig = Rig::new("tiny");
+    let mut now = table(3, 0);
+    now.gates[0] = GateEntry { allow: 0b1011, force: 0b1110 };
+    let (report, decisions) = rig.recorded(vec![GateHost::default().into()], &now);
+    assert_eq!((report.gates[0].replay, decisions.replay), (0b0010, vec![0b0010]));
+    assert!(decisions.blocks[0].is_empty() && decisions.lists.is_empty());
+}
+
+#[test]
+fn recorded_blocks_are_those_that_changed() {
+    let mut rig = Rig::new("edge");
+    let command = Delta {
+        src: VbLine(0),
+        dst: AbBlock(0),
+        blocks: 4,
+        tau_sq: 1e-3.into(),
+        addr: Addr(RING),
+        slot_stride: 0x4000,
+        index_stride: 0x800,
+        ..Delta::default()
+    };
+    let commands = || vec![load(0, 128), command.into()];
+    let mut inputs = [words(3, 128), words(4, 128)];
+    let write = |rig: &mut Rig, inputs: &[Vec<f32>]| (0..2).for_each(|s| rig.input(s as u64, &inputs[s]));
+    write(&mut rig, &inputs);
+    let mut now = table(2, 1);
+    let (_, decisions) = rig.recorded(commands(), &now);
+    assert_eq!(decisions.blocks, [vec![0b11; 4]], "fresh slots take every block");
+    assert_eq!(decisions.replay, [0], "a delta command makes no replay decision");
+
+    inputs[0][40] += 0.5;
+    inputs[1][50] += 0.5;
+    inputs[1][127] -= 0.5;
+    write(&mut rig, &inputs);
+    now.gates[0].allow = 0b11;
+    let (report, decisions) = rig.recorded(commands(), &now);
+    assert_eq!(decisions.blocks, [vec![0, 0b11, 0, 0b10]]);
+    assert_eq!((report.gates[0].union_blocks, &report.gates[0].active_blocks[..2]), (2, &[1, 2][..]));
+}
+
+#[test]
+fn reading_ahead_changes_no_value() {
+    let ahead = |command: Command| match command {
+        Command::Attn(c) => Attn { ahead: true, ..c }.into(),
+        Command::Matvec(c) => Matvec { ahead: true, ..c }.into(),
+        other => other,
+    };
+    let (mut rig, _) = filled("u55c", 40);
+    let matvec = Matvec { rows: 64, blocks: 4, addr: Addr(RING), scale_max: 130, ..Matvec::default() };
+    let weights: Vec<u8> = words(5, 1 << 10).iter().map(|w| (w.to_bits() >> 9) as u8 & 0x7F).collect();
+    for channel in 0..32 {
+        rig.machine.memory_mut().channel_mut(channel)[RING as usize..][..1 << 10].copy_from_slice(&weights);
+    }
+    // The first half of the output is the product's, the second the attention's.
+    let mut commands = attention(0);
+    commands.insert(4, Matvec { dst: VbLine(8), ..matvec }.into());
+    let [plain, early] = [false, true].map(|set| {
+        let commands = commands.iter().map(|&c| if set { ahead(c) } else { c }).collect();
+        rig.run(commands, &table(1, 41)).unwrap();
+        rig.output(0, 128)
+    });
+    assert_eq!(plain, early);
+    assert!(plain.chunks(64).all(|half| half.iter().any(|&w| w != 0.0)));
 }
 
 proptest! {

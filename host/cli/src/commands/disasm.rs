@@ -71,7 +71,7 @@ fn model(args: &Args, path: &Path) -> Result<()> {
     let (config, image) = (packed.config(), packed.image());
     let positions = config.score_tokens().min(image.body.shape.max_positions);
     let options = CompileOptions { slots: args.slots, positions, period: image.period.unwrap_or(0) };
-    let compiled = compile(packed, &policy, options)?;
+    let compiled = compile(packed.plan(), &policy, options)?;
     let (name, program) = choose(&compiled, args.program.as_deref())?;
     if let Some(path) = &args.emit {
         output::write_file(path, &encode(program.commands()))?;

@@ -147,7 +147,7 @@ fn memory(packed: &PackedModel) -> Result<Vec<Region>> {
     let (config, image) = (packed.config(), packed.image());
     let positions = config.score_tokens().min(image.body.shape.max_positions);
     let options = CompileOptions { slots: config.slots(), positions, period: image.period.unwrap_or(0) };
-    Ok(compile(packed, &Policy::dense(), options)?.map.regions().to_vec())
+    Ok(compile(packed.plan(), &Policy::dense(), options)?.map.regions().to_vec())
 }
 
 fn packed_text(path: &Path, packed: &PackedModel) -> Result<String> {

@@ -1,0 +1,153 @@
+//! Cycle behaviour of the machine's units: latencies, initiation intervals and queue depths.
+//!
+//! Simulator and hardware both take their cycles from here, so that a change of a pipeline's depth is one edit. A
+//! *latency* is counted from the edge that takes the last operand to the edge at which the result may be used; an
+//! *issue* time is the number of cycles for which a unit's input is taken. Figures are what a pipeline at 300 MHz on an
+//! UltraScale+ part is expected to need; where the hardware turns out to need another figure, this table follows it.
+
+use crate::config::{AccelConfig, LINE_WORDS};
+use crate::isa::{Command, Epilogue, NormKind};
+use crate::layout::WeightLayout;
+
+/// Commands that a unit's queue holds.
+pub const QUEUE_COMMANDS: usize = 32;
+/// Commands that the command processor's prefetch buffer holds.
+pub const PREFETCH_COMMANDS: u64 = 64;
+/// From `ap_start` to the first read of the step table.
+pub const START: u64 = 4;
+/// From the last beat of the step table to the first dispatch.
+pub const STEP_DECODE: u64 = 8;
+/// Cycles that dispatching one command takes: decode, and comparison with the commands under way.
+pub const DISPATCH: u64 = 4;
+/// From a dispatch, or a decision that a stream waited for, to the first address on a channel.
+pub const ADDRESS: u64 = 4;
+/// From the last response to `ap_done`, with the report written.
+pub const FINISH: u64 = 4;
+
+/// From an operand in the activation buffer to the first product: read, broadcast to the clusters.
+pub const MAC_START: u64 = 8;
+/// From a beat taken by the MAC array to its sums in the accumulators: unpack, products, tree, align, add.
+pub const MAC_LATENCY: u64 = 14;
+/// From the last score of a head to the first weight: largest score over the clusters, exp2.
+pub const SCORE_LATENCY: u64 = 24;
+/// From an accumulator to binary32: normalise, round.
+pub const CONVERT_LATENCY: u64 = 5;
+
+/// Reading a line of the vector buffer.
+const VB_READ: u64 = 2;
+/// Writing a line of the vector or activation buffer.
+const WRITE: u64 = 1;
+/// Binary32 addition.
+pub const ADD_LATENCY: u64 = 6;
+/// Binary32 product.
+pub const MUL_LATENCY: u64 = 4;
+/// A table function: range reduction, table, two products and sums, rounding.
+pub const FUNC_LATENCY: u64 = 10;
+/// A sum of squares: square, align, add, and one conversion at the end.
+const SUMSQ_LATENCY: u64 = 8;
+/// Largest exponent of a block, shift, round: MXINT8 of 32 words.
+pub const QUANT_LATENCY: u64 = 8;
+
+/// From the last key beat in the clusters to a slot's score: products, tree over the clusters, conversion, scale.
+#[must_use]
+pub fn tas_latency(config: &AccelConfig) -> u64 {
+    MAC_LATENCY + u64::from(config.channels().ilog2()) + CONVERT_LATENCY + MUL_LATENCY
+}
+
+/// From the last score of a gate to the Index Register: comparison, coupling, and the Mapping Registers' prefix sum.
+pub const SETTLE: u64 = 6;
+/// From the last slot's last distance to a gate's block masks or to the gate unit.
+pub const MASK_LATENCY: u64 = 2;
+
+/// What one command takes of the vector unit for one slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VectorTime {
+    /// Cycles for which the unit's input is taken.
+    pub issue: u64,
+    /// Cycles from the end of issue until the result may be used.
+    pub latency: u64,
+}
+
+/// Lines' words in groups of lanes.
+fn groups(config: &AccelConfig, words: u64) -> u64 {
+    words.div_ceil(config.vector_lanes().into())
+}
+
+/// Cycles that the vector unit needs to take one beat from every channel, at `unit_bytes` bytes an element.
+#[must_use]
+pub fn cycles_per_beat_row(config: &AccelConfig, unit_bytes: u64) -> u64 {
+    let elements = u64::from(config.channels()) * config.beat().get() / unit_bytes;
+    elements.div_ceil(config.vector_lanes().into())
+}
+
+/// The vector unit's time for a command and one slot (for `attn`: and one key/value head on every cluster); none for a
+/// command that it takes no part in.
+#[must_use]
+pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime> {
+    let line = u64::from(LINE_WORDS);
+    let moved = VB_READ + WRITE;
+    let time = |issue, latency| Some(VectorTime { issue, latency: latency + moved });
+    let tree = u64::from(config.vector_lanes().ilog2());
+    match command {
+        Command::End(_) | Command::GateTas(_) | Command::GateHost(_) => None,
+        Command::Load(c) => time(groups(config, c.words.into()), if c.accumulate { ADD_LATENCY } else { 0 }),
+        Command::Store(c) => time(groups(config, c.words.into()), 0),
+        Command::StoreAct(c) => time(groups(config, u64::from(c.blocks) * line), 0),
+        Command::Norm(c) => {
+            let words = groups(config, c.words.into());
+            let reduce = SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
+            let scale = 2 * MUL_LATENCY;
+            let root = ADD_LATENCY + FUNC_LATENCY;
+            match c.kind {
+                NormKind::Rms => time(2 * words + reduce + root, scale),
+                // Mean, then the centred words' squares, then scale and shift.
+                NormKind::Layer => time(3 * words + 2 * reduce + root + ADD_LATENCY, scale + 2 * ADD_LATENCY),
+            }
+        }
+        Command::Quant(c) => time(groups(config, u64::from(c.blocks) * line), QUANT_LATENCY),
+        Command::Add(c) => time(groups(config, c.words.into()), ADD_LATENCY),
+        // A lane has two multipliers, which is what a rotated word needs.
+        Command::Rope(c) => {
+            let words = u64::from(c.heads) * u64::from(c.head_dim);
+            time(groups(config, words), MUL_LATENCY + ADD_LATENCY)
+        }
+        // Sum of squares of the input, then distance, quantisation and reference update block by block.
+        Command::Delta(c) => {
+            let words = groups(config, u64::from(c.blocks) * line);
+            let limit = SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
+            time(2 * words + limit, ADD_LATENCY + SUMSQ_LATENCY + tree + QUANT_LATENCY + ADD_LATENCY)
+        }
+        Command::Matvec(c) => {
+            // A cluster gives out one row a cycle.
+            let chunk = u64::from(WeightLayout::chunk_rows_of(config, c.rows)).min(c.rows.into());
+            let epilogue = match c.epilogue {
+                Epilogue::None => 0,
+                Epilogue::SwiGlu | Epilogue::Gelu => FUNC_LATENCY + 2 * MUL_LATENCY,
+            };
+            let sums = u64::from(c.has_bias) + u64::from(c.delta) + u64::from(c.accumulate);
+            let latency = tree_latency(config) + CONVERT_LATENCY + epilogue + sums * ADD_LATENCY;
+            time(groups(config, c.rows.into()).max(chunk), latency)
+        }
+        Command::KvAppend(c) => {
+            let words = 2 * u64::from(c.kv_heads) * u64::from(c.head_dim);
+            time(groups(config, words), QUANT_LATENCY)
+        }
+        Command::Attn(c) => {
+            // One key/value head a cluster: its query heads' words, one a cycle from each cluster.
+            let cluster = u64::from(c.heads / c.kv_heads) * u64::from(c.head_dim);
+            let words = cluster * u64::from(config.channels().min(c.kv_heads.into()));
+            let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
+            time(groups(config, words).max(cluster), tree_latency(config) + normalise)
+        }
+        Command::GateDelta(c) => {
+            let words = groups(config, u64::from(c.blocks) * line);
+            let score = SUMSQ_LATENCY + tree + CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
+            time(words, ADD_LATENCY + score)
+        }
+    }
+}
+
+/// Stages of the network between the clusters and the vector unit.
+fn tree_latency(config: &AccelConfig) -> u64 {
+    u64::from(config.channels().ilog2()) + 1
+}

@@ -1,0 +1,676 @@
+//! Whole bursts at a time: the cycle of every hand-over follows from the one before by a maximum of linear terms.
+//!
+//! Within a burst the beats arrive at `max(start + i, ceil(d0 + i * delta))`, the array takes one beat every `pace`
+//! cycles, and both are linear in `i` with `pace >= 1`; so the cycle in which the array is free again after the burst
+//! has its maximum at one of the ends and needs no walk over the beats ([`after_burst`]).
+
+use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
+use crate::dram::Cycle;
+use crate::memory::{Arrival, Burst, MemorySystem};
+use crate::plan::{Lanes, Segment};
+use fastcar_arch::config::{AccelConfig, BURST_BYTES};
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+/// The cycle in which a consumer that is free from `free` on has taken a burst's beats, each for `pace` cycles.
+pub(super) fn after_burst(free: Cycle, arrival: &Arrival, pace: u64) -> Cycle {
+    let beats = u64::from(arrival.beats());
+    let taken = free.max(arrival.start() + 1) + beats * pace;
+    taken.max(arrival.last() + 1 + pace)
+}
+
+/// A read item that a port works on.
+pub(super) struct Job {
+    pub(super) tag: Tag,
+    pub(super) segments: Rc<[Segment]>,
+    pub(super) ready: Cycle,
+    pub(super) after: Rc<[usize]>,
+    pub(super) segment: usize,
+    pub(super) offset: u64,
+}
+
+impl Job {
+    pub(super) fn head(&self) -> Option<(&Segment, Burst)> {
+        let segment = self.segments.get(self.segment)?;
+        let addr = segment.addr + self.offset;
+        let bytes = (BURST_BYTES - addr % BURST_BYTES).min(segment.bytes - self.offset);
+        Some((segment, Burst { addr, bytes: bytes as u32 }))
+    }
+
+    pub(super) fn advance(&mut self, bytes: u32) {
+        self.offset += u64::from(bytes);
+        if self.offset == self.segments[self.segment].bytes {
+            (self.segment, self.offset) = (self.segment + 1, 0);
+        }
+    }
+}
+
+/// A burst in a stream buffer, or on its way there.
+struct Held {
+    tag: Tag,
+    arrival: Arrival,
+    pace: u32,
+}
+
+/// One read queue of a port with its buffer.
+struct Queue {
+    jobs: VecDeque<Job>,
+    capacity: u64,
+    reserved: u64,
+    freed: VecDeque<(Cycle, u64)>,
+    held: VecDeque<Held>,
+}
+
+impl Queue {
+    /// First cycle, not before `from`, in which so many beats are free; none while that depends on the future.
+    fn room(&self, beats: u64, from: Cycle) -> Option<Cycle> {
+        let mut reserved = self.reserved;
+        let mut freed = self.freed.iter();
+        let mut at = from;
+        while reserved + beats > self.capacity {
+            let &(cycle, count) = freed.next()?;
+            at = at.max(cycle);
+            reserved -= count;
+        }
+        Some(at)
+    }
+
+    fn reserve(&mut self, beats: u64, now: Cycle) {
+        while let Some(&(_, count)) = self.freed.front().filter(|f| f.0 <= now) {
+            self.reserved -= count;
+            self.freed.pop_front();
+        }
+        self.reserved += beats;
+    }
+}
+
+pub(super) struct WriteJob {
+    pub(super) tag: Tag,
+    pub(super) segments: Rc<[Segment]>,
+    pub(super) ready: Cycle,
+    pub(super) segment: usize,
+    pub(super) offset: u64,
+}
+
+impl WriteJob {
+    /// Its next burst, and whether that is its last.
+    pub(super) fn next(&mut self) -> (Tag, Burst, bool) {
+        let segment = self.segments[self.segment];
+        let addr = segment.addr + self.offset;
+        let bytes = (BURST_BYTES - addr % BURST_BYTES).min(segment.bytes - self.offset);
+        self.offset += bytes;
+        if self.offset == segment.bytes {
+            (self.segment, self.offset) = (self.segment + 1, 0);
+        }
+        (self.tag, Burst { addr, bytes: bytes as u32 }, self.segment == self.segments.len())
+    }
+}
+
+/// A product under way in one cluster.
+struct ArmedHere {
+    tag: Tag,
+    stream: usize,
+    start: Cycle,
+    beats: u64,
+}
+
+/// The MAC array of one cluster.
+#[derive(Default)]
+struct Cluster {
+    free: Cycle,
+    armed: Vec<VecDeque<ArmedHere>>,
+    last_wave: usize,
+    cycles: MacCycles,
+}
+
+/// What a port does next.
+#[derive(Clone, Copy)]
+enum Action {
+    Read(usize),
+    Write,
+    Multiply(usize),
+}
+
+struct Port {
+    leader: u32,
+    free: Cycle,
+    reads: VecDeque<Cycle>,
+    writes_free: Cycle,
+    streams: Vec<Queue>,
+    writes: VecDeque<WriteJob>,
+    cluster: Cluster,
+    next: Option<(Cycle, Action)>,
+    stale: bool,
+    reading: Span,
+    writing: Span,
+}
+
+/// Cycles during which something was under way, as a union of intervals that begin in order.
+#[derive(Default)]
+pub(super) struct Span {
+    start: Cycle,
+    end: Cycle,
+    closed: u64,
+}
+
+impl Span {
+    /// Something begins in cycle `at`, behind everything before unless that is still under way.
+    pub(super) fn begin(&mut self, at: Cycle) {
+        if at > self.end {
+            self.closed += self.end - self.start;
+            (self.start, self.end) = (at, at);
+        }
+    }
+
+    /// What is under way ends no earlier than before cycle `at`.
+    pub(super) fn until(&mut self, at: Cycle) {
+        self.end = self.end.max(at);
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.closed + self.end - self.start
+    }
+}
+
+/// Acknowledgements of one command's writes, by class of channels.
+pub(super) struct Writes {
+    pub(super) closed: bool,
+    pub(super) left: Vec<u32>,
+    pub(super) acknowledged: Vec<Cycle>,
+}
+
+/// A record on its way through the vector or gate unit.
+struct Taking {
+    tag: Tag,
+    in_step: bool,
+    started: bool,
+    /// Bursts that have not been taken, by class.
+    left: Vec<u32>,
+    /// When the unit has taken what it has of each class.
+    taken: Vec<Cycle>,
+}
+
+/// Moves whole bursts.
+pub(crate) struct BulkFlow {
+    memory: MemorySystem,
+    beat: u64,
+    waves: usize,
+    read_bursts: usize,
+    ports: Vec<Port>,
+    records: Vec<VecDeque<Taking>>,
+    /// Classes in which a product or control item is not finished yet, and the latest cycle so far.
+    open: HashMap<Tag, (usize, Cycle)>,
+    writes: HashMap<(usize, usize), Writes>,
+    told: Vec<(Cycle, Signal)>,
+}
+
+/// Writes are counted by command; the report's stand alone.
+pub(super) fn write_key(tag: Tag) -> (usize, usize) {
+    tag.command().unwrap_or((usize::MAX, 0))
+}
+
+pub(super) fn bursts(segments: &[Segment]) -> u32 {
+    let count = |s: &Segment| (s.addr + s.bytes).div_ceil(BURST_BYTES) - s.addr / BURST_BYTES;
+    segments.iter().map(count).sum::<u64>() as u32
+}
+
+impl Flow for BulkFlow {
+    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32]) -> Self {
+        let share = |beats: u32| u64::from(beats) / waves as u64;
+        let capacity = |stream: usize| match stream {
+            0 => u64::MAX,
+            s if s <= waves => share(config.record_beats()),
+            s if s <= 2 * waves => share(config.main_beats()),
+            _ => share(config.ahead_beats()),
+        };
+        let queue = |stream| Queue {
+            jobs: VecDeque::new(),
+            capacity: capacity(stream),
+            reserved: 0,
+            freed: VecDeque::new(),
+            held: VecDeque::new(),
+        };
+        let port = |&leader: &u32| Port {
+            leader,
+            free: 0,
+            reads: VecDeque::new(),
+            writes_free: 0,
+            streams: (0..Stream::count(waves)).map(queue).collect(),
+            writes: VecDeque::new(),
+            cluster: Cluster { armed: (0..waves).map(|_| VecDeque::new()).collect(), ..Cluster::default() },
+            next: None,
+            stale: true,
+            reading: Span::default(),
+            writing: Span::default(),
+        };
+        Self {
+            memory,
+            beat: config.beat().get(),
+            waves,
+            read_bursts: config.read_bursts() as usize,
+            ports: leaders.iter().map(port).collect(),
+            records: (0..waves).map(|_| VecDeque::new()).collect(),
+            open: HashMap::new(),
+            writes: HashMap::new(),
+            told: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, stream: Stream, item: Item) {
+        let index = stream.index(self.waves);
+        match item.tag {
+            Tag::Record { .. } => self.expect_record(stream, &item),
+            Tag::Mac { .. } => {}
+            _ => self.expect_control(&item),
+        }
+        let after: Rc<[usize]> = item.after.into();
+        for (class, port) in self.ports.iter_mut().enumerate() {
+            let segments = item.lanes.get(class);
+            if !segments.is_empty() {
+                if port.streams.iter().all(|s| s.jobs.is_empty()) {
+                    port.reading.begin(item.ready);
+                }
+                port.streams[index].jobs.push_back(Job {
+                    tag: item.tag,
+                    segments: segments.clone(),
+                    ready: item.ready,
+                    after: after.clone(),
+                    segment: 0,
+                    offset: 0,
+                });
+                port.stale = true;
+            }
+        }
+    }
+
+    fn take(&mut self, wave: usize, tag: Tag, at: Cycle) {
+        if let Some(front) = self.records[wave].front_mut().filter(|f| f.tag == tag) {
+            front.started = true;
+            front.taken.iter_mut().for_each(|t| *t = at);
+        }
+        self.take_records(wave);
+    }
+
+    fn turn(&self, wave: usize) -> Option<Tag> {
+        self.records[wave].front().map(|f| f.tag)
+    }
+
+    fn arm(&mut self, wave: usize, armed: Armed, lanes: &Lanes) {
+        let stream = armed.stream.index(self.waves);
+        self.open.insert(armed.tag, (self.ports.len(), armed.start));
+        for class in 0..self.ports.len() {
+            let beats = lanes.beats(class, self.beat);
+            let port = &mut self.ports[class];
+            let here = ArmedHere { tag: armed.tag, stream, start: armed.start, beats };
+            port.cluster.armed[wave].push_back(here);
+            port.stale = true;
+            self.multiply_ready(class);
+        }
+    }
+
+    fn write(&mut self, tag: Tag, lanes: &Lanes, ready: Cycle) {
+        let classes = self.ports.len();
+        let fresh = || Writes { closed: false, left: vec![0; classes], acknowledged: vec![0; classes] };
+        let state = self.writes.entry(write_key(tag)).or_insert_with(fresh);
+        let mut writing = 0;
+        for (class, port) in self.ports.iter_mut().enumerate() {
+            let segments = lanes.get(class);
+            if !segments.is_empty() {
+                state.left[class] += 1;
+                writing += 1;
+                if port.writes.is_empty() {
+                    port.writing.begin(ready);
+                }
+                let segments = segments.clone();
+                port.writes.push_back(WriteJob { tag, segments, ready, segment: 0, offset: 0 });
+                port.stale = true;
+            }
+        }
+        self.open.insert(tag, (writing, ready));
+    }
+
+    fn close_writes(&mut self, wave: usize, command: usize) {
+        if let Some(state) = self.writes.get_mut(&(wave, command)) {
+            state.closed = true;
+        }
+        self.ports.iter_mut().for_each(|p| p.stale = true);
+    }
+
+    fn next(&mut self) -> Option<Cycle> {
+        for class in 0..self.ports.len() {
+            if self.ports[class].stale {
+                self.ports[class].next = self.plan(class);
+                self.ports[class].stale = false;
+            }
+        }
+        self.ports.iter().filter_map(|p| p.next.map(|n| n.0)).min().filter(|&at| at < Cycle::MAX)
+    }
+
+    fn signals(&mut self) -> &mut Vec<(Cycle, Signal)> {
+        &mut self.told
+    }
+
+    fn advance(&mut self, now: Cycle) {
+        for class in 0..self.ports.len() {
+            if self.ports[class].stale {
+                self.ports[class].next = self.plan(class);
+                self.ports[class].stale = false;
+            }
+            if let Some((_, action)) = self.ports[class].next.filter(|n| n.0 <= now) {
+                self.ports[class].stale = true;
+                match action {
+                    Action::Read(stream) => self.read(class, stream, now),
+                    Action::Write => self.issue_write(class, now),
+                    Action::Multiply(wave) => self.multiply(class, wave),
+                }
+            }
+        }
+    }
+
+    fn memory(&self) -> &MemorySystem {
+        &self.memory
+    }
+
+    fn mac_cycles(&self) -> MacCycles {
+        self.ports[0].cluster.cycles
+    }
+
+    fn occupied(&self) -> (u64, u64) {
+        (self.ports[0].reading.total(), self.ports[0].writing.total())
+    }
+
+    fn describe(&self) -> String {
+        let mut out = String::new();
+        for (wave, records) in self.records.iter().enumerate() {
+            if let Some(front) = records.front() {
+                let _ = writeln!(
+                    out,
+                    "wave {wave}: record {:?} is next, {:?} bursts left",
+                    front.tag, front.left
+                );
+            }
+        }
+        for port in &self.ports {
+            let _ = write!(out, "channel {}:", port.leader);
+            for (index, queue) in port.streams.iter().enumerate() {
+                if let Some(job) = queue.jobs.front() {
+                    let _ = write!(
+                        out,
+                        " stream {index} waits with {:?} ({} beats held);",
+                        job.tag, queue.reserved
+                    );
+                }
+            }
+            for armed in port.cluster.armed.iter().filter_map(VecDeque::front) {
+                let _ = write!(out, " MAC waits for {} beats of {:?};", armed.beats, armed.tag);
+            }
+            let _ = writeln!(out, " {} writes queued", port.writes.len());
+        }
+        out
+    }
+}
+
+impl BulkFlow {
+    fn expect_record(&mut self, stream: Stream, item: &Item) {
+        let Stream::Record(wave) = stream else { return };
+        let left: Vec<u32> = (0..self.ports.len()).map(|class| bursts(item.lanes.get(class))).collect();
+        let taken = vec![0; left.len()];
+        self.records[wave].push_back(Taking {
+            tag: item.tag,
+            in_step: item.in_step,
+            started: false,
+            left,
+            taken,
+        });
+    }
+
+    fn expect_control(&mut self, item: &Item) {
+        let classes = (0..self.ports.len()).filter(|&class| !item.lanes.get(class).is_empty()).count();
+        self.open.insert(item.tag, (classes, 0));
+    }
+
+    /// What a port does next, and when, as far as it is known.
+    fn plan(&self, class: usize) -> Option<(Cycle, Action)> {
+        let port = &self.ports[class];
+        let mut best: Option<(Cycle, Action)> = None;
+        let mut offer = |at: Cycle, action| {
+            if best.is_none_or(|b| at < b.0) {
+                best = Some((at, action));
+            }
+        };
+        let read_from = match port.reads.len() >= self.read_bursts {
+            true => port.free.max(port.reads[port.reads.len() - self.read_bursts]),
+            false => port.free,
+        };
+        let read_at = |index: usize| self.read_at(class, &port.streams[index], read_from);
+        if let Some(at) = read_at(0) {
+            offer(at, Action::Read(0));
+        }
+        if let Some(job) = port.writes.front() {
+            offer(job.ready.max(port.free).max(port.writes_free), Action::Write);
+        }
+        for index in 1..port.streams.len() {
+            if let Some(at) = read_at(index) {
+                offer(at, Action::Read(index));
+            }
+        }
+        if self.waves > 1 {
+            for wave in 0..self.waves {
+                let wave = (wave + port.cluster.last_wave + 1) % self.waves;
+                if let Some((at, _)) = candidate(port, wave) {
+                    offer(at, Action::Multiply(wave));
+                }
+            }
+        }
+        best
+    }
+
+    fn read_at(&self, class: usize, queue: &Queue, from: Cycle) -> Option<Cycle> {
+        let job = queue.jobs.front()?;
+        let (segment, burst) = job.head()?;
+        let mut from = from.max(job.ready);
+        if segment.guarded {
+            let Some((wave, _)) = job.tag.command() else { return Some(from) };
+            for &command in job.after.iter() {
+                let state = self.writes.get(&(wave, command)).filter(|w| w.closed && w.left[class] == 0)?;
+                from = from.max(state.acknowledged[class]);
+            }
+        }
+        queue.room(u64::from(burst.bytes) / self.beat, from)
+    }
+
+    fn read(&mut self, class: usize, stream: usize, now: Cycle) {
+        let port = &mut self.ports[class];
+        port.free = now + 1;
+        while port.reads.front().is_some_and(|&done| done <= now) {
+            port.reads.pop_front();
+        }
+        let queue = &mut port.streams[stream];
+        let Some(job) = queue.jobs.front_mut() else { return };
+        let Some((segment, burst)) = job.head() else { return };
+        let (tag, pace) = (job.tag, segment.pace);
+        job.advance(burst.bytes);
+        let last = job.segment == job.segments.len();
+        if last {
+            queue.jobs.pop_front();
+        }
+        queue.reserve(u64::from(burst.bytes) / self.beat, now);
+        let Some(arrival) = self.memory.read(port.leader, now, burst) else {
+            // The channel never answers: nothing more can be asked of it either.
+            port.reads.extend(std::iter::repeat_n(Cycle::MAX, self.read_bursts));
+            return;
+        };
+        port.reads.push_back(arrival.last());
+        port.reading.until(arrival.last() + 1);
+        if let Some(kind) = arrival.fault() {
+            let channel = port.leader;
+            self.told.push((arrival.last(), Signal::Fault { tag, channel, kind, write: false }));
+        }
+        match tag {
+            Tag::Mac { .. } => {
+                queue.held.push_back(Held { tag, arrival, pace });
+                self.multiply_ready(class);
+            }
+            Tag::Record { wave, .. } => {
+                queue.held.push_back(Held { tag, arrival, pace });
+                self.take_records(wave);
+            }
+            _ => {
+                // Control items leave their small buffers at once.
+                queue.reserved -= u64::from(burst.bytes) / self.beat;
+                if last {
+                    self.finish(tag, arrival.last() + 1, Signal::Arrived(tag));
+                }
+            }
+        }
+    }
+
+    /// One class is done with an item; tells when all are.
+    fn finish(&mut self, tag: Tag, at: Cycle, signal: Signal) {
+        if let Some((left, latest)) = self.open.get_mut(&tag) {
+            *left -= 1;
+            *latest = (*latest).max(at);
+            if *left == 0 {
+                let at = *latest;
+                self.open.remove(&tag);
+                self.told.push((at, signal));
+            }
+        }
+    }
+
+    /// With one wave the order of products is fixed, so each burst is accounted for as soon as it is on its way.
+    fn multiply_ready(&mut self, class: usize) {
+        if self.waves == 1 {
+            while candidate(&self.ports[class], 0).is_some() {
+                self.multiply(class, 0);
+            }
+        }
+    }
+
+    /// Takes the next burst of a wave's product, or ends a product that has no more beats here.
+    fn multiply(&mut self, class: usize, wave: usize) {
+        let Some((start, held)) = candidate(&self.ports[class], wave) else { return };
+        let port = &mut self.ports[class];
+        let cluster = &mut port.cluster;
+        let Some(armed) = cluster.armed[wave].front_mut() else { return };
+        if held {
+            let queue = &mut port.streams[armed.stream];
+            let Some(burst) = queue.held.pop_front() else { return };
+            let (beats, pace) = (u64::from(burst.arrival.beats()), u64::from(burst.pace));
+            let ready = cluster.free.max(armed.start);
+            cluster.free = after_burst(ready, &burst.arrival, pace);
+            cluster.cycles.busy += beats * pace;
+            cluster.cycles.starved += cluster.free - ready - beats * pace;
+            queue.freed.push_back((cluster.free, beats));
+            armed.beats -= beats;
+            cluster.last_wave = wave;
+            if armed.beats > 0 {
+                return;
+            }
+        }
+        let (tag, at) = (armed.tag, if held { cluster.free } else { start });
+        cluster.armed[wave].pop_front();
+        self.finish(tag, at, Signal::Multiplied(tag));
+    }
+
+    /// Takes what has come of the records whose turn it is.
+    fn take_records(&mut self, wave: usize) {
+        let stream = Stream::Record(wave).index(self.waves);
+        while let Some(front) = self.records[wave].front_mut().filter(|f| f.started) {
+            let ports = &mut self.ports;
+            if front.in_step {
+                take_in_step(front, ports, stream);
+            } else {
+                take_apart(front, ports, stream);
+            }
+            if front.left.iter().any(|&l| l > 0) {
+                return;
+            }
+            let at = front.taken.iter().copied().max().unwrap_or(0);
+            self.told.push((at, Signal::Taken(front.tag)));
+            self.records[wave].pop_front();
+        }
+    }
+
+    fn issue_write(&mut self, class: usize, now: Cycle) {
+        let port = &mut self.ports[class];
+        port.free = now + 1;
+        let Some(job) = port.writes.front_mut() else { return };
+        let (tag, burst, last) = job.next();
+        if last {
+            port.writes.pop_front();
+        }
+        let leader = port.leader;
+        let Some(written) = self.memory.write(leader, now, burst) else {
+            port.writes_free = Cycle::MAX;
+            return;
+        };
+        port.writes_free = written.last_beat + 1;
+        port.writing.until(written.response + 1);
+        if let Some(kind) = written.fault {
+            let fault = Signal::Fault { tag, channel: leader, kind, write: true };
+            self.told.push((written.response, fault));
+        }
+        if !last {
+            return;
+        }
+        // Responses come in order, so the last burst's is the last.
+        let acknowledged = written.response + 1;
+        if let Some(state) = self.writes.get_mut(&write_key(tag)) {
+            state.left[class] -= 1;
+            state.acknowledged[class] = state.acknowledged[class].max(acknowledged);
+        }
+        self.finish(tag, acknowledged, Signal::Written(tag));
+    }
+}
+
+/// When a wave's front product can go on in a cluster, and whether with a burst (or else to its end).
+fn candidate(port: &Port, wave: usize) -> Option<(Cycle, bool)> {
+    let armed = port.cluster.armed[wave].front()?;
+    let ready = port.cluster.free.max(armed.start);
+    if armed.beats == 0 {
+        return Some((ready, false));
+    }
+    let burst = port.streams[armed.stream].held.front().filter(|h| h.tag == armed.tag)?;
+    Some((ready.max(burst.arrival.start() + 1), true))
+}
+
+/// The vector unit takes a row of beats, one from every channel, every `pace` cycles.
+fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize) {
+    while front.left[0] > 0 {
+        let here = |p: &Port| p.streams[stream].held.front().is_some_and(|h| h.tag == front.tag);
+        if !ports.iter().all(here) {
+            return;
+        }
+        let from = front.taken[0];
+        let after = |p: &Port| {
+            p.streams[stream].held.front().map_or(0, |h| after_burst(from, &h.arrival, h.pace.into()))
+        };
+        let taken = ports.iter().map(after).max().unwrap_or(from);
+        for port in ports.iter_mut() {
+            free_front(port, stream, taken);
+        }
+        front.taken.iter_mut().for_each(|t| *t = taken);
+        front.left.iter_mut().for_each(|l| *l -= 1);
+    }
+}
+
+/// Every cluster takes its own keys.
+fn take_apart(front: &mut Taking, ports: &mut [Port], stream: usize) {
+    for (class, port) in ports.iter_mut().enumerate() {
+        while front.left[class] > 0 {
+            let Some(held) = port.streams[stream].held.front().filter(|h| h.tag == front.tag) else { break };
+            front.taken[class] = after_burst(front.taken[class], &held.arrival, held.pace.into());
+            front.left[class] -= 1;
+            free_front(port, stream, front.taken[class]);
+        }
+    }
+}
+
+fn free_front(port: &mut Port, stream: usize, at: Cycle) {
+    if let Some(held) = port.streams[stream].held.pop_front() {
+        port.streams[stream].freed.push_back((at, held.arrival.beats().into()));
+        port.stale = true;
+    }
+}

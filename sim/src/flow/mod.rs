@@ -1,0 +1,173 @@
+//! What flows: beats from memory through the stream buffers into the MAC array and the vector unit, and back.
+//!
+//! The units' sequencing ([`crate::machine`]) is separate from the beats' movement, which exists twice behind
+//! [`Flow`]: [`bulk::BulkFlow`] moves whole bursts by closed formulas and skips the cycles between, [`step::StepFlow`]
+//! moves one beat a cycle and looks at every cycle. Both must yield the same cycles; tests compare them.
+
+pub(crate) mod bulk;
+pub(crate) mod step;
+
+use crate::dram::Cycle;
+use crate::memory::{FaultKind, MemorySystem};
+use crate::plan::Lanes;
+use fastcar_arch::config::AccelConfig;
+
+/// Which of a channel's read queues an item goes through.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Stream {
+    /// Step table, commands and block lists; shared by the waves.
+    Control,
+    /// Vectors for the vector and gate units of a wave.
+    Record(usize),
+    /// A wave's main stream.
+    Main(usize),
+    /// A wave's read-ahead stream.
+    Ahead(usize),
+}
+
+impl Stream {
+    /// Number of streams with so many waves.
+    pub(crate) fn count(waves: usize) -> usize {
+        1 + 3 * waves
+    }
+
+    /// Dense number, in order of priority: control, then all records, all main streams, all read-ahead streams.
+    pub(crate) fn index(self, waves: usize) -> usize {
+        match self {
+            Self::Control => 0,
+            Self::Record(wave) => 1 + wave,
+            Self::Main(wave) => 1 + waves + wave,
+            Self::Ahead(wave) => 1 + 2 * waves + wave,
+        }
+    }
+}
+
+/// Names a thing that flows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Tag {
+    /// The step table.
+    Table,
+    /// A burst of commands for a wave.
+    Commands { wave: usize, burst: usize },
+    /// A slot's block lists.
+    List { wave: usize, command: usize, slot: u32 },
+    /// The n-th record of a command, that shared by its slots first.
+    Record { wave: usize, command: usize, part: usize },
+    /// The n-th product of a command.
+    Mac { wave: usize, command: usize, op: usize },
+    /// What a part of a command writes.
+    Write { wave: usize, command: usize, part: usize },
+    /// The report.
+    Report,
+}
+
+impl Tag {
+    /// Wave and command, where the thing belongs to a command.
+    pub(crate) fn command(self) -> Option<(usize, usize)> {
+        match self {
+            Self::List { wave, command, .. }
+            | Self::Record { wave, command, .. }
+            | Self::Mac { wave, command, .. }
+            | Self::Write { wave, command, .. } => Some((wave, command)),
+            Self::Table | Self::Commands { .. } | Self::Report => None,
+        }
+    }
+}
+
+/// Something to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) tag: Tag,
+    pub(crate) lanes: Lanes,
+    /// First cycle in which an address may go out.
+    pub(crate) ready: Cycle,
+    /// Commands of the wave whose writes guarded segments wait for.
+    pub(crate) after: Vec<usize>,
+    /// Records: whether all channels give their beats in step.
+    pub(crate) in_step: bool,
+}
+
+impl Item {
+    /// An item that waits for no writes.
+    pub(crate) fn free(tag: Tag, lanes: Lanes, ready: Cycle) -> Self {
+        Self { tag, lanes, ready, after: Vec::new(), in_step: false }
+    }
+}
+
+/// A product that the MAC array may begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Armed {
+    pub(crate) tag: Tag,
+    pub(crate) stream: Stream,
+    /// First cycle in which a beat may be taken.
+    pub(crate) start: Cycle,
+}
+
+/// What the flow tells the units. A time lies at or behind the cycle in which it is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signal {
+    /// An item of the control stream is in.
+    Arrived(Tag),
+    /// A record has been taken by its unit.
+    Taken(Tag),
+    /// The last beat of a product is in the MAC array of every cluster.
+    Multiplied(Tag),
+    /// Every write of a part of a command is acknowledged.
+    Written(Tag),
+    /// A memory answered with an error.
+    Fault { tag: Tag, channel: u32, kind: FaultKind, write: bool },
+}
+
+/// Cycles of the MAC array of channel 0, by what it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct MacCycles {
+    /// Beats taken, times the cycles that each needs.
+    pub(crate) busy: u64,
+    /// A product was armed, and its beats had not come.
+    pub(crate) starved: u64,
+}
+
+/// The movement of beats. Calls and signals carry cycles that never decrease.
+pub(crate) trait Flow {
+    /// A flow for a machine with so many waves and classes of channels, each represented by its first channel.
+    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32]) -> Self;
+
+    /// Queues an item on a stream.
+    fn push(&mut self, stream: Stream, item: Item);
+
+    /// Lets a unit take the beats of a record, which is the first of its wave's record stream that is not taken yet.
+    fn take(&mut self, wave: usize, tag: Tag, at: Cycle);
+
+    /// The record that is next on a wave's record stream.
+    fn turn(&self, wave: usize) -> Option<Tag>;
+
+    /// Lets the clusters begin a product as soon as they are done with the one before.
+    fn arm(&mut self, wave: usize, armed: Armed, lanes: &Lanes);
+
+    /// Queues writes whose data is there in cycle `ready`.
+    fn write(&mut self, tag: Tag, lanes: &Lanes, ready: Cycle);
+
+    /// Says that a command of a wave will queue no more writes.
+    fn close_writes(&mut self, wave: usize, command: usize);
+
+    /// The next cycle in which something moves; none when nothing can until a call.
+    fn next(&mut self) -> Option<Cycle>;
+
+    /// Does what happens in cycle `now`, which is the next one.
+    fn advance(&mut self, now: Cycle);
+
+    /// What the units are to be told, and in which cycle; whoever asks empties it.
+    fn signals(&mut self) -> &mut Vec<(Cycle, Signal)>;
+
+    /// The memory, with its counters.
+    fn memory(&self) -> &MemorySystem;
+
+    /// Cycles of channel 0's MAC array.
+    fn mac_cycles(&self) -> MacCycles;
+
+    /// Cycles in which channel 0 had reads queued or under way, and in which it had writes.
+    fn occupied(&self) -> (u64, u64);
+
+    /// What each class of channels waits for, for a state dump.
+    fn describe(&self) -> String;
+}

@@ -1,0 +1,349 @@
+//! The units in step with each other: command processor, vector unit, gate unit, MAC sequencer, readers and writers.
+//!
+//! A run is one or two *waves*: slots that go through the program together. Each wave has its own command queues; the
+//! units are shared. Within a wave every unit takes its commands in program order, and the dispatcher, which knows the
+//! ranges of the activation buffer that commands under way use, tells each command what to wait for in other units.
+//!
+//! Time only moves from one cycle in which something is due to the next; in such a cycle everything due happens first,
+//! then every unit that can begin something does, then the beats move ([`Flow`]).
+
+mod control;
+mod gate;
+mod mac;
+mod vector;
+
+use crate::counters::{Counters, Traffic};
+use crate::dram::Cycle;
+use crate::error::SimError;
+use crate::flow::{Flow, Signal, Tag};
+use crate::plan::{Lanes, Planner};
+use crate::run::Placement;
+use crate::trace::Span;
+use crate::wave::{Mlp, Wave, mlp_roles};
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::isa::Command;
+use fastcar_arch::program::Program;
+use fastcar_arch::regs::UNITS;
+use fastcar_arch::step::StepTable;
+use fastcar_arch::timing;
+use gate::GateUnit;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use vector::VectorUnit;
+
+/// Positions of the units in [`UNITS`].
+const COMMAND: usize = 0;
+const READ: usize = 1;
+const WRITE: usize = 2;
+const MAC: usize = 3;
+const VECTOR: usize = 4;
+const GATE: usize = 5;
+
+/// Something that is due in a known cycle.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// The vector unit's results of a part of a command may be used.
+    Vector { wave: usize, command: usize, part: usize },
+    /// A gate has decided.
+    Settled { wave: usize, command: usize },
+    /// The flow tells something.
+    Signal(Signal),
+    /// A unit is free, or a pipeline's result is there: look again.
+    Look,
+}
+
+/// The heap's entries, earliest first. What is due in the same cycle happens before anything begins in it, so that the
+/// order within a cycle does not matter.
+struct Entry {
+    at: Cycle,
+    due: Due,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+/// Cycles in which a unit had work at hand.
+#[derive(Default)]
+struct Occupied {
+    since: Option<Cycle>,
+    total: u64,
+}
+
+impl Occupied {
+    fn observe(&mut self, now: Cycle, occupied: bool) {
+        match (self.since, occupied) {
+            (None, true) => self.since = Some(now),
+            (Some(since), false) => {
+                self.total += now - since;
+                self.since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One run.
+pub(crate) struct Machine<'a, F> {
+    config: &'a AccelConfig,
+    program: &'a Program,
+    table: &'a StepTable,
+    placement: Placement,
+    planner: Planner<'a>,
+    /// Channels in each class.
+    sizes: &'a [u64],
+    flow: F,
+    now: Cycle,
+    due: BinaryHeap<Entry>,
+    waves: Vec<Wave>,
+    roles: Vec<Mlp>,
+    table_ready: bool,
+    vector: VectorUnit,
+    gate: GateUnit,
+    /// Accumulator rows and write-buffer beats in use.
+    accumulators: u64,
+    write_beats: u64,
+    reporting: bool,
+    done_at: Option<Cycle>,
+    counters: Counters,
+    occupied: [Occupied; 3],
+    spans: Option<Vec<Span>>,
+}
+
+/// What a run was asked for.
+pub(crate) struct Job<'a> {
+    pub(crate) config: &'a AccelConfig,
+    pub(crate) program: &'a Program,
+    pub(crate) table: &'a StepTable,
+    pub(crate) placement: Placement,
+    pub(crate) planner: Planner<'a>,
+    pub(crate) sizes: &'a [u64],
+    pub(crate) waves: Vec<u32>,
+    pub(crate) trace: bool,
+}
+
+impl<'a, F: Flow> Machine<'a, F> {
+    pub(crate) fn new(job: Job<'a>, flow: F) -> Self {
+        let Job { config, program, table, placement, planner, sizes, waves, trace } = job;
+        let commands = program.commands().len();
+        Self {
+            config,
+            program,
+            table,
+            placement,
+            planner,
+            sizes,
+            flow,
+            now: 0,
+            due: BinaryHeap::new(),
+            waves: waves.iter().map(|&slots| Wave::new(slots, commands)).collect(),
+            roles: mlp_roles(program),
+            table_ready: false,
+            vector: VectorUnit::default(),
+            gate: GateUnit::default(),
+            accumulators: 0,
+            write_beats: 0,
+            reporting: false,
+            done_at: None,
+            counters: Counters::default(),
+            occupied: Default::default(),
+            spans: trace.then(Vec::new),
+        }
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// A memory fault, or a stall.
+    pub(crate) fn run(mut self) -> Result<(Counters, Vec<Span>, F), SimError> {
+        self.read_table();
+        loop {
+            self.begin_what_can();
+            self.collect();
+            if let Some(at) = self.done_at.filter(|_| self.due.is_empty()) {
+                return Ok(self.finish(at));
+            }
+            let due = self.due.peek().map_or(Cycle::MAX, |e| e.at);
+            self.flow_until(due);
+            let Some(at) = self.due.peek().map(|e| e.at) else { return Err(self.stalled()) };
+            self.now = at;
+            while self.due.peek().is_some_and(|e| e.at == at) {
+                let Some(entry) = self.due.pop() else { break };
+                self.happen(entry.due)?;
+            }
+        }
+    }
+
+    /// Moves beats as long as nothing is due before.
+    fn flow_until(&mut self, mut due: Cycle) {
+        while let Some(at) = self.flow.next().filter(|&at| at < due) {
+            self.now = at;
+            self.flow.advance(at);
+            if !self.flow.signals().is_empty() {
+                self.collect();
+                due = self.due.peek().map_or(Cycle::MAX, |e| e.at);
+            }
+        }
+    }
+
+    /// Takes over what the flow has to tell.
+    fn collect(&mut self) {
+        let now = self.now;
+        for (at, signal) in self.flow.signals().drain(..) {
+            self.due.push(Entry { at: at.max(now), due: Due::Signal(signal) });
+        }
+    }
+
+    fn at(&mut self, at: Cycle, due: Due) {
+        self.due.push(Entry { at, due });
+    }
+
+    fn happen(&mut self, due: Due) -> Result<(), SimError> {
+        match due {
+            Due::Look => {}
+            Due::Vector { wave, command, part } => self.vector_result(wave, command, part),
+            Due::Settled { wave, command } => self.settled(wave, command),
+            Due::Signal(Signal::Arrived(tag)) => self.arrived(tag),
+            Due::Signal(Signal::Taken(tag)) => self.taken(tag),
+            Due::Signal(Signal::Multiplied(tag)) => self.multiplied(tag),
+            Due::Signal(Signal::Written(tag)) => self.written(tag),
+            Due::Signal(Signal::Fault { tag, channel, kind, write }) => {
+                return Err(self.fault(tag, channel, kind, write));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every unit begin what it can, until none can begin anything more in this cycle.
+    fn begin_what_can(&mut self) {
+        loop {
+            let mut begun = false;
+            for wave in 0..self.waves.len() {
+                begun |= self.fetch(wave);
+                begun |= self.dispatch(wave);
+                begun |= self.resolve(wave);
+                begun |= self.queue_streams(wave);
+                begun |= self.arm(wave);
+            }
+            begun |= self.begin_vector();
+            begun |= self.begin_gate();
+            if !begun {
+                break;
+            }
+        }
+        self.report_when_idle();
+        self.observe();
+    }
+
+    fn observe(&mut self) {
+        let busy = |f: fn(&Wave) -> bool| self.waves.iter().any(f);
+        let mac = busy(|w| !w.mac.is_empty());
+        let vector = busy(|w| !w.vector.is_empty()) || self.vector.is_running();
+        let gate = busy(|w| !w.gate.is_empty());
+        for (occupied, is) in self.occupied.iter_mut().zip([mac, vector, gate]) {
+            occupied.observe(self.now, is);
+        }
+    }
+
+    fn command(&self, index: usize) -> &'a Command {
+        &self.program.commands()[index]
+    }
+
+    fn span(&mut self, unit: usize, wave: usize, command: usize, slots: u32, cycles: std::ops::Range<Cycle>) {
+        let name = self.command(command).info().mnemonic;
+        if let Some(spans) = &mut self.spans {
+            let (start, end) = (cycles.start, cycles.end);
+            spans.push(Span { unit: UNITS[unit].name, wave, command, name, slots, start, end });
+        }
+    }
+
+    /// Counts bytes that go over the channels.
+    fn count(&mut self, traffic: Traffic, lanes: &Lanes) {
+        let bytes =
+            |(class, size): (usize, &u64)| size * lanes.get(class).iter().map(|s| s.bytes).sum::<u64>();
+        self.counters.traffic[traffic as usize] += self.sizes.iter().enumerate().map(bytes).sum::<u64>();
+    }
+
+    fn finish(mut self, at: Cycle) -> (Counters, Vec<Span>, F) {
+        self.now = at;
+        self.observe();
+        let c = &mut self.counters;
+        c.cycles = at;
+        let (reading, writing) = self.flow.occupied();
+        let mac = self.flow.mac_cycles();
+        c.mac_starved = mac.starved;
+        c.units[MAC].busy = mac.busy;
+        c.units[COMMAND].busy = c.commands * timing::DISPATCH;
+        let port = self.flow.memory().counters(0);
+        let beat = self.config.beat().get();
+        c.units[READ].busy = port.read_bytes / beat;
+        c.units[WRITE].busy = port.written_bytes / beat;
+        let [mac, vector, gate] = self.occupied.map(|o| o.total);
+        let occupied =
+            [c.units[COMMAND].stalled + c.units[COMMAND].busy, reading, writing, mac, vector, gate];
+        for (unit, occupied) in c.units.iter_mut().zip(occupied) {
+            unit.stalled = occupied.saturating_sub(unit.busy);
+        }
+        (self.counters, self.spans.unwrap_or_default(), self.flow)
+    }
+
+    /// The oldest command that is not done, and the unit that it waits in.
+    fn oldest(&self) -> (usize, &'static str) {
+        let head = |f: fn(&Wave) -> Option<usize>, unit| {
+            self.waves.iter().filter_map(f).min().map(|command| (command, unit))
+        };
+        let heads = [
+            head(|w| w.mac.front().copied(), "MAC array"),
+            head(|w| w.vector.front().copied(), "vector unit"),
+            head(|w| w.gate.front().copied(), "gate unit"),
+            head(|w| w.writers.first().copied(), "memory writer"),
+        ];
+        let next =
+            self.waves.iter().map(|w| w.next).min().unwrap_or(0).min(self.program.commands().len() - 1);
+        heads.into_iter().flatten().min().unwrap_or((next, "command processor"))
+    }
+
+    fn stalled(&self) -> SimError {
+        let (command, unit) = self.oldest();
+        let mut state = String::new();
+        for (index, wave) in self.waves.iter().enumerate() {
+            state += &format!(
+                "wave {index}: next to dispatch {}, vector {:?}, MAC {:?}, gate {:?}, unresolved {:?}\n",
+                wave.next, wave.vector, wave.mac, wave.gate, wave.unresolved
+            );
+        }
+        state += &self.flow.describe();
+        let mnemonic = self.command(command).info().mnemonic;
+        SimError::Stalled { cycle: self.now, command, mnemonic, unit, state }
+    }
+
+    fn fault(&self, tag: Tag, channel: u32, kind: crate::memory::FaultKind, write: bool) -> SimError {
+        let last = self.program.commands().len() - 1;
+        let command = tag.command().map_or(last, |c| c.1);
+        SimError::Fault {
+            cycle: self.now,
+            channel,
+            direction: if write { "write" } else { "read" },
+            command,
+            mnemonic: self.command(command).info().mnemonic,
+            kind,
+            status: if write { "write" } else { "read" },
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The command processor: fetch, dispatch, and settling what a command waits for before its streams can be addressed.
+
+use super::{COMMAND, Due, Machine};
+use crate::counters::Traffic;
+use crate::dram::Cycle;
+use crate::flow::{Flow, Item, Stream, Tag};
+use crate::plan::{Lanes, Record, Segment, Work, slots_of};
+use fastcar_arch::config::BURST_BYTES;
+use fastcar_arch::isa::{Attn, COMMAND_BYTES, Command, Pred};
+use fastcar_arch::layout::RecordLayout;
+use fastcar_arch::step::{GateReport, OUTPUT, SLOT_BYTES};
+use fastcar_arch::timing::{self, vector_time};
+use std::rc::Rc;
+
+/// Commands in one burst of the program.
+const BURST_COMMANDS: usize = BURST_BYTES as usize / COMMAND_BYTES;
+
+/// Which of a wave's streams: positions in [`crate::wave::Wave::streams`].
+const RECORD: usize = 0;
+const MAIN: usize = 1;
+const AHEAD: usize = 2;
+
+/// The queue that a command's long stream goes through.
+pub(super) fn long_stream(command: &Command, wave: usize) -> Option<Stream> {
+    match command {
+        Command::Matvec(c) if c.ahead => Some(Stream::Ahead(wave)),
+        Command::Attn(c) if c.ahead => Some(Stream::Ahead(wave)),
+        Command::Matvec(_) | Command::Attn(_) => Some(Stream::Main(wave)),
+        _ => None,
+    }
+}
+
+/// Whether a command may read records.
+fn reads_records(command: &Command) -> bool {
+    match command {
+        Command::Load(_) | Command::Norm(_) | Command::Rope(_) | Command::Delta(_) => true,
+        Command::GateTas(_) | Command::GateDelta(_) => true,
+        Command::Matvec(c) => c.has_bias || c.delta,
+        _ => false,
+    }
+}
+
+/// The family of records that a command writes, by its address.
+fn writes_to(command: &Command) -> Option<u64> {
+    match command {
+        Command::Store(c) => Some(c.addr.0),
+        Command::StoreAct(c) => Some(c.addr.0),
+        Command::Delta(c) => Some(c.addr.0),
+        Command::Matvec(c) if c.delta => Some(c.ring.0),
+        Command::KvAppend(c) => Some(c.addr.0),
+        _ => None,
+    }
+}
+
+/// The family of records that a command reads and that some command may write.
+fn reads_from(command: &Command) -> Option<u64> {
+    match command {
+        Command::Load(c) => Some(c.addr.0),
+        Command::Delta(c) => Some(c.addr.0),
+        Command::Matvec(c) if c.delta => Some(c.ring.0),
+        Command::GateDelta(c) => Some(c.addr.0),
+        Command::Attn(c) => Some(c.addr.0),
+        _ => None,
+    }
+}
+
+impl<F: Flow> Machine<'_, F> {
+    /// A run of bytes on channel 0, in whole beats.
+    fn on_channel_0(&self, addr: u64, bytes: u64) -> Lanes {
+        let bytes = bytes.next_multiple_of(self.config.beat().get());
+        Lanes::first(Segment { addr, bytes, pace: 1, guarded: false }, self.sizes.len())
+    }
+
+    pub(super) fn read_table(&mut self) {
+        let bytes = SLOT_BYTES * (1 + self.table.slots.len()) + 8 * self.table.gates.len();
+        let lanes = self.on_channel_0(self.placement.step, bytes as u64);
+        self.count(Traffic::Control, &lanes);
+        let item = Item::free(Tag::Table, lanes, timing::START);
+        self.flow.push(Stream::Control, item);
+    }
+
+    /// Asks for the next burst of commands while the prefetch buffer has room.
+    pub(super) fn fetch(&mut self, wave: usize) -> bool {
+        let total = self.program.commands().len();
+        let mut begun = false;
+        while self.table_ready {
+            let w = &self.waves[wave];
+            let first = w.requested * BURST_COMMANDS;
+            if first >= total || first + BURST_COMMANDS > w.next + timing::PREFETCH_COMMANDS as usize {
+                break;
+            }
+            let commands = BURST_COMMANDS.min(total - first);
+            let addr = self.placement.program + (first * COMMAND_BYTES) as u64;
+            let lanes = self.on_channel_0(addr, (commands * COMMAND_BYTES) as u64);
+            self.count(Traffic::Control, &lanes);
+            let tag = Tag::Commands { wave, burst: self.waves[wave].requested };
+            let item = Item::free(tag, lanes, self.now + timing::ADDRESS);
+            self.flow.push(Stream::Control, item);
+            self.waves[wave].requested += 1;
+            begun = true;
+        }
+        begun
+    }
+
+    /// Something came on the control stream.
+    pub(super) fn arrived(&mut self, tag: Tag) {
+        match tag {
+            Tag::Table => {
+                self.table_ready = true;
+                let at = self.now + timing::STEP_DECODE;
+                self.waves.iter_mut().for_each(|w| w.dispatch_at = at);
+                self.at(at, Due::Look);
+            }
+            Tag::Commands { wave, .. } => {
+                let total = self.program.commands().len();
+                let available = &mut self.waves[wave].available;
+                *available = (*available + BURST_COMMANDS).min(total);
+            }
+            Tag::List { wave, command, .. } => self.waves[wave].states[command].lists -= 1,
+            _ => {}
+        }
+    }
+
+    /// Sends the next command to its units' queues.
+    pub(super) fn dispatch(&mut self, wave: usize) -> bool {
+        let w = &self.waves[wave];
+        let index = w.next;
+        if !self.table_ready || index >= w.available || self.now < w.dispatch_at {
+            return false;
+        }
+        let command = self.command(index);
+        let long = long_stream(command, wave);
+        let vector = vector_time(self.config, command).is_some();
+        let gate = matches!(command, Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_));
+        let full = |queue: usize, used: bool| used && queue >= timing::QUEUE_COMMANDS;
+        if full(w.mac.len(), long.is_some()) || full(w.vector.len(), vector) || full(w.gate.len(), gate) {
+            return false;
+        }
+        self.counters.commands += 1;
+        let dispatch_at = self.now + timing::DISPATCH;
+        let w = &mut self.waves[wave];
+        w.next += 1;
+        w.dispatch_at = dispatch_at;
+        w.track(index, command);
+        w.unresolved.push(index);
+        if reads_records(command) {
+            w.streams[RECORD].push_back(index);
+        }
+        match long {
+            Some(Stream::Ahead(_)) => w.streams[AHEAD].push_back(index),
+            Some(_) => w.streams[MAIN].push_back(index),
+            None => {}
+        }
+        if long.is_some() {
+            w.mac.push_back(index);
+            w.arming.push_back(index);
+        }
+        if vector {
+            w.vector.push_back(index);
+        }
+        if gate {
+            w.gate.push_back(index);
+        }
+        if writes_to(command).is_some() {
+            w.writers.push(index);
+        }
+        if let Command::Attn(c) = command {
+            self.read_lists(wave, index, c);
+        }
+        if matches!(command, Command::End(_)) {
+            // Stalled cycles of the command processor: from start to its last command, less the dispatches.
+            let occupied = dispatch_at.max(self.counters.units[COMMAND].stalled);
+            self.counters.units[COMMAND].stalled = occupied;
+        }
+        self.at(dispatch_at, Due::Look);
+        true
+    }
+
+    fn read_lists(&mut self, wave: usize, command: usize, c: &Attn) {
+        if c.list_entries == 0 {
+            return;
+        }
+        let bytes = RecordLayout::new(self.config).list_bytes(c.kv_heads.into(), c.list_entries.into()).get();
+        for slot in slots_of(self.waves[wave].slots) {
+            let addr = c.list.0 + u64::from(slot) * c.list_stride;
+            let lanes = Lanes::same([Segment { addr, bytes, pace: 1, guarded: false }]);
+            self.count(Traffic::Control, &lanes);
+            let tag = Tag::List { wave, command, slot };
+            let item = Item::free(tag, lanes, self.now + timing::ADDRESS);
+            self.flow.push(Stream::Control, item);
+            self.waves[wave].states[command].lists += 1;
+        }
+    }
+
+    /// Settles what commands are for, where all that they wait for is known.
+    pub(super) fn resolve(&mut self, wave: usize) -> bool {
+        let unresolved = std::mem::take(&mut self.waves[wave].unresolved);
+        let before = unresolved.len();
+        let mut left = Vec::new();
+        for index in unresolved {
+            match self.slots_for(wave, index) {
+                Some(slots) => self.settle_work(wave, index, slots),
+                None => left.push(index),
+            }
+        }
+        self.waves[wave].unresolved = left;
+        self.waves[wave].unresolved.len() < before
+    }
+
+    /// The slots that a command runs for, once predicate, masks and lists are known.
+    fn slots_for(&self, wave: usize, index: usize) -> Option<u32> {
+        let w = &self.waves[wave];
+        let state = &w.states[index];
+        let slots = match self.command(index).pred() {
+            Pred::All => w.slots,
+            Pred::Output => w.slots & self.table.mask(OUTPUT),
+            pred @ (Pred::Compute | Pred::Replay) => {
+                let replay = match state.pred_gate {
+                    Some(gate) if !w.states[gate].gate_finished => return None,
+                    Some(gate) => w.states[gate].replay,
+                    None => 0,
+                };
+                w.slots & if pred == Pred::Compute { !replay } else { replay }
+            }
+        };
+        let masked = state.delta.is_none_or(|(d, _)| w.states[d].masks_at.is_some_and(|at| at <= self.now));
+        (masked && state.lists == 0).then_some(slots)
+    }
+
+    fn settle_work(&mut self, wave: usize, index: usize, slots: u32) {
+        let command = self.command(index);
+        let delta = self.waves[wave].states[index].delta.map(|d| d.1);
+        let work = self.planner.plan(index, command, slots, delta);
+        self.counters.passes += work.passes;
+        self.counters.blocks_streamed += work.blocks.0;
+        self.counters.blocks_skipped += work.blocks.1;
+        let writes = work.slots.iter().filter(|s| s.write.is_some()).count();
+        let w = &mut self.waves[wave];
+        w.states[index].writes = writes;
+        if writes == 0 {
+            w.writers.retain(|&c| c != index);
+        }
+        w.states[index].products = vec![None; work.mac.len()];
+        w.states[index].work = Some(Rc::new(work));
+    }
+
+    /// Queues the stream items of commands, in program order on each stream.
+    pub(super) fn queue_streams(&mut self, wave: usize) -> bool {
+        let mut begun = false;
+        for stream in [RECORD, MAIN, AHEAD] {
+            while let Some(&index) = self.waves[wave].streams[stream].front() {
+                let Some(work) = self.waves[wave].states[index].work.clone() else { break };
+                let Some(after) = self.older_writes(wave, index, work.mask()) else { break };
+                self.waves[wave].streams[stream].pop_front();
+                if stream == RECORD {
+                    self.queue_records(wave, index, &work, &after);
+                } else {
+                    self.queue_products(wave, index, &work, &after);
+                }
+                begun = true;
+            }
+        }
+        begun
+    }
+
+    /// Older commands that write what a command reads; none while it is not known which they are.
+    fn older_writes(&self, wave: usize, index: usize, slots: u32) -> Option<Vec<usize>> {
+        let w = &self.waves[wave];
+        let Some(family) = reads_from(self.command(index)) else { return Some(Vec::new()) };
+        let mut after = Vec::new();
+        for &older in w.writers.iter().filter(|&&older| older < index) {
+            if writes_to(self.command(older)) == Some(family) {
+                let work = w.states[older].work.as_ref()?;
+                if work.mask() & slots != 0 {
+                    after.push(older);
+                }
+            }
+        }
+        Some(after)
+    }
+
+    fn queue_records(&mut self, wave: usize, index: usize, work: &Work, after: &[usize]) {
+        let ready = self.now + timing::ADDRESS;
+        let push = |machine: &mut Self, part: usize, record: &Record, after: &[usize]| {
+            machine.count_record(index, part, &record.lanes);
+            let tag = Tag::Record { wave, command: index, part };
+            let (lanes, in_step) = (record.lanes.clone(), record.in_step);
+            let item = Item { tag, lanes, ready, after: after.to_vec(), in_step };
+            machine.flow.push(Stream::Record(wave), item);
+        };
+        if let Some(shared) = &work.shared {
+            push(self, 0, shared, &[]);
+        }
+        for (i, slot) in work.slots.iter().enumerate() {
+            if let Some(record) = &slot.record {
+                push(self, i + 1, record, after);
+            }
+        }
+    }
+
+    fn count_record(&mut self, index: usize, part: usize, lanes: &Lanes) {
+        let traffic = match self.command(index) {
+            Command::GateTas(_) => Traffic::KvRead,
+            Command::Delta(_) | Command::GateDelta(_) => Traffic::RingRead,
+            Command::Matvec(_) if part > 0 => Traffic::RingRead,
+            Command::Load(c) if c.index == fastcar_arch::isa::IndexBy::Ring => Traffic::RingRead,
+            _ => Traffic::RecordRead,
+        };
+        self.count(traffic, lanes);
+    }
+
+    fn queue_products(&mut self, wave: usize, index: usize, work: &Work, after: &[usize]) {
+        let command = self.command(index);
+        let Some(stream) = long_stream(command, wave) else { return };
+        let traffic = if matches!(command, Command::Attn(_)) { Traffic::KvRead } else { Traffic::Weights };
+        for (op, product) in work.mac.iter().enumerate() {
+            self.count(traffic, &product.lanes);
+            let tag = Tag::Mac { wave, command: index, op };
+            let ready = self.now + timing::ADDRESS;
+            let lanes = product.lanes.clone();
+            self.flow.push(stream, Item { tag, lanes, ready, after: after.to_vec(), in_step: false });
+        }
+    }
+
+    /// What a part of a command wrote is acknowledged, or the report is.
+    pub(super) fn written(&mut self, tag: Tag) {
+        let Tag::Write { wave, command, part } = tag else {
+            self.done_at = Some(self.now + timing::FINISH);
+            return;
+        };
+        let Some(work) = self.waves[wave].states[command].work.clone() else { return };
+        self.write_beats -= work.slots[part].write.as_ref().map_or(0, |lanes| self.buffered(lanes));
+        let w = &mut self.waves[wave];
+        w.states[command].writes -= 1;
+        if w.states[command].writes == 0 {
+            w.writers.retain(|&c| c != command);
+        }
+    }
+
+    /// Beats of the write buffers that a slot's record takes, on the fullest channel.
+    pub(super) fn buffered(&self, lanes: &Lanes) -> u64 {
+        let beat = self.config.beat().get();
+        (0..self.sizes.len()).map(|class| lanes.beats(class, beat)).max().unwrap_or(0)
+    }
+
+    /// Writes the report when everything else is done.
+    pub(super) fn report_when_idle(&mut self) {
+        let idle = self.waves.iter().all(|w| w.idle() && w.writers.is_empty() && w.vector_result <= self.now);
+        if self.reporting || !idle || self.vector.is_running() {
+            return;
+        }
+        self.reporting = true;
+        let gates = self.table.gates.len();
+        if gates == 0 {
+            self.done_at = Some(self.now + timing::FINISH);
+            return;
+        }
+        let lanes = self.on_channel_0(self.placement.report, (gates * size_of::<GateReport>()) as u64);
+        self.count(Traffic::Control, &lanes);
+        let ready: Cycle = self.now + timing::ADDRESS;
+        self.flow.write(Tag::Report, &lanes, ready);
+    }
+}

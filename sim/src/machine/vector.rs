@@ -1,0 +1,185 @@
+//! The vector unit: one part of a command at a time (one slot, or one round of heads), results behind its latency.
+
+use super::{Due, Machine, VECTOR};
+use crate::counters::Traffic;
+use crate::dram::Cycle;
+use crate::flow::{Flow, Tag};
+use crate::wave::Mlp;
+use fastcar_arch::isa::{Command, IndexBy};
+use fastcar_arch::timing::{self, VectorTime, vector_time};
+use std::collections::VecDeque;
+
+/// What the unit's input is taken by.
+struct Running {
+    wave: usize,
+    command: usize,
+    part: usize,
+    start: Cycle,
+    time: VectorTime,
+    /// Records still to take, the first under way.
+    records: VecDeque<Tag>,
+}
+
+/// State of the vector unit.
+#[derive(Default)]
+pub(super) struct VectorUnit {
+    running: Option<Running>,
+    free: Cycle,
+    last_wave: usize,
+}
+
+impl VectorUnit {
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+}
+
+impl<F: Flow> Machine<'_, F> {
+    pub(super) fn begin_vector(&mut self) -> bool {
+        if self.vector.running.is_some() || self.now < self.vector.free {
+            return false;
+        }
+        let waves = self.waves.len();
+        let order = (1..=waves).map(|i| (self.vector.last_wave + i) % waves);
+        let Some(wave) = order.into_iter().find(|&wave| self.vector_can_begin(wave)) else { return false };
+        self.vector.last_wave = wave;
+        let w = &mut self.waves[wave];
+        let (Some(&command), part) = (w.vector.front(), w.vector_part) else { return false };
+        let Some(work) = w.states[command].work.clone() else { return false };
+        let Some(slot) = work.slots.get(part) else {
+            // Nothing to do for any slot: the queue entry takes a cycle.
+            self.skip_vector(wave, command);
+            return true;
+        };
+        let mut records = VecDeque::new();
+        if part == 0 && work.shared.is_some() {
+            records.push_back(Tag::Record { wave, command, part: 0 });
+        }
+        if slot.record.is_some() {
+            records.push_back(Tag::Record { wave, command, part: part + 1 });
+        }
+        if let Some(lanes) = &slot.write {
+            self.write_beats += self.buffered(lanes);
+        }
+        let time = vector_time(self.config, self.command(command)).unwrap_or_default();
+        let first = records.front().copied();
+        self.vector.running = Some(Running { wave, command, part, start: self.now, time, records });
+        match first {
+            Some(tag) => self.flow.take(wave, tag, self.now),
+            None => self.vector_issued(self.now),
+        }
+        true
+    }
+
+    /// Whether the front command of a wave can begin its next part.
+    fn vector_can_begin(&self, wave: usize) -> bool {
+        let w = &self.waves[wave];
+        let Some(&command) = w.vector.front() else { return false };
+        let state = &w.states[command];
+        let Some(work) = &state.work else { return false };
+        let part = w.vector_part;
+        if part == 0 {
+            // Commands of a wave do not overlap in the unit; the slots of one command do.
+            let mac = state.read_by_mac.is_none_or(|c| w.states[c].mac_finished);
+            let gate = state.read_by_gate.is_none_or(|c| w.states[c].gate_finished);
+            if self.now < w.vector_result || !mac || !gate {
+                return false;
+            }
+        }
+        let Some(slot) = work.slots.get(part) else { return true };
+        let product = |op: usize| state.products[op].is_some_and(|at| at <= self.now);
+        if !slot.after_mac.is_none_or(product) {
+            return false;
+        }
+        let shared = (part == 0 && work.shared.is_some()).then_some(0);
+        let record = shared.or(slot.record.as_ref().map(|_| part + 1));
+        if record.is_some_and(|part| self.flow.turn(wave) != Some(Tag::Record { wave, command, part })) {
+            return false;
+        }
+        let room = |lanes| {
+            let beats = self.write_beats + self.buffered(lanes);
+            self.write_beats == 0 || beats <= self.config.write_beats().into()
+        };
+        slot.write.as_ref().is_none_or(room)
+    }
+
+    fn skip_vector(&mut self, wave: usize, command: usize) {
+        let w = &mut self.waves[wave];
+        w.vector.pop_front();
+        w.states[command].vector_finished = true;
+        w.states[command].masks_at = Some(self.now);
+        self.vector.free = self.now + 1;
+        self.at(self.now + 1, Due::Look);
+    }
+
+    /// A record has been taken by the vector or by the gate unit.
+    pub(super) fn taken(&mut self, tag: Tag) {
+        let Some(running) = self.vector.running.as_mut().filter(|r| r.records.front() == Some(&tag)) else {
+            return self.key_taken(tag);
+        };
+        running.records.pop_front();
+        match running.records.front().copied() {
+            Some(next) => {
+                let wave = running.wave;
+                self.flow.take(wave, next, self.now);
+            }
+            None => self.vector_issued(self.now),
+        }
+    }
+
+    /// The part's last record, if it has any, was taken in cycle `at`: its input is free when all is issued.
+    fn vector_issued(&mut self, at: Cycle) {
+        let Some(Running { wave, command, part, start, time, .. }) = self.vector.running.take() else {
+            return;
+        };
+        let issued = at.max(start + time.issue);
+        self.counters.units[VECTOR].busy += time.issue;
+        self.vector.free = issued;
+        let result = issued + time.latency;
+        let w = &mut self.waves[wave];
+        w.vector_result = result;
+        w.vector_part += 1;
+        let slot = w.states[command].work.as_ref().map_or(0, |k| k.slots[part].slot);
+        if w.states[command].work.as_ref().is_none_or(|k| w.vector_part == k.slots.len()) {
+            w.vector.pop_front();
+            w.vector_part = 0;
+        }
+        self.span(VECTOR, wave, command, 1 << slot, start..issued);
+        self.at(issued, Due::Look);
+        self.at(result, Due::Vector { wave, command, part });
+    }
+
+    /// Results may be used: writes go out, accumulators are free again, masks and scores go on.
+    pub(super) fn vector_result(&mut self, wave: usize, command: usize, part: usize) {
+        let Some(work) = self.waves[wave].states[command].work.clone() else { return };
+        let slot = &work.slots[part];
+        self.accumulators -= slot.frees;
+        let tag = Tag::Write { wave, command, part };
+        if let Some(lanes) = &slot.write {
+            let traffic = match self.command(command) {
+                Command::KvAppend(_) => Traffic::KvWrite,
+                Command::Store(c) if c.index == IndexBy::None => Traffic::RecordWrite,
+                _ => Traffic::RingWrite,
+            };
+            self.count(traffic, lanes);
+            self.flow.write(tag, lanes, self.now);
+        }
+        let state = &mut self.waves[wave].states[command];
+        state.vector_slots |= 1 << slot.slot;
+        state.vector_parts += 1;
+        if state.vector_parts < work.slots.len() {
+            return;
+        }
+        state.vector_finished = true;
+        state.masks_at = Some(self.now + timing::MASK_LATENCY);
+        self.at(self.now + timing::MASK_LATENCY, Due::Look);
+        if work.slots.iter().any(|s| s.write.is_some()) {
+            self.flow.close_writes(wave, command);
+        }
+        if self.roles[command] == Mlp::Last
+            && let Some(since) = self.waves[wave].mlp_since.take()
+        {
+            self.counters.mlp_cycles += self.now - since;
+        }
+    }
+}

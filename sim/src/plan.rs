@@ -1,0 +1,524 @@
+//! What one command asks of the units: the streams it reads, the products it makes, the records it writes.
+//!
+//! A plan follows from the command, the slots that it runs for, and the decisions of the run; it holds no time.
+
+use crate::Policy;
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
+use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormKind};
+use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
+use fastcar_arch::step::{SlotEntry, StepTable};
+use fastcar_arch::timing::cycles_per_beat_row;
+use fastcar_golden::Decisions;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A run of consecutive bytes on one channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Segment {
+    /// First local byte, at the start of a beat.
+    pub(crate) addr: u64,
+    /// Size in bytes: whole beats.
+    pub(crate) bytes: u64,
+    /// Cycles for which the consumer needs each beat.
+    pub(crate) pace: u32,
+    /// Whether older writes of the item's family may touch it.
+    pub(crate) guarded: bool,
+}
+
+/// The segments of one stream item on each class of channels.
+#[derive(Clone, Debug)]
+pub(crate) enum Lanes {
+    /// The same on every channel.
+    Same(Rc<[Segment]>),
+    /// One list per class of channels.
+    Each(Vec<Rc<[Segment]>>),
+}
+
+impl Lanes {
+    pub(crate) fn same(segments: impl Into<Rc<[Segment]>>) -> Self {
+        Self::Same(segments.into())
+    }
+
+    /// Only on the first class, which is channel 0's.
+    pub(crate) fn first(segment: Segment, classes: usize) -> Self {
+        let each = |class| if class == 0 { Rc::from([segment]) } else { Rc::from([]) };
+        Self::Each((0..classes).map(each).collect())
+    }
+
+    pub(crate) fn get(&self, class: usize) -> &Rc<[Segment]> {
+        match self {
+            Self::Same(segments) => segments,
+            Self::Each(lanes) => &lanes[class],
+        }
+    }
+
+    pub(crate) fn beats(&self, class: usize, beat: u64) -> u64 {
+        self.get(class).iter().map(|s| s.bytes / beat).sum()
+    }
+}
+
+/// One stream through the MAC array: a weight matrix for a round of slots, or the keys or the values of one head.
+#[derive(Clone, Debug)]
+pub(crate) struct MacOp {
+    pub(crate) lanes: Lanes,
+    /// Slots whose operands it needs and whose results it holds.
+    pub(crate) slots: u32,
+    /// Rows of the accumulators that it takes, per column.
+    pub(crate) rows: u64,
+    /// Values wait for the scores of the keys before them.
+    pub(crate) after_scores: bool,
+}
+
+/// A record on its way to the vector or gate unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) lanes: Lanes,
+    /// Whether all channels give their beats in step (the vector unit) or each at its own pace (the gate unit).
+    pub(crate) in_step: bool,
+}
+
+/// What a command does beside its products for one slot, or for one round of heads of a slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SlotWork {
+    pub(crate) slot: u32,
+    /// Index of the product behind which its results are ready.
+    pub(crate) after_mac: Option<usize>,
+    pub(crate) record: Option<Record>,
+    pub(crate) write: Option<Lanes>,
+    /// Accumulator rows that are free again when the vector unit has its results.
+    pub(crate) frees: u64,
+}
+
+/// Everything that one command asks of the units.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work {
+    /// Products in order.
+    pub(crate) mac: Vec<MacOp>,
+    /// Record that all slots share, taken with the first.
+    pub(crate) shared: Option<Record>,
+    /// Slots in the order in which the vector or gate unit takes them.
+    pub(crate) slots: Vec<SlotWork>,
+    /// Passes over a weight matrix.
+    pub(crate) passes: u64,
+    /// Weight blocks streamed and skipped.
+    pub(crate) blocks: (u64, u64),
+}
+
+impl Work {
+    pub(crate) fn mask(&self) -> u32 {
+        self.slots.iter().fold(0, |mask, s| mask | 1 << s.slot)
+    }
+}
+
+/// What plans are made from.
+pub(crate) struct Planner<'a> {
+    pub(crate) config: &'a AccelConfig,
+    pub(crate) table: &'a StepTable,
+    pub(crate) decisions: &'a Decisions,
+    pub(crate) policy: Policy,
+    /// First channel of each class.
+    pub(crate) leaders: &'a [u32],
+    /// Positions that a cache holds.
+    pub(crate) positions: u32,
+}
+
+/// Slots of a mask in ascending order.
+pub(crate) fn slots_of(mask: u32) -> impl Iterator<Item = u32> {
+    (0..32).filter(move |s| mask >> s & 1 == 1)
+}
+
+impl Planner<'_> {
+    /// Whether a slot has no reference for a gate's delta commands.
+    fn fresh(&self, gate: u16, slot: u32) -> bool {
+        let allowed = self.table.gates[usize::from(gate)].allow >> slot & 1 == 1;
+        !allowed || self.entry(slot).ring().is_none()
+    }
+
+    fn entry(&self, slot: u32) -> &SlotEntry {
+        &self.table.slots[slot as usize]
+    }
+
+    /// Local address of a slot's record; none where it has no ring position.
+    fn record_addr(
+        &self,
+        slot: u32,
+        index: IndexBy,
+        (addr, slot_stride, index_stride): Strides,
+    ) -> Option<u64> {
+        let entry = self.entry(slot);
+        let index = match index {
+            IndexBy::None => 0,
+            IndexBy::Position => entry.pos,
+            IndexBy::Ring => entry.ring()?,
+            IndexBy::Token0 => entry.token[0],
+            IndexBy::Token1 => entry.token[1],
+            IndexBy::Token2 => entry.token[2],
+            IndexBy::Token3 => entry.token[3],
+        };
+        Some(addr + u64::from(slot) * slot_stride + u64::from(index) * index_stride)
+    }
+
+    /// A striped record: every channel reads or writes the same local beats.
+    fn striped(&self, addr: u64, bytes: u64, pace: u64, guarded: bool) -> Lanes {
+        let bytes = RecordLayout::new(self.config).local_bytes(bytes).get();
+        Lanes::same([Segment { addr, bytes, pace: pace as u32, guarded }])
+    }
+
+    fn words(&self, addr: u64, words: u64) -> Record {
+        let pace = cycles_per_beat_row(self.config, 4);
+        Record { lanes: self.striped(addr, words * 4, pace, true), in_step: true }
+    }
+
+    fn act(&self, addr: u64, blocks: u64) -> Record {
+        let bytes = blocks * 33;
+        let pace = cycles_per_beat_row(self.config, 1);
+        Record { lanes: self.striped(addr, bytes, pace, true), in_step: true }
+    }
+
+    fn stored(&self, addr: u64, bytes: u64) -> Lanes {
+        self.striped(addr, bytes, 1, false)
+    }
+
+    /// Plans a command for some slots.
+    pub(crate) fn plan(&self, index: usize, command: &Command, slots: u32, delta: Option<u16>) -> Work {
+        let each =
+            |f: &dyn Fn(u32) -> SlotWork| Work { slots: slots_of(slots).map(f).collect(), ..Work::default() };
+        let bare = |slot| SlotWork { slot, ..SlotWork::default() };
+        match command {
+            Command::End(_) => Work::default(),
+            Command::Quant(_) | Command::Add(_) | Command::GateHost(_) => each(&bare),
+            Command::Load(c) => each(&|slot| {
+                let strides = (c.addr.0, c.slot_stride, c.index_stride);
+                let addr = self.record_addr(slot, c.index, strides);
+                SlotWork { record: addr.map(|a| self.words(a, c.words.into())), ..bare(slot) }
+            }),
+            Command::Store(c) => each(&|slot| {
+                let strides = (c.addr.0, c.slot_stride, c.index_stride);
+                let addr = self.record_addr(slot, c.index, strides);
+                SlotWork { write: addr.map(|a| self.stored(a, u64::from(c.words) * 4)), ..bare(slot) }
+            }),
+            Command::StoreAct(c) => each(&|slot| {
+                let strides = (c.addr.0, c.slot_stride, c.index_stride);
+                let addr = self.record_addr(slot, c.index, strides);
+                SlotWork { write: addr.map(|a| self.stored(a, u64::from(c.blocks) * 33)), ..bare(slot) }
+            }),
+            Command::Norm(c) => {
+                let mut shared = self.words(c.gamma.0, c.words.into());
+                if c.kind == NormKind::Layer {
+                    let beta = self.words(c.beta.0, c.words.into());
+                    shared.lanes = Lanes::same([shared.lanes.get(0)[0], beta.lanes.get(0)[0]]);
+                }
+                Work { shared: (slots != 0).then_some(shared), ..each(&bare) }
+            }
+            Command::Rope(c) => each(&|slot| {
+                let strides = (c.table.0, 0, c.index_stride);
+                let addr = self.record_addr(slot, IndexBy::Position, strides);
+                SlotWork { record: addr.map(|a| self.words(a, c.head_dim.into())), ..bare(slot) }
+            }),
+            Command::Delta(c) => each(&|slot| {
+                let addr = self.record_addr(slot, IndexBy::Ring, (c.addr.0, c.slot_stride, c.index_stride));
+                let words = u64::from(c.blocks) * 32;
+                let read = addr.filter(|_| !self.fresh(c.gate, slot));
+                SlotWork {
+                    record: read.map(|a| self.words(a, words)),
+                    write: addr.map(|a| self.stored(a, words * 4)),
+                    ..bare(slot)
+                }
+            }),
+            Command::Matvec(c) => self.matvec(c, slots, delta),
+            Command::KvAppend(c) => {
+                each(&|slot| SlotWork { write: Some(self.append(c, slot)), ..bare(slot) })
+            }
+            Command::Attn(c) => self.attn(index, c, slots),
+            Command::GateTas(c) => {
+                let scored = |slot: u32| {
+                    let allowed = self.table.gates[usize::from(c.gate)].allow >> slot & 1 == 1;
+                    allowed && self.entry(slot).pos >= c.period
+                };
+                each(&|slot| SlotWork { record: scored(slot).then(|| self.past_key(c, slot)), ..bare(slot) })
+            }
+            Command::GateDelta(c) => each(&|slot| {
+                let allowed = self.table.gates[usize::from(c.gate)].allow >> slot & 1 == 1;
+                let addr = self.record_addr(slot, IndexBy::Ring, (c.addr.0, c.slot_stride, c.index_stride));
+                let record = addr.filter(|_| allowed).map(|a| self.act(a, c.blocks.into()));
+                SlotWork { record, ..bare(slot) }
+            }),
+        }
+    }
+
+    /// Where each slot's products are made: (slot, column, pass).
+    fn mapping(&self, slots: u32) -> Vec<(u32, u32, u32)> {
+        let columns = self.config.columns();
+        let mut taken = [0u32; 32];
+        let place = |(rank, slot): (usize, u32)| {
+            let column = match self.policy {
+                Policy::Static => slot % columns,
+                Policy::Compact | Policy::Overlap => rank as u32 % columns,
+            };
+            let pass = taken[column as usize];
+            taken[column as usize] += 1;
+            (slot, column, pass)
+        };
+        slots_of(slots).enumerate().map(place).collect()
+    }
+
+    fn matvec(&self, c: &Matvec, slots: u32, delta: Option<u16>) -> Work {
+        let layout = WeightLayout::new(self.config, c.rows, c.blocks.into(), c.format);
+        let chunk = layout.chunk_rows();
+        let mut mapping = self.mapping(slots);
+        let passes = mapping.iter().map(|m| m.2 + 1).max().unwrap_or(0);
+        let per_round = (u64::from(self.config.acc_rows()) / chunk).max(1) as u32;
+        mapping.sort_by_key(|m| m.2 / per_round);
+        let mut work = Work { passes: passes.into(), ..Work::default() };
+        for round in mapping.chunk_by(|a, b| a.2 / per_round == b.2 / per_round) {
+            let passes = round.iter().map(|m| m.2 % per_round + 1).max().unwrap_or(0);
+            let slots = round.iter().map(|m| 1 << m.0).sum();
+            let (segments, streamed) = match delta.filter(|_| c.delta) {
+                Some(gate) => self.masked(c, &layout, round, gate),
+                None => (vec![whole(c, &layout, passes)], c.blocks.into()),
+            };
+            work.blocks.0 += streamed;
+            work.blocks.1 += u64::from(c.blocks) - streamed;
+            let rows = u64::from(passes) * chunk;
+            work.mac.push(MacOp { lanes: Lanes::same(segments), slots, rows, after_scores: false });
+            let op = work.mac.len() - 1;
+            work.slots.extend(round.iter().map(|&(slot, ..)| self.drained(c, slot, op, delta)));
+            if let Some(last) = work.slots.last_mut() {
+                last.frees = rows;
+            }
+        }
+        if c.has_bias && !work.slots.is_empty() {
+            work.shared = Some(self.words(c.bias.0, c.rows.into()));
+        }
+        work
+    }
+
+    fn drained(&self, c: &Matvec, slot: u32, op: usize, delta: Option<u16>) -> SlotWork {
+        let mut out = SlotWork { slot, after_mac: Some(op), ..SlotWork::default() };
+        if let Some(gate) = delta.filter(|_| c.delta) {
+            let addr = self.record_addr(slot, IndexBy::Ring, (c.ring.0, c.slot_stride, c.index_stride));
+            let read = addr.filter(|_| !self.fresh(gate, slot));
+            out.record = read.map(|a| self.words(a, c.rows.into()));
+            out.write = addr.map(|a| self.stored(a, u64::from(c.rows) * 4));
+        }
+        out
+    }
+
+    /// The runs of blocks that are active in at least one slot of a round; each block takes as many passes as the
+    /// fullest column has slots in which it is active.
+    fn masked(
+        &self,
+        c: &Matvec,
+        layout: &WeightLayout,
+        round: &[(u32, u32, u32)],
+        gate: u16,
+    ) -> (Vec<Segment>, u64) {
+        let run = layout.block_run().get();
+        let columns: Vec<u32> = (0..self.config.columns())
+            .map(|column| round.iter().filter(|m| m.1 == column).map(|m| 1u32 << m.0).sum())
+            .collect();
+        let mut segments: Vec<Segment> = Vec::new();
+        let mut streamed = 0;
+        for (block, &active) in self.decisions.blocks[usize::from(gate)].iter().enumerate() {
+            let pace = columns.iter().map(|m| (m & active).count_ones()).max().unwrap_or(0);
+            if pace == 0 {
+                continue;
+            }
+            streamed += 1;
+            let addr = c.addr.0 + block as u64 * run;
+            match segments.last_mut() {
+                Some(last) if last.addr + last.bytes == addr && last.pace == pace => last.bytes += run,
+                _ => segments.push(Segment { addr, bytes: run, pace, guarded: false }),
+            }
+        }
+        (segments, streamed)
+    }
+
+    fn kv(&self, kv_heads: u16, head_dim: u16) -> Kv {
+        let layout = KvLayout::new(self.config, kv_heads.into(), head_dim.into(), self.positions);
+        let interleave = (self.config.channels() / u32::from(kv_heads)).max(1);
+        Kv {
+            layout,
+            kv_heads: kv_heads.into(),
+            head_dim: head_dim.into(),
+            interleave,
+            beat: self.config.beat().get(),
+        }
+    }
+
+    fn attn(&self, index: usize, c: &Attn, slots: u32) -> Work {
+        let kv = self.kv(c.kv_heads, c.head_dim);
+        let group = u32::from(c.heads / c.kv_heads);
+        let pace = group.div_ceil(self.config.columns());
+        // A softmax weight is wider than an activation: two columns make one product of it.
+        let value_pace = group.div_ceil((self.config.columns() / 2).max(1));
+        let rows = (u64::from(value_pace) * u64::from(c.head_dim)).min(self.config.acc_rows().into());
+        let mut work = Work::default();
+        for slot in slots_of(slots) {
+            let base = c.addr.0 + u64::from(slot) * c.slot_stride;
+            for unit in 0..kv.units(self.config.channels()) {
+                let mut keys = Vec::new();
+                let mut values = Vec::new();
+                for &channel in self.leaders {
+                    let runs = kv.runs(channel, unit, self.config.channels());
+                    let blocks = runs.map_or(Vec::new(), |(head, residue)| {
+                        self.attended(index, c, slot, head, residue, kv.interleave)
+                    });
+                    let head = runs.map_or(0, |r| r.0);
+                    let pos_block = self.entry(slot).pos / KV_BLOCK_TOKENS;
+                    keys.push(kv.keys(base, head, &blocks, pos_block, pace));
+                    values.push(kv.values(base, head, &blocks, pos_block, value_pace));
+                }
+                let op = |lanes, after_scores| MacOp {
+                    lanes: Lanes::Each(lanes),
+                    slots: 1 << slot,
+                    rows: if after_scores { rows } else { 0 },
+                    after_scores,
+                };
+                work.mac.push(op(keys, false));
+                work.mac.push(op(values, true));
+                let after_mac = Some(work.mac.len() - 1);
+                work.slots.push(SlotWork { slot, after_mac, frees: rows, ..SlotWork::default() });
+            }
+        }
+        work
+    }
+
+    /// Blocks of a head that a slot attends to and that lie on one residue: block number, first and last token of it.
+    fn attended(
+        &self,
+        index: usize,
+        c: &Attn,
+        slot: u32,
+        head: u32,
+        residue: u32,
+        interleave: u32,
+    ) -> Vec<(u32, Range<u32>)> {
+        let pos = self.entry(slot).pos;
+        let here = |block: &u32| block % interleave == residue;
+        let visible = |block: u32| (pos + 1).saturating_sub(block * KV_BLOCK_TOKENS).min(KV_BLOCK_TOKENS);
+        if c.list_entries == 0 {
+            return (0..=pos / KV_BLOCK_TOKENS).filter(here).map(|b| (b, 0..visible(b))).collect();
+        }
+        let Some(list) = self.decisions.lists.get(&(index as u32, slot, head)) else { return Vec::new() };
+        let span = |&(block, mask): &(u32, u32)| {
+            let seen = visible(block);
+            let mask = if seen == 32 { mask } else { mask & ((1 << seen) - 1) };
+            (mask != 0).then(|| (block, mask.trailing_zeros()..32 - mask.leading_zeros()))
+        };
+        list.iter().filter(|e| here(&e.0)).filter_map(span).collect()
+    }
+
+    fn append(&self, c: &KvAppend, slot: u32) -> Lanes {
+        let kv = self.kv(c.kv_heads, c.head_dim);
+        let pos = self.entry(slot).pos;
+        let base = c.addr.0 + u64::from(slot) * c.slot_stride;
+        let lane = |&channel: &u32| {
+            let heads = kv.heads_of(channel, pos / KV_BLOCK_TOKENS, self.config.channels());
+            heads.flat_map(|head| kv.token(base, head, pos, true)).collect::<Vec<_>>().into()
+        };
+        Lanes::Each(self.leaders.iter().map(lane).collect())
+    }
+
+    fn past_key(&self, c: &GateTas, slot: u32) -> Record {
+        let kv = self.kv(c.kv_heads, c.head_dim);
+        let past = self.entry(slot).pos - c.period;
+        let base = c.addr.0 + u64::from(slot) * c.slot_stride;
+        let group = u32::from(c.heads / c.kv_heads);
+        let lane = |&channel: &u32| {
+            let heads = kv.heads_of(channel, past / KV_BLOCK_TOKENS, self.config.channels());
+            let keys = heads.flat_map(|head| kv.token(base, head, past, false));
+            keys.map(|s| Segment { pace: group, ..s }).collect::<Vec<_>>().into()
+        };
+        Record { lanes: Lanes::Each(self.leaders.iter().map(lane).collect()), in_step: false }
+    }
+}
+
+/// Address of slot 0 and index 0, bytes from slot to slot, bytes from index to index.
+type Strides = (u64, u64, u64);
+
+/// The whole of a matrix on a channel.
+fn whole(c: &Matvec, layout: &WeightLayout, passes: u32) -> Segment {
+    Segment { addr: c.addr.0, bytes: layout.local_bytes().get(), pace: passes, guarded: false }
+}
+
+/// A cache's places, channel by channel.
+struct Kv {
+    layout: KvLayout,
+    kv_heads: u32,
+    head_dim: u64,
+    interleave: u32,
+    beat: u64,
+}
+
+impl Kv {
+    /// Heads, or parts of heads, that a channel holds at most.
+    fn units(&self, channels: u32) -> u32 {
+        (self.kv_heads * self.interleave).div_ceil(channels)
+    }
+
+    /// The head and the residue of its block numbers in a channel's n-th place.
+    fn runs(&self, channel: u32, unit: u32, channels: u32) -> Option<(u32, u32)> {
+        let place = unit * channels + channel;
+        (place < self.kv_heads * self.interleave).then(|| (place / self.interleave, place % self.interleave))
+    }
+
+    /// Heads whose given block lies on a channel.
+    fn heads_of(&self, channel: u32, block: u32, channels: u32) -> impl Iterator<Item = u32> {
+        (0..self.units(channels)).filter_map(move |unit| {
+            self.runs(channel, unit, channels).filter(|r| block % self.interleave == r.1).map(|r| r.0)
+        })
+    }
+
+    fn beats(&self, start: u64, end: u64, pace: u32, guarded: bool) -> Segment {
+        let addr = start / self.beat * self.beat;
+        Segment { addr, bytes: end.next_multiple_of(self.beat) - addr, pace, guarded }
+    }
+
+    /// Scales of keys and values, then the attended keys, of each block.
+    fn keys(&self, base: u64, head: u32, blocks: &[(u32, Range<u32>)], own: u32, pace: u32) -> Rc<[Segment]> {
+        let mut out: Vec<Segment> = Vec::new();
+        for (block, tokens) in blocks {
+            let places = self.layout.token(head.into(), u64::from(block * KV_BLOCK_TOKENS));
+            let (scales, key) = (base + places.key_scales, base + places.key);
+            let first = key + u64::from(tokens.start) * self.head_dim;
+            let last = key + u64::from(tokens.end) * self.head_dim;
+            let guarded = *block == own;
+            if first == key {
+                out.push(self.beats(scales, last, pace, guarded));
+            } else {
+                out.push(self.beats(scales, key, pace, guarded));
+                out.push(self.beats(first, last, pace, guarded));
+            }
+        }
+        out.into()
+    }
+
+    fn values(
+        &self,
+        base: u64,
+        head: u32,
+        blocks: &[(u32, Range<u32>)],
+        own: u32,
+        pace: u32,
+    ) -> Rc<[Segment]> {
+        let run = |(block, tokens): &(u32, Range<u32>)| {
+            let value = base + self.layout.token(head.into(), u64::from(block * KV_BLOCK_TOKENS)).value;
+            let first = value + u64::from(tokens.start) * self.head_dim;
+            let last = value + u64::from(tokens.end) * self.head_dim;
+            self.beats(first, last, pace, *block == own)
+        };
+        blocks.iter().map(run).collect()
+    }
+
+    /// One token's key, and its value too where asked: scales, then elements.
+    fn token(&self, base: u64, head: u32, token: u32, value: bool) -> Vec<Segment> {
+        let places = self.layout.token(head.into(), token.into());
+        let scales = self.head_dim / 32;
+        let mut parts = vec![(places.key_scales, scales), (places.key, self.head_dim)];
+        if value {
+            parts.extend([(places.value_scales, scales), (places.value, self.head_dim)]);
+        }
+        parts.into_iter().map(|(at, size)| self.beats(base + at, base + at + size, 1, false)).collect()
+    }
+}

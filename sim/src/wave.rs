@@ -1,0 +1,228 @@
+//! The commands of one wave: what each waits for, and how far it is.
+
+use crate::dram::Cycle;
+use crate::plan::Work;
+use fastcar_arch::isa::{Command, Epilogue};
+use fastcar_arch::program::Program;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A command's place in a layer's MLP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Mlp {
+    /// No product of an MLP.
+    #[default]
+    None,
+    /// A product of an MLP.
+    Inside,
+    /// The last product of an MLP.
+    Last,
+}
+
+/// The MLP products of a program: from a product with an activation function to the last plain product behind it.
+pub(crate) fn mlp_roles(program: &Program) -> Vec<Mlp> {
+    let mut roles = vec![Mlp::None; program.commands().len()];
+    let mut last: Option<usize> = None;
+    let mut inside = false;
+    for (index, command) in program.commands().iter().enumerate() {
+        match command {
+            Command::Matvec(c) if c.epilogue != Epilogue::None => {
+                (inside, roles[index]) = (true, Mlp::Inside);
+            }
+            Command::Matvec(_) if inside => {
+                roles[index] = Mlp::Inside;
+                last = Some(index);
+            }
+            Command::Quant(_) | Command::Delta(_) => {}
+            _ => {
+                inside = false;
+                if let Some(index) = last.take() {
+                    roles[index] = Mlp::Last;
+                }
+            }
+        }
+    }
+    roles
+}
+
+/// How far a command is.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Gate whose decision its predicate names.
+    pub(crate) pred_gate: Option<usize>,
+    /// Delta command, and its gate, whose masks it uses.
+    pub(crate) delta: Option<(usize, u16)>,
+    /// Vector command that fills the part of the activation buffer that it reads in another unit.
+    pub(crate) operands: Option<usize>,
+    /// MAC command that must have read what it overwrites.
+    pub(crate) read_by_mac: Option<usize>,
+    /// Gate command that must have read what it overwrites.
+    pub(crate) read_by_gate: Option<usize>,
+    /// Block lists that have not come yet.
+    pub(crate) lists: u32,
+    /// What it asks of the units; known once predicate, masks and lists are.
+    pub(crate) work: Option<Rc<Work>>,
+    /// Slots whose results of the vector unit may be used.
+    pub(crate) vector_slots: u32,
+    /// Parts whose results of the vector unit may be used.
+    pub(crate) vector_parts: usize,
+    /// The vector unit is through with it.
+    pub(crate) vector_finished: bool,
+    /// Parts whose writes are not acknowledged.
+    pub(crate) writes: usize,
+    /// When the masks that it made may be used.
+    pub(crate) masks_at: Option<Cycle>,
+    /// When each product's results may be used.
+    pub(crate) products: Vec<Option<Cycle>>,
+    /// Products that the array has finished.
+    pub(crate) multiplied: usize,
+    /// The MAC array is through with it.
+    pub(crate) mac_finished: bool,
+    /// The gate unit is through with it.
+    pub(crate) gate_finished: bool,
+    /// Slots that replay behind it (gates).
+    pub(crate) replay: u32,
+}
+
+/// The slots that go through the program together, and where they are.
+pub(crate) struct Wave {
+    pub(crate) slots: u32,
+    pub(crate) states: Vec<State>,
+    /// Commands that the prefetch buffer has got, and bursts of them asked for.
+    pub(crate) available: usize,
+    pub(crate) requested: usize,
+    /// Next command to dispatch, and when the dispatcher is free for it.
+    pub(crate) next: usize,
+    pub(crate) dispatch_at: Cycle,
+    pub(crate) unresolved: Vec<usize>,
+    /// Commands whose stream items are not queued yet: record, main, read-ahead.
+    pub(crate) streams: [VecDeque<usize>; 3],
+    pub(crate) vector: VecDeque<usize>,
+    pub(crate) vector_part: usize,
+    /// When the results of the last command that left the vector unit may be used.
+    pub(crate) vector_result: Cycle,
+    pub(crate) mac: VecDeque<usize>,
+    /// Commands with products not armed yet, and the next product of the first.
+    pub(crate) arming: VecDeque<usize>,
+    pub(crate) arm_op: usize,
+    pub(crate) gate: VecDeque<usize>,
+    pub(crate) gate_part: usize,
+    /// When the scores so far of the gate command under way are there.
+    pub(crate) gate_scores: Cycle,
+    pub(crate) last_gate: Option<usize>,
+    pub(crate) last_delta: Option<(usize, u16)>,
+    /// Commands whose writes are not all acknowledged.
+    pub(crate) writers: Vec<usize>,
+    /// Parts of the activation buffer under way: what the vector unit fills, what other units read.
+    fills: Vec<(Range<u32>, usize)>,
+    mac_reads: Vec<(Range<u32>, usize)>,
+    gate_reads: Vec<(Range<u32>, usize)>,
+    /// When the MLP phase under way began.
+    pub(crate) mlp_since: Option<Cycle>,
+}
+
+/// The part of the activation buffer that a command fills, in the vector unit.
+fn fills(command: &Command) -> Option<Range<u32>> {
+    let range = |first: u16, blocks: u16| u32::from(first)..u32::from(first) + u32::from(blocks);
+    match command {
+        Command::Quant(c) => Some(range(c.dst.0, c.blocks)),
+        Command::Delta(c) => Some(range(c.dst.0, c.blocks)),
+        _ => None,
+    }
+}
+
+/// The part of the activation buffer that a command reads in the MAC array or in the gate unit.
+fn reads(command: &Command) -> Option<Range<u32>> {
+    let heads = |first: u16, heads: u16, dim: u16| {
+        let first = u32::from(first);
+        first..first + u32::from(heads) * u32::from(dim) / 32
+    };
+    match command {
+        Command::Matvec(c) => Some(u32::from(c.src.0)..u32::from(c.src.0) + u32::from(c.blocks)),
+        Command::Attn(c) => Some(heads(c.src.0, c.heads, c.head_dim)),
+        Command::GateTas(c) => Some(heads(c.src.0, c.heads, c.head_dim)),
+        _ => None,
+    }
+}
+
+/// The latest of some users of a buffer that touches a range.
+fn latest(users: &[(Range<u32>, usize)], range: &Range<u32>) -> Option<usize> {
+    users.iter().rev().find(|(r, _)| r.start < range.end && range.start < r.end).map(|u| u.1)
+}
+
+impl Wave {
+    pub(crate) fn new(slots: u32, commands: usize) -> Self {
+        Self {
+            slots,
+            states: (0..commands).map(|_| State::default()).collect(),
+            available: 0,
+            requested: 0,
+            next: 0,
+            dispatch_at: 0,
+            unresolved: Vec::new(),
+            streams: Default::default(),
+            vector: VecDeque::new(),
+            vector_part: 0,
+            vector_result: 0,
+            mac: VecDeque::new(),
+            arming: VecDeque::new(),
+            arm_op: 0,
+            gate: VecDeque::new(),
+            gate_part: 0,
+            gate_scores: 0,
+            last_gate: None,
+            last_delta: None,
+            writers: Vec::new(),
+            fills: Vec::new(),
+            mac_reads: Vec::new(),
+            gate_reads: Vec::new(),
+            mlp_since: None,
+        }
+    }
+
+    /// Notes at dispatch what a command waits for in other units, and what later ones may wait for it.
+    pub(crate) fn track(&mut self, index: usize, command: &Command) {
+        let states = &self.states;
+        self.fills.retain(|u| !states[u.1].vector_finished);
+        self.mac_reads.retain(|u| !states[u.1].mac_finished);
+        self.gate_reads.retain(|u| !states[u.1].gate_finished);
+        let state = &mut self.states[index];
+        state.pred_gate = self.last_gate;
+        if let Some(range) = reads(command) {
+            state.operands = latest(&self.fills, &range);
+            match command {
+                Command::GateTas(_) => self.gate_reads.push((range, index)),
+                _ => self.mac_reads.push((range, index)),
+            }
+        }
+        if let Some(range) = fills(command) {
+            state.read_by_mac = latest(&self.mac_reads, &range);
+            state.read_by_gate = latest(&self.gate_reads, &range);
+            self.fills.push((range, index));
+        }
+        match command {
+            Command::Matvec(c) if c.delta => state.delta = self.last_delta,
+            Command::Delta(c) => self.last_delta = Some((index, c.gate)),
+            Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_) => {
+                self.last_gate = Some(index)
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the vector unit's results of a command may be used for some slots.
+    pub(crate) fn filled(&self, command: Option<usize>, slots: u32) -> bool {
+        let Some(state) = command.map(|c| &self.states[c]) else { return true };
+        let needed = state.work.as_ref().map(|w| w.mask() & slots);
+        state.vector_finished || needed.is_some_and(|n| n & !state.vector_slots == 0)
+    }
+
+    /// Whether everything dispatched is done, writes apart.
+    pub(crate) fn idle(&self) -> bool {
+        self.next == self.states.len()
+            && self.vector.is_empty()
+            && self.mac.is_empty()
+            && self.gate.is_empty()
+    }
+}
