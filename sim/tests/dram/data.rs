@@ -7,6 +7,9 @@ fn fields() -> MemoryFields {
     MemorySpec::named("hbm2").expect("a memory of the project").fields().clone()
 }
 
+/// A change of a memory.
+type Change<'a> = &'a dyn Fn(&mut MemoryFields);
+
 /// The error of a memory after a change.
 fn refused(change: impl FnOnce(&mut MemoryFields)) -> String {
     let mut fields = fields();
@@ -89,7 +92,7 @@ fn every_figure_has_a_source() {
 
 #[test]
 fn figures_out_of_range_are_refused_with_the_reason() {
-    let cases: &[(&dyn Fn(&mut MemoryFields), &str)] = &[
+    let cases: &[(Change, &str)] = &[
         (&|f| f.name = "HBM 2".into(), "memory.name = 'HBM 2': must be 1 to 32 of a-z, 0-9 and '-'"),
         (
             &|f| f.burst_bytes = 4096,

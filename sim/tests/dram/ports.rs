@@ -299,7 +299,7 @@ fn a_port_cannot_stand_for_one_that_shares_its_dram() {
 fn faults_fail_what_they_touch_and_nothing_else() {
     let mut memory = system("hbm2", &config(2, 64, 250_000_000));
     let mut sound = memory.clone();
-    let range = 4096 + 64..4096 + 65;
+    let range = 4096 + 64..4096 + 128;
     memory.inject(Fault::Ecc { port: 0, range: range.clone() }).expect("a place");
     memory.inject(Fault::SlaveError { port: 0, dir: Dir::Write, range: range.clone() }).expect("a place");
     memory.inject(Fault::SlaveError { port: 1, dir: Dir::Read, range }).expect("a place");
