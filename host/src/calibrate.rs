@@ -223,7 +223,7 @@ struct Solution {
 
 impl Solution {
     fn policy(self, trials: &Trials<'_>) -> Result<(Policy, Measurement), CalibrateError> {
-        let policy = self.knob.policy(self.level)?;
+        let policy = trials.bench.measured(self.knob.policy(self.level)?);
         let measured = trials.bench.measure(&policy, trials.progress)?;
         Ok((policy, measured))
     }

@@ -259,12 +259,16 @@ const LINE_ROWS: u32 = 2 * LINE_WORDS;
 
 /// The tiles of `rows` rows: (first row, rows), as even as whole units allow.
 fn tiles(config: &AccelConfig, rows: u32, cut: Cut) -> Vec<(u32, u32)> {
-    // Channels and granule are powers of two, so the larger unit is a multiple of the smaller.
-    let even = (config.channels() * ROW_GRANULE).max(LINE_ROWS);
+    let half = config.acc_rows() / 2 / ROW_GRANULE * ROW_GRANULE;
+    let room = (half * config.channels()).min(cut.rows);
+    // Channels, granule and beat are powers of two, so the larger unit is a multiple of the smaller. Where there are
+    // rows enough, a tile's rows fill whole beats of scales on every channel, and the remainder is the last tile.
+    let granules = (config.channels() * ROW_GRANULE).max(LINE_ROWS);
+    let beats = granules.max(config.channels() * config.beat().get() as u32);
+    let even = if rows >= cut.tiles.saturating_mul(beats) && beats <= room { beats } else { granules };
     let unit = if cut.rows < even { LINE_ROWS } else { even };
     let units = rows.div_ceil(unit);
-    let half = config.acc_rows() / 2 / ROW_GRANULE * ROW_GRANULE;
-    let most = ((half * config.channels()).min(cut.rows) / unit).max(1);
+    let most = (room / unit).max(1);
     let least = (LEAST_CHANNEL_ROWS * config.channels()).div_ceil(unit);
     let count = cut.tiles.min(units / least).max(units.div_ceil(most)).max(1);
     let start = |i: u32| (i * (units / count) + i.min(units % count)) * unit;

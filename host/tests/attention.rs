@@ -175,6 +175,24 @@ fn bad_texts_are_refused() {
     );
 }
 
+/// Every example of docs/policies.md is a policy, and the file that it would be written to.
+#[test]
+fn examples_of_the_page_are_policies() {
+    let page = include_str!("../../docs/policies.md");
+    let examples: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 5);
+    for text in &examples {
+        let policy = Policy::from_toml(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(Policy::from_toml(&policy.to_toml().unwrap()).unwrap(), policy);
+    }
+    let attentions = examples.iter().filter(|text| !Policy::from_toml(text).unwrap().attention().is_dense());
+    assert_eq!(attentions.count(), 2);
+    for term in ["sinkN", "localN", "prompt", "frame-strideK~W"] {
+        assert!(page.contains(&format!("| `{term}` |")), "{term} has a row");
+    }
+}
+
 #[test]
 fn policies_carry_it() {
     let text =

@@ -76,8 +76,8 @@ fn a_7b_layer_is_cut_for_overlap() {
     let plan = plan("vila-u-7b", "u55c");
     let layer = &plan.image().body.layers[7];
     assert_eq!(borders(&layer.qkv), [0, 4096, 8192], "at the borders of queries, keys and values");
-    // 43 granules of 512 rows.
-    assert_eq!(borders(&layer.up), [0, 11 * 512, 22 * 512, 33 * 512]);
+    // 10.75 units of 2,048 rows: a whole beat of 64 scale bytes on each of 32 channels.
+    assert_eq!(borders(&layer.up), [0, 3 * 2048, 6 * 2048, 9 * 2048]);
     assert_eq!((borders(&layer.o), borders(&layer.down)), (vec![0], vec![0]));
     let (depth, _) = plan.image().depth.as_ref().unwrap();
     assert_eq!(borders(depth.head.as_ref().unwrap()), [0, 4096, 8192, 12_288]);
@@ -113,27 +113,29 @@ proptest! {
         let plan = Plan::new(&config, &model, PackOptions::default()).unwrap();
 
         let body = &plan.image().body;
-        let unit = (config.channels() * ROW_GRANULE).max(64);
+        let granules = (config.channels() * ROW_GRANULE).max(64);
+        let beats = granules.max(config.channels() * config.beat().get() as u32);
+        let whole = |m: &Matrix, unit| m.tiles[..m.tiles.len() - 1].iter().all(|t| t.rows.is_multiple_of(unit));
         for matrix in matrices(body) {
             let mut end = 0;
             for tile in &matrix.tiles {
                 prop_assert_eq!(tile.first_row, end);
                 end += tile.rows;
                 let channel_rows = tile.rows.div_ceil(config.channels()).next_multiple_of(ROW_GRANULE);
-                prop_assert!(2 * channel_rows <= config.acc_rows() || tile.rows <= unit, "{:?}", tile);
+                prop_assert!(2 * channel_rows <= config.acc_rows() || tile.rows <= granules, "{:?}", tile);
             }
             prop_assert_eq!(end, matrix.rows);
         }
         let layer = &body.layers[0];
         for matrix in [&layer.qkv, &layer.o, &layer.up, &layer.down] {
-            let inner = &matrix.tiles[..matrix.tiles.len() - 1];
-            prop_assert!(inner.iter().all(|t| t.rows.is_multiple_of(unit)), "no padding but at the end");
+            prop_assert!(whole(matrix, granules), "no padding but at the end");
         }
+        let unit = if whole(&layer.up, beats) { beats } else { granules };
         let sizes: Vec<u32> = layer.up.tiles.iter().map(|t| t.rows.div_ceil(unit)).collect();
         prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "even: {:?}", sizes);
         let (q, kv) = (shape.attended(), shape.kv_words());
         let cut: BTreeSet<u32> = borders(&layer.qkv).into_iter().collect();
-        let possible = q.is_multiple_of(unit) && kv.is_multiple_of(unit);
+        let possible = q.is_multiple_of(granules) && kv.is_multiple_of(granules);
         prop_assert!(!possible || (cut.contains(&q) && cut.contains(&(q + kv))));
     }
 }

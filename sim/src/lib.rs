@@ -14,10 +14,12 @@ mod machine;
 pub mod memory;
 mod plan;
 mod run;
+mod simulator;
 mod trace;
 mod wave;
 
 pub use counters::{Counters, Traffic, UnitCycles};
 pub use error::SimError;
 pub use run::{Advance, Policy, SimOptions, Timer, Timing, UnknownPolicy};
-pub use trace::Span;
+pub use simulator::{Simulator, ValueRun};
+pub use trace::{Span, chrome_trace};

@@ -18,7 +18,7 @@ use crate::error::SimError;
 use crate::flow::{Flow, Signal, Tag};
 use crate::plan::{Lanes, Planner};
 use crate::run::Placement;
-use crate::trace::Span;
+use crate::trace::{Recorder, Span};
 use crate::wave::{Mlp, Wave, mlp_roles};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::Command;
@@ -123,7 +123,7 @@ pub(crate) struct Machine<'a, F> {
     done_at: Option<Cycle>,
     counters: Counters,
     occupied: [Occupied; 3],
-    spans: Option<Vec<Span>>,
+    recorder: Option<Recorder>,
 }
 
 /// What a run was asked for.
@@ -163,7 +163,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             done_at: None,
             counters: Counters::default(),
             occupied: Default::default(),
-            spans: trace.then(Vec::new),
+            recorder: trace.then(Recorder::default),
         }
     }
 
@@ -267,9 +267,9 @@ impl<'a, F: Flow> Machine<'a, F> {
 
     fn span(&mut self, unit: usize, wave: usize, command: usize, slots: u32, cycles: std::ops::Range<Cycle>) {
         let name = self.command(command).info().mnemonic;
-        if let Some(spans) = &mut self.spans {
+        if let Some(recorder) = &mut self.recorder {
             let (start, end) = (cycles.start, cycles.end);
-            spans.push(Span { unit: UNITS[unit].name, wave, command, name, slots, start, end });
+            recorder.add(Span { unit: UNITS[unit].name, wave, command, name, slots, start, end });
         }
     }
 
@@ -300,7 +300,7 @@ impl<'a, F: Flow> Machine<'a, F> {
         for (unit, occupied) in c.units.iter_mut().zip(occupied) {
             unit.stalled = occupied.saturating_sub(unit.busy);
         }
-        (self.counters, self.spans.unwrap_or_default(), self.flow)
+        (self.counters, self.recorder.map(Recorder::into_spans).unwrap_or_default(), self.flow)
     }
 
     /// The oldest command that is not done, and the unit that it waits in.

@@ -7,7 +7,7 @@ use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormKind};
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
 use fastcar_arch::step::{SlotEntry, StepTable};
-use fastcar_arch::timing::cycles_per_beat_row;
+use fastcar_arch::timing::{cycles_per_beat_row, key_passes, value_passes};
 use fastcar_golden::Decisions;
 use std::ops::Range;
 use std::rc::Rc;
@@ -67,6 +67,9 @@ pub(crate) struct MacOp {
     pub(crate) rows: u64,
     /// Values wait for the scores of the keys before them.
     pub(crate) after_scores: bool,
+    /// The block that holds the slot's own token, which is still being written: it goes through the main stream, so that
+    /// the older blocks behind it can be read ahead.
+    pub(crate) own: bool,
 }
 
 /// A record on its way to the vector or gate unit.
@@ -280,7 +283,13 @@ impl Planner<'_> {
             work.blocks.0 += streamed;
             work.blocks.1 += u64::from(c.blocks) - streamed;
             let rows = u64::from(passes) * chunk;
-            work.mac.push(MacOp { lanes: Lanes::same(segments), slots, rows, after_scores: false });
+            work.mac.push(MacOp {
+                lanes: Lanes::same(segments),
+                slots,
+                rows,
+                after_scores: false,
+                own: false,
+            });
             let op = work.mac.len() - 1;
             work.slots.extend(round.iter().map(|&(slot, ..)| self.drained(c, slot, op, delta)));
             if let Some(last) = work.slots.last_mut() {
@@ -349,34 +358,34 @@ impl Planner<'_> {
     fn attn(&self, index: usize, c: &Attn, slots: u32) -> Work {
         let kv = self.kv(c.kv_heads, c.head_dim);
         let group = u32::from(c.heads / c.kv_heads);
-        let pace = group.div_ceil(self.config.columns());
-        // A softmax weight is wider than an activation: two columns make one product of it.
-        let value_pace = group.div_ceil((self.config.columns() / 2).max(1));
-        let rows = (u64::from(value_pace) * u64::from(c.head_dim)).min(self.config.acc_rows().into());
+        let (pace, value_pace) = (key_passes(self.config, group), value_passes(self.config, group));
+        let rows = u64::from(value_pace) * u64::from(c.head_dim);
         let mut work = Work::default();
         for slot in slots_of(slots) {
             let base = c.addr.0 + u64::from(slot) * c.slot_stride;
+            let own = self.entry(slot).pos / KV_BLOCK_TOKENS;
             for unit in 0..kv.units(self.config.channels()) {
-                let mut keys = Vec::new();
-                let mut values = Vec::new();
+                let mut parts: [Vec<Rc<[Segment]>>; 4] = Default::default();
                 for &channel in self.leaders {
-                    let runs = kv.runs(channel, unit, self.config.channels());
-                    let blocks = runs.map_or(Vec::new(), |(head, residue)| {
-                        self.attended(index, c, slot, head, residue, kv.interleave)
+                    let place = kv.runs(channel, unit, self.config.channels());
+                    let (head, mut blocks) = place.map_or((0, Vec::new()), |(head, residue)| {
+                        (head, self.attended(index, c, slot, head, residue, kv.interleave))
                     });
-                    let head = runs.map_or(0, |r| r.0);
-                    let pos_block = self.entry(slot).pos / KV_BLOCK_TOKENS;
-                    keys.push(kv.keys(base, head, &blocks, pos_block, pace));
-                    values.push(kv.values(base, head, &blocks, pos_block, value_pace));
+                    let last = blocks.pop_if(|b| b.0 == own);
+                    parts[0].push(kv.keys(base, head, &blocks, false, pace));
+                    parts[1].push(kv.keys(base, head, last.as_slice(), true, pace));
+                    parts[2].push(kv.values(base, head, &blocks, false, value_pace));
+                    parts[3].push(kv.values(base, head, last.as_slice(), true, value_pace));
                 }
-                let op = |lanes, after_scores| MacOp {
-                    lanes: Lanes::Each(lanes),
-                    slots: 1 << slot,
-                    rows: if after_scores { rows } else { 0 },
-                    after_scores,
-                };
-                work.mac.push(op(keys, false));
-                work.mac.push(op(values, true));
+                for (part, lanes) in parts.into_iter().enumerate() {
+                    work.mac.push(MacOp {
+                        lanes: Lanes::Each(lanes),
+                        slots: 1 << slot,
+                        rows: if part == 2 { rows } else { 0 },
+                        after_scores: part == 2,
+                        own: part % 2 == 1,
+                    });
+                }
                 let after_mac = Some(work.mac.len() - 1);
                 work.slots.push(SlotWork { slot, after_mac, frees: rows, ..SlotWork::default() });
             }
@@ -393,7 +402,7 @@ impl Planner<'_> {
         head: u32,
         residue: u32,
         interleave: u32,
-    ) -> Vec<(u32, Range<u32>)> {
+    ) -> Vec<Attended> {
         let pos = self.entry(slot).pos;
         let here = |block: &u32| block % interleave == residue;
         let visible = |block: u32| (pos + 1).saturating_sub(block * KV_BLOCK_TOKENS).min(KV_BLOCK_TOKENS);
@@ -442,6 +451,9 @@ fn whole(c: &Matvec, layout: &WeightLayout, passes: u32) -> Segment {
     Segment { addr: c.addr.0, bytes: layout.local_bytes().get(), pace: passes, guarded: false }
 }
 
+/// A block number, and the tokens of it from the first to behind the last that is attended.
+type Attended = (u32, Range<u32>);
+
 /// A cache's places, channel by channel.
 struct Kv {
     layout: KvLayout,
@@ -476,14 +488,13 @@ impl Kv {
     }
 
     /// Scales of keys and values, then the attended keys, of each block.
-    fn keys(&self, base: u64, head: u32, blocks: &[(u32, Range<u32>)], own: u32, pace: u32) -> Rc<[Segment]> {
+    fn keys(&self, base: u64, head: u32, blocks: &[Attended], guarded: bool, pace: u32) -> Rc<[Segment]> {
         let mut out: Vec<Segment> = Vec::new();
         for (block, tokens) in blocks {
             let places = self.layout.token(head.into(), u64::from(block * KV_BLOCK_TOKENS));
             let (scales, key) = (base + places.key_scales, base + places.key);
             let first = key + u64::from(tokens.start) * self.head_dim;
             let last = key + u64::from(tokens.end) * self.head_dim;
-            let guarded = *block == own;
             if first == key {
                 out.push(self.beats(scales, last, pace, guarded));
             } else {
@@ -494,19 +505,12 @@ impl Kv {
         out.into()
     }
 
-    fn values(
-        &self,
-        base: u64,
-        head: u32,
-        blocks: &[(u32, Range<u32>)],
-        own: u32,
-        pace: u32,
-    ) -> Rc<[Segment]> {
-        let run = |(block, tokens): &(u32, Range<u32>)| {
+    fn values(&self, base: u64, head: u32, blocks: &[Attended], guarded: bool, pace: u32) -> Rc<[Segment]> {
+        let run = |(block, tokens): &Attended| {
             let value = base + self.layout.token(head.into(), u64::from(block * KV_BLOCK_TOKENS)).value;
             let first = value + u64::from(tokens.start) * self.head_dim;
             let last = value + u64::from(tokens.end) * self.head_dim;
-            self.beats(first, last, pace, *block == own)
+            self.beats(first, last, pace, guarded)
         };
         blocks.iter().map(run).collect()
     }

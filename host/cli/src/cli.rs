@@ -1,6 +1,6 @@
 //! The command line: sub-commands and what they share in `--help`.
 
-use crate::commands::{calibrate, decode, disasm, info, pack, presets, quality};
+use crate::commands::{calibrate, decode, disasm, info, pack, presets, quality, simulate, sweep, targets};
 use crate::interrupt;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -40,6 +40,15 @@ enum Command {
     Quality(Box<quality::Args>),
     /// Choose a policy's thresholds for a model.
     Calibrate(Box<calibrate::Args>),
+    /// Time a video on the simulated machine: cycles, bandwidth, what each unit did.
+    #[command(after_help = EXIT_CODES)]
+    Simulate(Box<simulate::Args>),
+    /// Simulate every point of a grid: a CSV file and a plot.
+    #[command(after_help = EXIT_CODES)]
+    Sweep(Box<sweep::Args>),
+    /// Simulate what the machine is meant to reach: a table of bounds, targets and figures.
+    #[command(after_help = EXIT_CODES)]
+    Targets(targets::Args),
 }
 
 /// Parses the command line and runs it.
@@ -57,5 +66,8 @@ pub fn run() -> Result<()> {
         Command::Presets(args) => presets::run(&args),
         Command::Quality(args) => quality::run(*args),
         Command::Calibrate(args) => calibrate::run(*args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Targets(args) => targets::run(&args),
     }
 }

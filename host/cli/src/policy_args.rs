@@ -3,6 +3,7 @@
 use crate::exit::{Usage, usage};
 use anyhow::Result;
 use clap::ValueEnum;
+use fastcar_host::attention::Attention;
 use fastcar_host::policy::{DeltaThresholds, Gate, Method, PairCoupling, Policy, TasForm};
 use std::path::PathBuf;
 
@@ -89,6 +90,32 @@ pub struct PolicyArgs {
     /// Read the policy from a file that `fastcar calibrate` wrote
     #[arg(long, value_name = "FILE", conflicts_with_all = FLAGS)]
     policy_file: Option<PathBuf>,
+    #[command(flatten)]
+    attention: AttentionArgs,
+}
+
+/// The attention flag.
+#[derive(clap::Args, Debug)]
+pub struct AttentionArgs {
+    /// Tokens that attention reads, as in sink4+local256 or prompt+frame-stride1~8; patterns separated by commas are
+    /// dealt to the key/value heads in turn, layers separated by slashes [default: dense, or the policy file's]
+    #[arg(long, value_name = "PATTERN", help_heading = "Policy")]
+    attention: Option<Attention>,
+}
+
+impl AttentionArgs {
+    /// The attention asked for, if any.
+    pub fn attention(&self) -> Option<Attention> {
+        self.attention.clone()
+    }
+
+    /// A policy with the attention asked for; with its own where none is.
+    fn apply(&self, policy: Policy) -> Policy {
+        match self.attention() {
+            Some(attention) => policy.with_attention(attention),
+            None => policy,
+        }
+    }
 }
 
 impl PolicyArgs {
@@ -98,14 +125,15 @@ impl PolicyArgs {
     /// [`Usage`] for flags that do not belong together or numbers out of range; the policy file's errors.
     pub fn build(&self) -> Result<Policy> {
         if let Some(path) = &self.policy_file {
-            return Ok(Policy::load(path)?);
+            return Ok(self.attention.apply(Policy::load(path)?));
         }
         let method = match self.policy.unwrap_or(PolicyKind::Dense) {
             PolicyKind::Dense => self.dense()?,
             PolicyKind::Replay => self.replay()?,
             PolicyKind::Delta => self.delta()?,
         };
-        Policy::new(method).map_err(|e| Usage(e.to_string()).into())
+        let policy = Policy::new(method).map_err(|e| Usage(e.to_string()))?;
+        Ok(self.attention.apply(policy))
     }
 
     fn dense(&self) -> Result<Method> {
@@ -208,7 +236,9 @@ pub fn describe(policy: &Policy) -> String {
             format!("delta, change > {}", numbers(&all))
         }
     };
-    policy.max_age().map_or(method.clone(), |age| format!("{method}, at most {age} in a row"))
+    let skipping = policy.max_age().map_or(method.clone(), |age| format!("{method}, at most {age} in a row"));
+    let attention = policy.attention();
+    if attention.is_dense() { skipping } else { format!("{skipping}, attention {attention}") }
 }
 
 fn describe_gate(gate: &Gate) -> String {

@@ -2,6 +2,7 @@
 
 use super::QualityError;
 use super::metrics::{MetricError, SquaredError, agreement, video_ssim};
+use crate::attention::Attention;
 use crate::backend::Backend;
 use crate::model::{Clip, Codebook, Frame, VideoConfig};
 use crate::pack::Progress;
@@ -95,6 +96,7 @@ pub struct Bench {
     video: VideoConfig,
     codebook: Option<Codebook>,
     scenes: Vec<Scene>,
+    attention: Attention,
     dense: Vec<Run>,
 }
 
@@ -115,10 +117,29 @@ impl Bench {
         if model.image().depth.is_some() {
             return Err(QualityError::Codes);
         }
-        let mut bench = Self { model, machines, video: video.clone(), codebook, scenes, dense: Vec::new() };
+        let (video, attention) = (video.clone(), Attention::dense());
+        let mut bench = Self { model, machines, video, codebook, scenes, attention, dense: Vec::new() };
         bench.check()?;
         bench.dense = bench.decode(&Policy::dense(), Given::FirstFrame, progress)?;
         Ok(bench)
+    }
+
+    /// Measures policies under this attention from now on, the dense one included; the decode that all are compared with
+    /// stays dense.
+    #[must_use]
+    pub fn with_attention(self, attention: Attention) -> Self {
+        Self { attention, ..self }
+    }
+
+    /// The attention under which policies are measured.
+    #[must_use]
+    pub fn attention(&self) -> &Attention {
+        &self.attention
+    }
+
+    /// A policy as it is measured.
+    pub(crate) fn measured(&self, policy: Policy) -> Policy {
+        policy.with_attention(self.attention.clone())
     }
 
     fn check(&self) -> Result<(), QualityError> {
@@ -304,7 +325,8 @@ impl Bench {
     ) -> Result<Vec<Run>, QualityError> {
         let longest = requests.iter().map(|r| r.prompt.len() as u32 + r.positions).max().unwrap_or(1);
         let options = SessionOptions { slots: requests.len() as u32, positions: longest };
-        let mut session = Session::open((self.machines)(), Arc::clone(&self.model), policy.clone(), options)?;
+        let policy = self.measured(policy.clone());
+        let mut session = Session::open((self.machines)(), Arc::clone(&self.model), policy, options)?;
         let ids =
             requests.iter().map(|r| session.start(r.clone())).collect::<Result<Vec<_>, SessionError>>()?;
         let mut runs = vec![Run::default(); ids.len()];

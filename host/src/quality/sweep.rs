@@ -43,7 +43,7 @@ pub fn sweep(
 ) -> Result<Vec<Point>, QualityError> {
     let total = 1 + (families.len() * targets.len()) as u64;
     let counter = Counter { progress, done: AtomicU64::new(0), total };
-    let dense = Policy::dense();
+    let dense = bench.measured(Policy::dense());
     let measured = bench.measure(&dense, progress)?;
     counter.count();
     let mut points = vec![Point { family: "dense".to_owned(), target: 1.0, policy: dense, measured }];
@@ -79,7 +79,7 @@ fn curve(
     let mut points: Vec<Point> = Vec::new();
     for &target in targets {
         let found = search.find(target, TRAFFIC_TOLERANCE, TRIES)?;
-        let policy = knob.policy(found.level)?;
+        let policy = bench.measured(knob.policy(found.level)?);
         // A target out of reach gives the same end again: once is enough.
         if points.last().is_none_or(|last| last.policy != policy) {
             let measured = bench.measure_from(found.outcome, &policy, counter.progress)?;

@@ -150,19 +150,31 @@ impl Sequence {
     }
 }
 
-/// One run of a body program, for an observer: what was asked of the device and what it reported.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyRun<'a> {
-    /// Index in [`Compiled::body`].
-    pub program: usize,
-    /// Slots, positions and masks.
-    pub table: &'a StepTable,
-    /// Decisions, scores and active blocks.
-    pub report: &'a StepReport,
+/// Which program of [`Compiled`] a run executes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ProgramIndex {
+    /// Of [`Compiled::body`].
+    Body(usize),
+    /// Of [`Compiled::depth`].
+    Depth(usize),
 }
 
-/// Told of every run of a body program.
-pub type Observer<'a> = dyn FnMut(BodyRun<'_>) + 'a;
+/// One run of a program, for an observer: what was asked of the device and what it reported.
+#[derive(Clone, Copy, Debug)]
+pub struct ObservedRun<'a> {
+    /// Which program.
+    pub program: ProgramIndex,
+    /// Slots, positions and masks.
+    pub table: &'a StepTable,
+    /// Decisions, scores and active blocks; no gates where a depth transformer ran.
+    pub report: &'a StepReport,
+    /// Decisions and timing, from backends that take them down.
+    #[cfg(feature = "sim")]
+    pub details: Option<&'a crate::backend::RunDetails>,
+}
+
+/// Told of every run.
+pub type Observer<'a> = dyn FnMut(ObservedRun<'_>) + 'a;
 
 /// Options of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -216,6 +228,18 @@ impl Session {
             sequences: BTreeMap::new(),
             next_id: 0,
         })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &PackedModel {
+        &self.model
+    }
+
+    /// Slots and positions that there is room for.
+    #[must_use]
+    pub fn options(&self) -> SessionOptions {
+        self.options
     }
 
     /// The policy.
@@ -377,8 +401,8 @@ impl Session {
         self.step_with(&mut |_| {})
     }
 
-    /// As [`Session::step`], telling an observer of every run of a body program: scores for a calibration, masks and
-    /// active blocks for a trace.
+    /// As [`Session::step`], telling an observer of every run: scores for a calibration, decisions for a recording,
+    /// cycles for a simulation.
     ///
     /// # Errors
     /// The device fails.
@@ -408,7 +432,7 @@ impl Session {
         }
         let yielding: Vec<SequenceId> =
             ids.iter().copied().filter(|id| self.sequences[id].yields()).collect();
-        let generated = self.choose(&yielding)?;
+        let generated = self.choose(&yielding, observer)?;
         for id in ids {
             if let Some(sequence) = self.sequences.get_mut(id) {
                 sequence.next += 1;
@@ -431,12 +455,28 @@ impl Session {
             self.write_lists(*id)?;
         }
         let report = self.backend.run(&self.compiled.body[program], &table)?;
-        observer(BodyRun { program, table: &table, report: &report });
+        self.tell(observer, ProgramIndex::Body(program), &table, &report);
         let allow: Vec<u32> = table.gates.iter().map(|g| g.allow).collect();
         for id in ids {
             self.record(*id, &allow, &report);
         }
         Ok(())
+    }
+
+    fn tell(
+        &self,
+        observer: &mut Observer<'_>,
+        program: ProgramIndex,
+        table: &StepTable,
+        report: &StepReport,
+    ) {
+        observer(ObservedRun {
+            program,
+            table,
+            report,
+            #[cfg(feature = "sim")]
+            details: self.backend.last_run(),
+        });
     }
 
     /// Writes a sequence's slot and gate entries.
@@ -486,14 +526,19 @@ impl Session {
     }
 
     /// Chooses the tokens of the next position of each sequence: one, or one per code by the depth transformer.
-    fn choose(&mut self, ids: &[SequenceId]) -> Result<Vec<Generated>, SessionError> {
+    fn choose(
+        &mut self,
+        ids: &[SequenceId],
+        observer: &mut Observer<'_>,
+    ) -> Result<Vec<Generated>, SessionError> {
         let codes = self.codes();
         let mut tokens = vec![Vec::with_capacity(codes); ids.len()];
         let mut chosen = vec![Vec::with_capacity(codes); ids.len()];
         for code in 0..codes {
             if let (Some(program), false) = (self.compiled.depth.get(code), ids.is_empty()) {
                 let table = self.depth_table(code, ids, &tokens);
-                self.backend.run(program, &table)?;
+                let report = self.backend.run(program, &table)?;
+                self.tell(observer, ProgramIndex::Depth(code), &table, &report);
             }
             for (i, id) in ids.iter().enumerate() {
                 let sequence = &self.sequences[id];

@@ -1,7 +1,7 @@
 //! Decisions without values: drawn with given ratios, the same for the same seed.
 
 use super::Scenario;
-use crate::policy::Method;
+use crate::policy::{Method, PairCoupling};
 use fastcar_arch::isa::Command;
 use fastcar_arch::program::Program;
 use fastcar_arch::step::{ACTIVE, PAIRED, StepTable};
@@ -12,7 +12,8 @@ use rand_core::{Rng, SeedableRng};
 /// What drawn decisions look like.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Statistics {
-    /// Share of all (layer, position) that replay, those of the first frame (which cannot) included.
+    /// Share of all (layer, position) that would replay, those of the first frame (which cannot) included: of each row,
+    /// before the rows of a pair settle. Where one decision is made for both, of both.
     pub replay: f64,
     /// Weight of each layer in the replays, cyclic; empty for all alike. The mean over the layers stays `replay`.
     pub profile: Vec<f64>,
@@ -60,6 +61,7 @@ pub(super) struct Source {
     statistics: Statistics,
     /// Probability of a replay where one is possible, by layer.
     layers: Vec<f64>,
+    coupling: PairCoupling,
     delta: bool,
 }
 
@@ -73,15 +75,15 @@ impl Source {
             share("share of active blocks", active, 1.0, "")?;
         }
         let mut layers = Vec::new();
-        if matches!(method, Method::Replay { .. }) {
-            let all = scenario.range();
-            let eligible = all.clone().filter(|&g| scenario.eligible(g)).count();
-            let limit = eligible as f64 / f64::from(all.end - all.start);
+        let mut pairs = PairCoupling::default();
+        if let Method::Replay { coupling, .. } = method {
+            pairs = *coupling;
+            let limit = scenario.replay_limit();
             share("replay", statistics.replay, limit, ", since the first frame has nothing to replay")?;
-            let mean = if eligible == 0 { 0.0 } else { (statistics.replay / limit).min(1.0) };
+            let mean = if limit == 0.0 { 0.0 } else { (statistics.replay / limit).min(1.0) };
             layers = per_layer(mean, &statistics.profile, scenario.workload.model().body.shape.layers)?;
         }
-        Ok(Self { statistics, layers, delta })
+        Ok(Self { statistics, layers, coupling: pairs, delta })
     }
 
     /// The decisions of one run; a generated position's are drawn, all others' are dense.
@@ -112,12 +114,18 @@ impl Source {
                 pair = own;
             }
             // The second row of a pair follows the first one's draw as often as they are correlated.
-            let follows =
-                slot % 2 == 1 && paired >> slot & 1 == 1 && draws.unit() < self.statistics.correlation;
-            let draw = if follows { pair } else { own };
+            let second = slot % 2 == 1 && paired >> slot & 1 == 1;
+            let follows = second && draws.unit() < self.statistics.correlation;
+            let draw = if follows || second && self.coupling == PairCoupling::Mean { pair } else { own };
             out |= u32::from(draw < p) << slot;
         }
-        out & allow & table.mask(ACTIVE)
+        out &= allow & table.mask(ACTIVE);
+        if self.coupling == PairCoupling::BothAgree {
+            let (first, second) = (out & 0x5555_5555, out >> 1 & 0x5555_5555);
+            let both = (first & second) * 3;
+            out = out & !paired | both & paired;
+        }
+        out
     }
 
     fn blocks(&self, program: &Program, table: &StepTable, draws: &mut Draws, out: &mut Decisions) {

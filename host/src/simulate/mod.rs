@@ -5,9 +5,14 @@
 //! does not depend on the number of threads.
 
 mod decisions;
+mod lists;
+mod meter;
+mod recorded;
 mod report;
 
 pub use decisions::{DecisionError, Statistics};
+pub use meter::{Meter, PositionCycles, SessionReport};
+pub use recorded::{Recorder, Recording, RecordingError, RecordingHead};
 pub use report::{Phase, Report};
 
 use crate::compile::{CompileError, Compiled, compile};
@@ -69,6 +74,9 @@ pub enum SimulateError {
     /// The source of decisions.
     #[error(transparent)]
     Decisions(#[from] DecisionError),
+    /// Recorded decisions.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// A setting that makes no sense.
     #[error("{what} is {found}: {limit}")]
     Setting {
@@ -104,6 +112,7 @@ pub struct Simulation {
     compiled: Compiled,
     timer: Timer,
     source: Source,
+    recording: Option<Recording>,
 }
 
 impl Scenario {
@@ -117,7 +126,17 @@ impl Scenario {
         let compiled = compile(&plan, &self.policy, self.workload.options(self.batch.rows))?;
         let timer = Timer::new(self.config.clone(), self.sim.clone())?;
         let source = Source::new(&self)?;
-        Ok(Simulation { scenario: self, compiled, timer, source })
+        Ok(Simulation { scenario: self, compiled, timer, source, recording: None })
+    }
+
+    /// As [`Scenario::prepare`], with recorded decisions instead of drawn ones.
+    ///
+    /// # Errors
+    /// As [`Scenario::prepare`], or the recording is of something else.
+    pub fn prepare_recorded(self, recording: Recording) -> Result<Simulation, SimulateError> {
+        recording.check(&self)?;
+        let simulation = Self { statistics: Statistics::default(), ..self }.prepare()?;
+        Ok(Simulation { recording: Some(recording), ..simulation })
     }
 
     fn check(&self) -> Result<(), SimulateError> {
@@ -138,7 +157,18 @@ impl Scenario {
         Ok(())
     }
 
-    fn range(&self) -> Range<u32> {
+    /// The largest share of all (layer, position) that can replay: those of the first frame cannot.
+    #[must_use]
+    pub fn replay_limit(&self) -> f64 {
+        let range = self.range();
+        let Some(period) = self.workload.period() else { return 0.0 };
+        let first = range.end.min(period).saturating_sub(range.start);
+        1.0 - f64::from(first) / f64::from(range.end.saturating_sub(range.start).max(1))
+    }
+
+    /// Generated positions that the run stands for.
+    #[must_use]
+    pub fn range(&self) -> Range<u32> {
         self.positions.clone().unwrap_or(0..self.workload.generated())
     }
 
@@ -171,6 +201,14 @@ impl Scenario {
     }
 }
 
+/// So many of a range's numbers at most, from the middles of equal parts.
+fn evenly(range: Range<u32>, count: u32) -> Vec<u32> {
+    let length = range.end.saturating_sub(range.start);
+    let count = count.min(length);
+    let middle = |i: u32| (2 * u64::from(i) + 1) * u64::from(length) / (2 * u64::from(count));
+    (0..count).map(|i| range.start + middle(i) as u32).collect()
+}
+
 impl Simulation {
     /// The scenario.
     #[must_use]
@@ -178,33 +216,38 @@ impl Simulation {
         &self.scenario
     }
 
-    /// Steps that [`Simulation::run`] simulates.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        u64::from(self.scenario.range().end - self.scenario.range().start) + 1
-    }
-
     /// Simulates the video: the prompt token by token, every generated position, and the residual codes of each.
     ///
     /// # Errors
     /// A fault or a stall of the machine, or cancelled.
     pub fn run(&self, progress: &dyn Progress) -> Result<Report, SimulateError> {
-        let total = self.steps();
-        let positions: Vec<u32> = self.scenario.range().collect();
-        let body = positions.par_iter().map(|&g| {
+        self.run_sample(u32::MAX, progress)
+    }
+
+    /// As [`Simulation::run`], but of the generated positions, and of the prompt's tokens, so many at most, evenly
+    /// spaced: the report stands for all.
+    ///
+    /// # Errors
+    /// As [`Simulation::run`].
+    pub fn run_sample(&self, count: u32, progress: &dyn Progress) -> Result<Report, SimulateError> {
+        let positions = evenly(self.scenario.range(), count);
+        let prompt = evenly(0..self.scenario.workload.prompt(), count);
+        let total = (positions.len() + prompt.len() + self.compiled.depth.len()) as u64;
+        let step = |run: &dyn Fn() -> Result<Phase, SimulateError>| {
             if progress.cancelled() {
                 return Err(SimulateError::Cancelled);
             }
-            let phase = self.position(g)?.0;
+            let phase = run()?;
             progress.step(total);
             Ok(phase)
-        });
+        };
+        let body = positions.par_iter().map(|&g| step(&|| Ok(self.position(g)?.0)));
         let body: Vec<Phase> = body.collect::<Result<_, SimulateError>>()?;
-        let prompt = (0..self.scenario.workload.prompt()).into_par_iter().map(|pos| self.prompt_token(pos));
+        let prompt = prompt.par_iter().map(|&pos| step(&|| self.prompt_token(pos)));
         let prompt: Vec<Phase> = prompt.collect::<Result<_, SimulateError>>()?;
-        let codes = self.codes()?;
-        progress.step(total);
-        Ok(Report::new(self, &prompt, body, &codes, self.timer.peak_bytes_per_second()?))
+        let codes = (0..self.compiled.depth.len()).into_par_iter().map(|code| step(&|| self.code(code)));
+        let codes: Vec<Phase> = codes.collect::<Result<_, SimulateError>>()?;
+        Ok(Report::new(self, &prompt, &body, &codes, self.timer.peak_bytes_per_second()?))
     }
 
     /// Simulates one generated position, with what the units did when where the options ask for it.
@@ -214,7 +257,10 @@ impl Simulation {
     pub fn position(&self, generated: u32) -> Result<(Phase, Vec<Span>), SimulateError> {
         let Some(program) = self.compiled.body.last() else { return Ok(Default::default()) };
         let pos = self.scenario.workload.prompt() + generated;
-        let table = self.scenario.table(program, pos, Some(generated));
+        let mut table = self.scenario.table(program, pos, Some(generated));
+        if let Some(recording) = &self.recording {
+            recording.allow(generated, &mut table);
+        }
         self.time(program, &table, Some(generated))
     }
 
@@ -230,15 +276,12 @@ impl Simulation {
         Ok(self.time(program, &table, None)?.0)
     }
 
-    /// The residual codes of one position, which are the same for all.
-    fn codes(&self) -> Result<Phase, SimulateError> {
-        let mut sum = Phase::default();
-        for (code, program) in self.compiled.depth.iter().enumerate() {
-            let mut table = self.scenario.table(program, code as u32, Some(0));
-            table.slots.iter_mut().for_each(|s| s.ring = NO_RING);
-            sum += &self.time(program, &table, None)?.0;
-        }
-        Ok(sum)
+    /// One of the residual codes of a position, which are the same for all positions.
+    fn code(&self, code: usize) -> Result<Phase, SimulateError> {
+        let program = &self.compiled.depth[code];
+        let mut table = self.scenario.table(program, code as u32, Some(0));
+        table.slots.iter_mut().for_each(|s| s.ring = NO_RING);
+        Ok(self.time(program, &table, None)?.0)
     }
 
     fn time(
@@ -247,7 +290,10 @@ impl Simulation {
         table: &StepTable,
         generated: Option<u32>,
     ) -> Result<(Phase, Vec<Span>), SimulateError> {
-        let decisions = self.source.decide(program, table, generated);
+        let recorded = self.recording.as_ref().zip(generated).and_then(|(r, position)| r.decide(position));
+        let mut decisions = recorded.unwrap_or_else(|| self.source.decide(program, table, generated));
+        let frames = (self.scenario.workload.prompt(), self.scenario.workload.period().unwrap_or(0));
+        lists::fill(program, &self.compiled.lists, table, frames, &mut decisions);
         let timing = self.timer.run(program, table, &decisions, self.compiled.map.used())?;
         let needed = report::needed_bytes(program, table, &decisions);
         Ok((Phase { steps: 1, counters: timing.counters, needed_bytes: needed }, timing.spans))

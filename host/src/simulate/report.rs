@@ -47,14 +47,18 @@ pub struct Report {
     pub codes: Phase,
     /// Rows that each position advances.
     pub rows: u32,
+    /// Generated positions that `body` and `codes` stand for; more than their steps where only a sample was simulated.
+    pub positions: u32,
+    /// Prompt tokens that `prompt` stands for.
+    pub prompt_tokens: u32,
 }
 
 impl Report {
     pub(super) fn new(
         simulation: &Simulation,
         prompt: &[Phase],
-        body: Vec<Phase>,
-        codes: &Phase,
+        body: &[Phase],
+        codes: &[Phase],
         peak_bytes_per_second: u64,
     ) -> Self {
         let sum = |phases: &[Phase]| {
@@ -63,15 +67,18 @@ impl Report {
             sum
         };
         let mut all_codes = Phase::default();
-        body.iter().for_each(|_| all_codes += codes);
+        let one = sum(codes);
+        body.iter().for_each(|_| all_codes += &one);
         Self {
             clock: simulation.timer.config().clock(),
             peak_bytes_per_second,
             prompt: sum(prompt),
             cycles: body.iter().map(|p| p.counters.cycles).collect(),
-            body: sum(&body),
+            body: sum(body),
             codes: all_codes,
             rows: simulation.scenario().batch.rows,
+            positions: simulation.scenario().range().len() as u32,
+            prompt_tokens: simulation.scenario().workload.prompt(),
         }
     }
 
@@ -87,10 +94,22 @@ impl Report {
         self.body.counters.cycles + self.codes.counters.cycles
     }
 
+    /// Seconds of the prompt, of the body and of the codes over all that the report stands for.
+    #[must_use]
+    pub fn phase_seconds(&self) -> [f64; 3] {
+        let all =
+            |cycles: u64, of: u32, steps: u64| self.seconds(cycles) * f64::from(of) / (steps as f64).max(1.0);
+        [
+            all(self.prompt.counters.cycles, self.prompt_tokens, self.prompt.steps),
+            all(self.body.counters.cycles, self.positions, self.body.steps),
+            all(self.codes.counters.cycles, self.positions, self.body.steps),
+        ]
+    }
+
     /// Seconds of the whole video, prompt included.
     #[must_use]
     pub fn video_seconds(&self) -> f64 {
-        self.seconds(self.decode_cycles() + self.prompt.counters.cycles)
+        self.phase_seconds().iter().sum()
     }
 
     /// Generated positions a second.
@@ -106,11 +125,16 @@ impl Report {
         bytes as f64 / (self.peak_bytes_per_second as f64 * self.seconds(self.decode_cycles()))
     }
 
+    /// Seconds that the generated positions would take at peak bandwidth with no byte too many.
+    #[must_use]
+    pub fn bound_seconds(&self) -> f64 {
+        (self.body.needed_bytes + self.codes.needed_bytes) as f64 / self.peak_bytes_per_second as f64
+    }
+
     /// The least time of the generated positions, at peak bandwidth and with no byte too many, over what they took.
     #[must_use]
     pub fn share_of_roofline(&self) -> f64 {
-        let bytes = self.body.needed_bytes + self.codes.needed_bytes;
-        bytes as f64 / self.peak_bytes_per_second as f64 / self.seconds(self.decode_cycles())
+        self.bound_seconds() / self.seconds(self.decode_cycles())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::layout::{KvLayout, RecordLayout, WeightLayout};
 use crate::num::sumsq::MAX_TERMS;
 use crate::num::window::MAX_BLOCKS;
 use crate::step::{ACTIVE, StepTable};
+use crate::timing::value_passes;
 use crate::units::Bytes;
 use family::{Collector, Operands};
 use serde::{Deserialize, Serialize};
@@ -362,6 +363,9 @@ impl Checker<'_> {
                 let words = u64::from(c.heads) * u64::from(c.head_dim);
                 self.blocks("src", c.src, words / 32)?;
                 self.lines("dst", c.dst, words)?;
+                let passes = value_passes(self.config, u32::from(c.heads / c.kv_heads));
+                let rows = u64::from(passes) * u64::from(c.head_dim);
+                self.limit("accumulator rows of a head", rows, self.config.acc_rows().into())?;
                 self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)?;
                 let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;
                 self.limit("list_entries", c.list_entries.into(), blocks.into())?;

@@ -147,6 +147,18 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
     }
 }
 
+/// Passes of the MAC array over a head's keys for a group of query heads that share them.
+#[must_use]
+pub fn key_passes(config: &AccelConfig, group: u32) -> u32 {
+    group.div_ceil(config.columns())
+}
+
+/// Passes over a head's values: a softmax weight is wider than an activation, so that two columns make one product.
+#[must_use]
+pub fn value_passes(config: &AccelConfig, group: u32) -> u32 {
+    group.div_ceil((config.columns() / 2).max(1))
+}
+
 /// Stages of the network between the clusters and the vector unit.
 fn tree_latency(config: &AccelConfig) -> u64 {
     u64::from(config.channels().ilog2()) + 1

@@ -14,6 +14,7 @@ const CLOSED: u32 = u32::MAX;
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Bank {
     row: u32,
+    group: u32,
     activate: Tick,
     column: Tick,
     precharge: Tick,
@@ -60,11 +61,14 @@ impl Dram {
         fields.check()?;
         let map = AddressMap::new(fields)?;
         let timing = Timing::new(fields, map.ways(), clock)?;
-        let bank = Bank { row: CLOSED, activate: Tick(0), column: Tick(0), precharge: Tick(0) };
+        let bank = |number| {
+            let group = map.group(number) as u32;
+            Bank { row: CLOSED, group, activate: Tick(0), column: Tick(0), precharge: Tick(0) }
+        };
         let early = (u128::from(timing.refi.0) * u128::from(phase)) >> 16;
         let due = if timing.refi == Tick(0) { Tick(u64::MAX) } else { timing.refi - Tick(early as u64) };
         Ok(Self {
-            banks: vec![bank; map.banks() as usize],
+            banks: (0..map.banks() as usize).map(bank).collect(),
             groups: vec![Group::default(); map.groups() as usize],
             column: [Tick(0); 2],
             activate: Tick(0),
@@ -165,8 +169,8 @@ impl Dram {
         let mut first = free;
         for way in 0..atoms.min(self.map.ways().into()) {
             let bank = self.map.bank(place, way as u32);
-            let group = &self.groups[self.map.group(bank)];
-            let ready = group.column[dir as usize].max(self.open(bank, place.row, at, log));
+            let open = self.open(bank, place.row, at, log);
+            let ready = open.max(self.groups[self.banks[bank].group as usize].column[dir as usize]);
             first = first.max(ready.before(self.timing.atom.times(way)));
         }
         first
@@ -174,9 +178,10 @@ impl Dram {
 
     /// Opens a row of a bank, where it is not open, and returns from when on the bank takes column commands.
     fn open(&mut self, bank: usize, row: u32, at: Tick, log: &mut impl FnMut(Command)) -> Tick {
-        let (t, group) = (&self.timing, self.map.group(bank));
-        let tell = |at, kind| Command { at, bank: bank as u32, group: group as u32, kind };
+        let t = &self.timing;
         let state = &mut self.banks[bank];
+        let (group, number) = (state.group, bank as u32);
+        let tell = |at, kind| Command { at, bank: number, group, kind };
         if state.row == row {
             self.counters.hits += 1;
             return state.column;
@@ -189,17 +194,18 @@ impl Dram {
             log(tell(precharge, CommandKind::Precharge));
             state.activate = state.activate.max(precharge + t.rp);
         }
-        let limits = [state.activate, self.activate, self.groups[group].activate, self.windows[self.oldest]];
+        let limits =
+            [state.activate, self.activate, self.groups[group as usize].activate, self.windows[self.oldest]];
         let activate = limits.into_iter().fold(at, Tick::max);
         log(tell(activate, CommandKind::Activate { row }));
         self.counters.activates += 1;
-        *state =
-            Bank { row, activate: activate + t.rc, column: activate + t.rcd, precharge: activate + t.ras };
+        let (column, precharge) = (activate + t.rcd, activate + t.ras);
+        *state = Bank { row, group, activate: activate + t.rc, column, precharge };
         self.activate = activate + t.rrd_s;
-        self.groups[group].activate = activate + t.rrd_l;
+        self.groups[group as usize].activate = activate + t.rrd_l;
         self.windows[self.oldest] = activate + t.faw;
         self.oldest = (self.oldest + 1) % self.windows.len();
-        state.column
+        column
     }
 
     /// Gives the column commands of an access, the first at `first`, and notes what they forbid to later ones.
@@ -226,8 +232,8 @@ impl Dram {
 
     /// Notes what an access, whose last column command to a bank is at `last`, forbids in this bank and its group.
     fn occupy_bank(&mut self, bank: usize, last: Tick, dir: Dir) {
-        let t = &self.timing;
-        let group = &mut self.groups[self.map.group(bank)];
+        let (t, state) = (&self.timing, &mut self.banks[bank]);
+        let group = &mut self.groups[state.group as usize];
         let precharge = match dir {
             Dir::Read => {
                 group.column[Dir::Read as usize] = last + t.ccd_l;
@@ -238,11 +244,11 @@ impl Dram {
                 last + t.write_to_precharge
             }
         };
-        let state = &mut self.banks[bank];
         state.precharge = state.precharge.max(precharge);
     }
 
-    /// Takes every refresh that is due at `now`: closes all rows, as soon as they may be closed, and refreshes.
+    /// Takes every refresh that is due at `now`: closes all rows, as soon as they may be closed, and refreshes. The
+    /// refresh before has ended by then, since an access has opened rows after it.
     fn refresh(&mut self, now: Tick, log: &mut impl FnMut(Command)) {
         let t = &self.timing;
         let whole = |at, kind| Command { at, bank: 0, group: 0, kind };
@@ -253,10 +259,7 @@ impl Dram {
             log(whole(precharge, CommandKind::PrechargeAll));
             start = precharge + t.rp;
         }
-        // Closed rows were closed by a refresh, which has to end first.
-        let closed = self.banks.iter().filter(|bank| bank.row == CLOSED);
-        start = closed.map(|bank| bank.activate).fold(start, Tick::max);
-        // Refreshes that an idle memory has missed nothing by: each when it is due, or after the one before it.
+        // An idle memory takes each refresh when it is due, or after the one before it.
         let more = (now - self.due).0 / t.refi.0;
         let nth = |n| (self.due + t.refi.times(n)).max(start + t.rfc.times(n));
         for n in 0..=more {
@@ -264,7 +267,7 @@ impl Dram {
         }
         let end = nth(more) + t.rfc;
         for bank in &mut self.banks {
-            *bank = Bank { row: CLOSED, activate: end, column: end, precharge: end };
+            *bank = Bank { row: CLOSED, group: bank.group, activate: end, column: end, precharge: end };
         }
         self.due = self.due + t.refi.times(more + 1);
         self.counters.refreshes += more + 1;

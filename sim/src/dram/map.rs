@@ -6,8 +6,10 @@ use super::{DramError, MAX_BANKS};
 /// Where an access starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
-    /// Bank of the first column access.
-    pub bank: u32,
+    /// Bank, but for the interleaved group bits.
+    base: u32,
+    /// Interleaved group bits of the first column access.
+    turn: u32,
     /// Row, the same in all interleaved bank groups.
     pub row: u32,
 }
@@ -17,11 +19,16 @@ pub(crate) struct Place {
 struct Bits {
     shift: u32,
     width: u32,
+    mask: u32,
 }
 
 impl Bits {
+    fn new(shift: u32, width: u32) -> Self {
+        Self { shift, width, mask: (1 << width) - 1 }
+    }
+
     fn of(self, address: u64) -> u32 {
-        ((address >> self.shift) & ((1 << self.width) - 1)) as u32
+        (address >> self.shift) as u32 & self.mask
     }
 }
 
@@ -55,10 +62,8 @@ impl AddressMap {
         for field in fields.map.rsplit('-') {
             let (width, kind) = field.split_at(field.len().saturating_sub(1));
             let width = width.parse::<u32>().ok().filter(|w| (1..=24).contains(w));
-            let bits = Bits {
-                shift,
-                width: width.ok_or_else(|| refuse("a field is a width of 1 to 24 and a letter"))?,
-            };
+            let width = width.ok_or_else(|| refuse("a field is a width of 1 to 24 and a letter"))?;
+            let bits = Bits::new(shift, width);
             let place = match kind {
                 "G" if shift == 0 => &mut map.interleave,
                 "C" if map.bank.width + map.row.width + map.group.width == 0 => &mut map.column,
@@ -76,7 +81,7 @@ impl AddressMap {
                 return Err(refuse("each field stands once, and G once more at the low end"));
             }
             *place = bits;
-            shift += bits.width;
+            shift += width;
         }
         if map.column.width == 0 || map.row.width == 0 {
             return Err(refuse("there are rows and columns"));
@@ -138,12 +143,10 @@ impl AddressMap {
         self.atom_shift
     }
 
-    /// The bank `way` interleave steps after the bank of `place`.
+    /// The bank of the column access `way` steps after the first.
     pub(crate) fn bank(&self, place: Place, way: u32) -> usize {
-        let low = self.bank.width;
-        let ways = self.ways() - 1;
-        let turn = ((place.bank >> low) + way) & ways;
-        (place.bank & !(ways << low) | turn << low) as usize
+        let turn = (place.turn + way) & self.interleave.mask;
+        (place.base | turn << self.bank.width) as usize
     }
 
     /// Where the column access at an address is.
@@ -151,8 +154,8 @@ impl AddressMap {
         let atom = address >> self.atom_shift;
         let row = self.row.of(atom);
         let upper = (self.group.of(atom) << self.bank.width | self.bank.of(atom)) ^ (row & self.xor_mask);
-        let (group, bank) = (upper >> self.bank.width, upper & ((1 << self.bank.width) - 1));
-        let group = group << self.interleave.width | self.interleave.of(atom);
-        Place { bank: group << self.bank.width | bank, row }
+        let bank = upper & self.bank.mask;
+        let base = (upper ^ bank) << self.interleave.width | bank;
+        Place { base, turn: self.interleave.of(atom), row }
     }
 }

@@ -553,6 +553,9 @@ impl BulkFlow {
         let Some((start, held)) = candidate(&self.ports[class], wave) else { return };
         let port = &mut self.ports[class];
         let cluster = &mut port.cluster;
+        // The array starves from when any wave's front product could have had its next beat.
+        let fronts = cluster.armed.iter().filter_map(|w| w.front().filter(|a| a.beats > 0));
+        let hungry = fronts.map(|a| a.start).min().map_or(start, |at| at.max(cluster.free));
         let Some(armed) = cluster.armed[wave].front_mut() else { return };
         if held {
             let queue = &mut port.streams[armed.stream];
@@ -561,7 +564,7 @@ impl BulkFlow {
             let ready = cluster.free.max(armed.start);
             cluster.free = after_burst(ready, &burst.arrival, pace);
             cluster.cycles.busy += beats * pace;
-            cluster.cycles.starved += cluster.free - ready - beats * pace;
+            cluster.cycles.starved += cluster.free - hungry - beats * pace;
             queue.freed.push_back((cluster.free, beats));
             armed.beats -= beats;
             cluster.last_wave = wave;

@@ -1,10 +1,10 @@
 //! The command processor: fetch, dispatch, and settling what a command waits for before its streams can be addressed.
 
-use super::{COMMAND, Due, Machine};
+use super::{COMMAND, Due, Machine, WRITE};
 use crate::counters::Traffic;
 use crate::dram::Cycle;
 use crate::flow::{Flow, Item, Stream, Tag};
-use crate::plan::{Lanes, Record, Segment, Work, slots_of};
+use crate::plan::{Lanes, MacOp, Record, Segment, Work, slots_of};
 use fastcar_arch::config::BURST_BYTES;
 use fastcar_arch::isa::{Attn, COMMAND_BYTES, Command, Pred};
 use fastcar_arch::layout::RecordLayout;
@@ -20,13 +20,20 @@ const RECORD: usize = 0;
 const MAIN: usize = 1;
 const AHEAD: usize = 2;
 
-/// The queue that a command's long stream goes through.
-pub(super) fn long_stream(command: &Command, wave: usize) -> Option<Stream> {
+/// Whether a command has a long stream, and whether that is read ahead.
+fn long_stream(command: &Command) -> Option<bool> {
     match command {
-        Command::Matvec(c) if c.ahead => Some(Stream::Ahead(wave)),
-        Command::Attn(c) if c.ahead => Some(Stream::Ahead(wave)),
-        Command::Matvec(_) | Command::Attn(_) => Some(Stream::Main(wave)),
+        Command::Matvec(c) => Some(c.ahead),
+        Command::Attn(c) => Some(c.ahead),
         _ => None,
+    }
+}
+
+/// The queue that a product's stream goes through.
+pub(super) fn stream_of(command: &Command, product: &MacOp, wave: usize) -> Stream {
+    match long_stream(command) {
+        Some(true) if !product.own => Stream::Ahead(wave),
+        _ => Stream::Main(wave),
     }
 }
 
@@ -129,7 +136,7 @@ impl<F: Flow> Machine<'_, F> {
             return false;
         }
         let command = self.command(index);
-        let long = long_stream(command, wave);
+        let long = long_stream(command);
         let vector = vector_time(self.config, command).is_some();
         let gate = matches!(command, Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_));
         let full = |queue: usize, used: bool| used && queue >= timing::QUEUE_COMMANDS;
@@ -146,12 +153,11 @@ impl<F: Flow> Machine<'_, F> {
         if reads_records(command) {
             w.streams[RECORD].push_back(index);
         }
-        match long {
-            Some(Stream::Ahead(_)) => w.streams[AHEAD].push_back(index),
-            Some(_) => w.streams[MAIN].push_back(index),
-            None => {}
+        if long == Some(true) {
+            w.streams[AHEAD].push_back(index);
         }
         if long.is_some() {
+            w.streams[MAIN].push_back(index);
             w.mac.push_back(index);
             w.arming.push_back(index);
         }
@@ -255,7 +261,8 @@ impl<F: Flow> Machine<'_, F> {
                 if stream == RECORD {
                     self.queue_records(wave, index, &work, &after);
                 } else {
-                    self.queue_products(wave, index, &work, &after);
+                    let stream = if stream == MAIN { Stream::Main(wave) } else { Stream::Ahead(wave) };
+                    self.queue_products(stream, wave, index, &work, &after);
                 }
                 begun = true;
             }
@@ -309,16 +316,18 @@ impl<F: Flow> Machine<'_, F> {
         self.count(traffic, lanes);
     }
 
-    fn queue_products(&mut self, wave: usize, index: usize, work: &Work, after: &[usize]) {
+    /// Queues those products of a command that go through one stream.
+    fn queue_products(&mut self, stream: Stream, wave: usize, index: usize, work: &Work, after: &[usize]) {
         let command = self.command(index);
-        let Some(stream) = long_stream(command, wave) else { return };
         let traffic = if matches!(command, Command::Attn(_)) { Traffic::KvRead } else { Traffic::Weights };
+        let ready = self.now + timing::ADDRESS;
         for (op, product) in work.mac.iter().enumerate() {
-            self.count(traffic, &product.lanes);
-            let tag = Tag::Mac { wave, command: index, op };
-            let ready = self.now + timing::ADDRESS;
-            let lanes = product.lanes.clone();
-            self.flow.push(stream, Item { tag, lanes, ready, after: after.to_vec(), in_step: false });
+            if stream_of(command, product, wave) == stream {
+                self.count(traffic, &product.lanes);
+                let tag = Tag::Mac { wave, command: index, op };
+                let lanes = product.lanes.clone();
+                self.flow.push(stream, Item { tag, lanes, ready, after: after.to_vec(), in_step: false });
+            }
         }
     }
 
@@ -330,6 +339,10 @@ impl<F: Flow> Machine<'_, F> {
         };
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
         self.write_beats -= work.slots[part].write.as_ref().map_or(0, |lanes| self.buffered(lanes));
+        if let Some(recorder) = &mut self.recorder {
+            let cycles = recorder.written((wave, command, part), self.now);
+            self.span(WRITE, wave, command, 1 << work.slots[part].slot, cycles);
+        }
         let w = &mut self.waves[wave];
         w.states[command].writes -= 1;
         if w.states[command].writes == 0 {

@@ -1,6 +1,6 @@
 //! The sequencer of the MAC array: which product the clusters may begin when.
 
-use super::control::long_stream;
+use super::control::stream_of;
 use super::{Due, MAC, Machine};
 use crate::flow::{Armed, Flow, Tag};
 use crate::plan::MacOp;
@@ -22,11 +22,14 @@ impl<F: Flow> Machine<'_, F> {
             if !self.can_arm(wave, command, op, product) {
                 break;
             }
-            let Some(stream) = long_stream(self.command(command), wave) else { break };
+            let stream = stream_of(self.command(command), product, wave);
             self.accumulators += product.rows;
             let start = self.now + timing::MAC_START;
             let tag = Tag::Mac { wave, command, op };
             self.count_mlp(wave, command, product);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.armed((wave, command, op), start);
+            }
             self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
             self.waves[wave].arm_op += 1;
             begun = true;
@@ -80,7 +83,10 @@ impl<F: Flow> Machine<'_, F> {
         }
         let scores = state.work.as_ref().is_some_and(|k| k.mac.get(op + 1).is_some_and(|p| p.after_scores));
         let slots = state.work.as_ref().map_or(0, |k| k.mac[op].slots);
-        self.span(MAC, wave, command, slots, self.now..result);
+        if let Some(recorder) = &mut self.recorder {
+            let cycles = recorder.multiplied((wave, command, op), self.now);
+            self.span(MAC, wave, command, slots, cycles);
+        }
         self.at(result, Due::Look);
         if scores {
             self.at(result + timing::SCORE_LATENCY, Due::Look);

@@ -163,6 +163,9 @@ impl<F: Flow> Machine<'_, F> {
             };
             self.count(traffic, lanes);
             self.flow.write(tag, lanes, self.now);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.writing((wave, command, part), self.now);
+            }
         }
         let state = &mut self.waves[wave].states[command];
         state.vector_slots |= 1 << slot.slot;

@@ -3,6 +3,7 @@
 use super::quality::{bench, describe, explain, heldout};
 use crate::exit::usage;
 use crate::output;
+use crate::policy_args::AttentionArgs;
 use crate::progress::Ui;
 use crate::source::{ModelArgs, Opened};
 use crate::table::pairs;
@@ -70,6 +71,8 @@ pub struct Args {
     /// Compute a position again after so many frames in a row were skipped
     #[arg(long, value_name = "N")]
     max_age: Option<u32>,
+    #[command(flatten)]
+    attention: AttentionArgs,
     /// Policy file to write
     #[arg(short, long, value_name = "FILE.toml")]
     output: PathBuf,
@@ -156,7 +159,7 @@ pub fn run(args: Args) -> Result<()> {
     args.check_output()?;
     let ui = Ui::new(args.quiet, args.json);
     let opened = args.model.open(ui)?;
-    let bench = bench(&opened, args.scenes(&opened)?, ui)?;
+    let bench = bench(&opened, args.scenes(&opened)?, &args.attention, ui)?;
     let bar = ui.bar("calibrating", target.expected_trials().into(), "trial policies, about");
     let search = if args.factors { calibrate_factors } else { calibrate };
     let found = search(&bench, &family, target, &bar).map_err(|e| match e {

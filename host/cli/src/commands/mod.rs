@@ -7,3 +7,6 @@ pub mod info;
 pub mod pack;
 pub mod presets;
 pub mod quality;
+pub mod simulate;
+pub mod sweep;
+pub mod targets;

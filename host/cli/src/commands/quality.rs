@@ -3,6 +3,7 @@
 use crate::exit::{Interrupted, usage};
 use crate::output::{self, Staged};
 use crate::plot::{self, Line, Panel};
+use crate::policy_args::AttentionArgs;
 use crate::progress::Ui;
 use crate::render;
 use crate::source::{ModelArgs, Opened};
@@ -10,7 +11,7 @@ use crate::table;
 use anyhow::{Context, Result};
 use fastcar_host::backend::GoldenBackend;
 use fastcar_host::model::Model;
-use fastcar_host::policy::Policy;
+use fastcar_host::policy::Method;
 use fastcar_host::quality::{Bench, Family, Fidelity, Measurement, Point, QualityError, Scene, sweep};
 use fastcar_host::quality::{sweep::targets, table as csv};
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct Args {
         default_value = "delta,delta+0.5:0.7:1:1,input-delta,tas,tas-paper,tas+age2,random,budget"
     )]
     policies: Vec<Family>,
+    #[command(flatten)]
+    attention: AttentionArgs,
     /// Points of each curve
     #[arg(long, value_name = "N", default_value_t = 7)]
     points: usize,
@@ -63,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
     let opened = args.model.open(ui)?;
-    let bench = bench(&opened, heldout(opened.model()?, args.clips)?, ui)?;
+    let bench = bench(&opened, heldout(opened.model()?, args.clips)?, &args.attention, ui)?;
     let targets = targets(args.from, args.to, args.points);
     let bar = ui.bar("measuring", (args.policies.len() * targets.len()) as u64 + 1, "points");
     let points = sweep(&bench, &args.policies, &targets, &bar).map_err(|e| explain(e, "while measuring"))?;
@@ -104,18 +107,19 @@ pub fn heldout(model: &Model, count: usize) -> Result<Vec<Scene>> {
     Ok(heldout.clips()[..count].iter().cloned().map(Scene::from).collect())
 }
 
-/// The bench of a model, with its dense decode.
+/// The bench of a model, with its dense decode, and the attention under which policies are measured.
 ///
 /// # Errors
 /// The model makes no videos, does not fit, or the user interrupts.
-pub fn bench(opened: &Opened, scenes: Vec<Scene>, ui: Ui) -> Result<Bench> {
+pub fn bench(opened: &Opened, scenes: Vec<Scene>, attention: &AttentionArgs, ui: Ui) -> Result<Bench> {
     let model = opened.model()?;
     let video = model.video().context("the model makes no videos: its config.json has no fastcar_video")?;
     let codebook = video.codebook().is_some().then(|| model.codebook()).transpose()?;
     let bar = ui.bar("dense decode", scenes.len() as u64, "videos");
     let machines = Box::new(|| Box::new(GoldenBackend::new()) as _);
-    Bench::new(Arc::clone(&opened.packed), machines, video, codebook, scenes, &bar)
-        .map_err(|e| explain(e, "in the dense decode"))
+    let bench = Bench::new(Arc::clone(&opened.packed), machines, video, codebook, scenes, &bar)
+        .map_err(|e| explain(e, "in the dense decode"))?;
+    Ok(bench.with_attention(attention.attention().unwrap_or_default()))
 }
 
 /// An interruption becomes what the command line knows as one.
@@ -199,11 +203,15 @@ pub fn describe(m: &Measurement) -> Vec<(&'static str, String)> {
 
 fn heading(opened: &Opened, bench: &Bench) -> String {
     let format = crate::constants::formats(opened.packed.image());
-    format!("{}, {format} weights, {} held-out videos", opened.name, bench.clips())
+    let attention = match bench.attention() {
+        dense if dense.is_dense() => String::new(),
+        sparse => format!(", attention {sparse}"),
+    };
+    format!("{}, {format} weights, {} held-out videos{attention}", opened.name, bench.clips())
 }
 
 fn panels(points: &[Point]) -> Vec<Panel> {
-    let (dense, curves): (Vec<_>, Vec<_>) = points.iter().partition(|p| p.policy == Policy::dense());
+    let (dense, curves): (Vec<_>, Vec<_>) = points.iter().partition(|p| *p.policy.method() == Method::Dense);
     let truth = dense.first().and_then(|p| p.measured.against_truth).map(|f| f.psnr_db);
     let decibels = |f: Option<Fidelity>| f.map(|f| f.psnr_db);
     let agreement =

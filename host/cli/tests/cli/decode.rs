@@ -119,6 +119,26 @@ fn json_reports_what_was_saved() -> TestResult {
 }
 
 #[test]
+fn sparse_attention_goes_with_any_policy() -> TestResult {
+    let video = ["--prompt", "4 right bars", "--frames", "3", "--compare-dense"];
+    let decode = |args: &[&str]| json(&[&video[..], args].concat());
+    let text = "prompt+frame-stride1~4";
+    let alone = decode(&["--attention", text])?;
+    assert_eq!(alone["policy"]["attention"]["layers"], serde_json::json!([text]));
+    let agreement = |report: &Value| report["sequences"][0]["against_dense"]["token_agreement"].as_f64();
+    assert!(agreement(&alone).is_some_and(|a| a > 0.5 && a < 1.0), "{alone}");
+    assert_eq!(alone["sequences"][0]["weight_traffic"], Value::from(1.0), "weights are all read");
+
+    let everything = decode(&["--attention", "local9999"])?;
+    assert_eq!(agreement(&everything), Some(1.0), "a window over everything is dense attention");
+    let policy = model().join("policy-input-delta.toml");
+    let replaying = decode(&["--policy-file", &policy.to_string_lossy(), "--attention", text])?;
+    assert_eq!(replaying["policy"]["attention"], alone["policy"]["attention"], "beside the file's policy");
+    assert!(replaying["total"]["replay_ratio"].as_f64().is_some_and(|r| r > 0.1 && r < 1.0));
+    Ok(())
+}
+
+#[test]
 fn a_gate_that_never_replays_is_dense() -> TestResult {
     let args = [
         "--prompt",

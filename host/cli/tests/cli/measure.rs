@@ -39,6 +39,27 @@ fn calibrate_writes_a_policy_that_decode_takes() -> TestResult {
 }
 
 #[test]
+fn measures_under_sparse_attention() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let (out, file) = (dir.path().join("q"), dir.path().join("p.toml"));
+    let (out, file) = (out.to_string_lossy(), file.to_string_lossy());
+    let sparse = ["--clips", "1", "--attention", "sink4+local32"];
+    let few = ["--points", "1", "--from", "0.7", "--policies", "random", "--json", "--out", &out];
+    let output = run("quality", [&sparse[..], &few].concat())?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    let dense = &report["points"][0];
+    assert_eq!((&dense["family"], &dense["traffic"]), (&Value::from("dense"), &Value::from(1.0)));
+    assert!(dense["agreement"].as_f64().is_some_and(|a| a < 1.0), "attention alone costs something: {dense}");
+
+    let target = ["--method", "input-delta", "--target-ratio", "0.4", "-o", &file];
+    let output = run("calibrate", [&sparse[..], &target].concat())?;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let policy = std::fs::read_to_string(&*file)?;
+    assert!(policy.ends_with("[attention]\nlayers = [\"sink4+local32\"]\n"), "{policy}");
+    Ok(())
+}
+
+#[test]
 fn targets_out_of_reach_are_refused() -> TestResult {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("p.toml");

@@ -66,7 +66,15 @@ fn policies() -> TestResult {
         2,
         &["belongs to gate random or budget"],
     )?;
-    decode(&["--compare-dense"], 2, &["the policy is dense"])?;
+    decode(&["--compare-dense"], 2, &["the policy is dense", "or --attention"])?;
+    decode(&["--attention", "sink4"], 2, &["does not reach the position's own token"])?;
+    decode(&["--attention", "window16"], 2, &["'window16' is not one of dense, sinkN, localN"])?;
+    decode(&["--attention", "local8/local9"], 1, &["policy.attention.layers has 2 entries", "4 layers"])?;
+    decode(
+        &["--attention", "local1,local2,local3,local4,local5"],
+        1,
+        &["deals 5 patterns", "4 key/value heads"],
+    )?;
     decode(&["--temperature", "-1"], 2, &["temperature is -1", "at least 0"])?;
     decode(&["--seed", "1"], 2, &["--temperature"])
 }

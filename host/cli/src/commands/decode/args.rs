@@ -1,5 +1,6 @@
 //! The flags of `fastcar decode`.
 
+use super::watch::SimArgs;
 use crate::policy_args::PolicyArgs;
 use crate::source::ModelArgs;
 use clap::ValueEnum;
@@ -9,8 +10,10 @@ use std::path::PathBuf;
 /// What executes the programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum BackendKind {
-    /// The bit-exact functional model, in this process.
+    /// The bit-exact functional model, in this process: no cycles.
     Golden,
+    /// The cycle-accurate simulator, in this process: the same bits, and how long they take.
+    Sim,
 }
 
 /// A prompt as token numbers.
@@ -46,6 +49,8 @@ pub struct Args {
     /// What executes the programs
     #[arg(long, value_enum, default_value_t = BackendKind::Golden)]
     pub backend: BackendKind,
+    #[command(flatten)]
+    pub sim: SimArgs,
     #[command(flatten)]
     pub policy: PolicyArgs,
     /// Also decode densely, and say how far the policy's videos are from the dense ones

@@ -5,7 +5,9 @@ mod pictures;
 mod plan;
 mod report;
 mod run;
+mod simulated;
 mod text;
+mod watch;
 
 pub use args::Args;
 
@@ -15,12 +17,14 @@ use crate::output::{self, Staged};
 use crate::progress::Ui;
 use crate::source::Opened;
 use anyhow::Result;
+use fastcar_host::backend::GoldenBackend;
 use fastcar_host::model::{Codebook, Model};
-use fastcar_host::policy::{Method, Policy};
+use fastcar_host::policy::Policy;
 use plan::Plan;
 use report::Report;
 use run::Run;
 use std::path::PathBuf;
+use watch::Watch;
 
 /// Everything that was decoded.
 struct Runs {
@@ -40,17 +44,20 @@ pub fn run(args: &Args) -> Result<()> {
     let policy = args.policy.build()?;
     let sampling = args.sampling();
     sampling.check().map_err(|e| Usage(e.to_string()))?;
-    if args.compare_dense && *policy.method() == Method::Dense {
+    if args.compare_dense && policy == Policy::dense() {
         return usage(
             "--compare-dense compares a policy with the dense one, and the policy is dense: \
-             choose --policy replay or delta",
+             choose --policy replay or delta, or --attention",
         );
     }
+    args.sim.check(args.backend)?;
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
     let source = args.model.find()?;
     let plan = Plan::new(args, source.model()?, sampling)?;
-    policy.check_layers(source.model()?.body().spec().layers())?;
+    let spec = source.model()?.body().spec();
+    policy.check_layers(spec.layers())?;
+    policy.check_heads(spec.kv_heads())?;
     let codebook = codebook(source.model()?)?;
     let opened = args.model.load(source, ui)?;
     let runs = decode(args, &opened, &policy, &plan, ui)?;
@@ -67,13 +74,16 @@ fn codebook(model: &Model) -> Result<Option<Codebook>> {
 }
 
 fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) -> Result<Runs> {
-    let session = |policy: &Policy| run::session(args.backend, opened, policy, plan);
-    let mut dense = None;
-    if args.compare_dense {
-        dense = Some(run::run(session(&Policy::dense())?, plan, None, "dense", ui)?);
-    }
-    let free = run::run(session(policy)?, plan, None, "decoding", ui)?;
-    let along = |dense: &Run| run::run(session(policy)?, plan, Some(&dense.tokens), "along dense", ui);
+    // What a decode is compared with needs its values only: every backend has the same ones.
+    let beside = |policy: &Policy, given: Option<&[Vec<Vec<u32>>]>, stage: &str| {
+        let session = run::session(Box::new(GoldenBackend::new()), opened, policy, plan)?;
+        run::run(session, Watch::default(), plan, given, stage, ui)
+    };
+    let dense = args.compare_dense.then(|| beside(&Policy::dense(), None, "dense")).transpose()?;
+    let session = run::session(watch::backend(args), opened, policy, plan)?;
+    let watch = Watch::new(args, &session, plan)?;
+    let free = run::run(session, watch, plan, None, "decoding", ui)?;
+    let along = |dense: &Run| beside(policy, Some(&dense.tokens), "along dense");
     let along_dense = dense.as_ref().map(along).transpose()?;
     Ok(Runs { policy: free, dense, along_dense })
 }
@@ -96,6 +106,12 @@ fn write(
             staged.add(&path("png"), &pictures.png)?;
         }
         None => ui.note("no pictures: the model has no picture patches, or not one frame is whole"),
+    }
+    if let (Some(path), Some(recording)) = (args.sim.record(), &runs.policy.watched.recording) {
+        staged.add(path, recording.to_text()?.as_bytes())?;
+    }
+    if let (Some(path), Some(trace)) = (args.sim.trace(), &runs.policy.watched.trace) {
+        staged.add(path, serde_json::to_string(trace)?.as_bytes())?;
     }
     let tokens = format!("{}\n", serde_json::to_string(&report.tokens_file())?);
     staged.add(&path("tokens.json"), tokens.as_bytes())?;

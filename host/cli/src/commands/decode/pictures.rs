@@ -74,7 +74,8 @@ fn skip_maps(video: &[RgbImage], stats: &DecodeStats, grid: [usize; 2]) -> Vec<R
 /// The word for a policy's row.
 fn name(policy: &Policy) -> &'static str {
     match policy.method() {
-        Method::Dense => "dense",
+        Method::Dense if policy.attention().is_dense() => "dense",
+        Method::Dense => "sparse",
         Method::Replay { .. } => "replay",
         Method::Delta { .. } => "delta",
     }

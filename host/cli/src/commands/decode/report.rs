@@ -1,6 +1,7 @@
 //! What a decode did: the figures, as they go to JSON.
 
 use super::plan::{Plan, Sequence};
+use super::simulated::Simulated;
 use super::{Args, Runs, run::Run};
 use crate::constants::formats;
 use crate::metrics::{Difference, agreement, difference};
@@ -33,6 +34,9 @@ pub struct Report {
     pub(super) sequences: Vec<SequenceReport>,
     pub(super) total: Savings,
     pub(super) timings: Timings,
+    /// On the simulator: cycles, and what follows from them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) simulated: Option<Simulated>,
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -136,6 +140,7 @@ impl Report {
             sequences,
             total: savings(&runs.policy.stats),
             timings: Timings::new(opened.seconds, &runs.policy),
+            simulated: simulated(args, context)?,
             files: Vec::new(),
         })
     }
@@ -188,6 +193,14 @@ impl Savings {
                 / (stats.len() as f64).max(1.0),
         }
     }
+}
+
+fn simulated(args: &Args, context: &Context<'_>) -> Result<Option<Simulated>> {
+    let &Context { opened, plan, runs, .. } = context;
+    let Some(report) = &runs.policy.watched.simulated else { return Ok(None) };
+    let machine =
+        (args.sim.options().policy.to_string(), args.sim.memory_name(opened.packed.config())?);
+    Ok(Some(Simulated::new(report, machine, plan.sequences.len(), plan.period)))
 }
 
 /// Counts by layer over all sequences.

@@ -1,12 +1,12 @@
 //! One decode of all sequences.
 
-use super::args::BackendKind;
 use super::plan::Plan;
+use super::watch::{Watch, Watched};
 use crate::interrupt;
 use crate::progress::Ui;
 use crate::source::Opened;
 use anyhow::Result;
-use fastcar_host::backend::{Backend, GoldenBackend};
+use fastcar_host::backend::Backend;
 use fastcar_host::policy::Policy;
 use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions};
 use std::sync::Arc;
@@ -24,27 +24,32 @@ pub struct Run {
     pub prefill: f64,
     /// Seconds from there.
     pub decode: f64,
+    /// Cycles, decisions and timeline, where they were asked for.
+    pub watched: Watched,
 }
 
 /// Opens a session for a plan.
 ///
 /// # Errors
 /// The model does not fit, or the device fails.
-pub fn session(backend: BackendKind, opened: &Opened, policy: &Policy, plan: &Plan) -> Result<Session> {
-    let backend: Box<dyn Backend> = match backend {
-        BackendKind::Golden => Box::new(GoldenBackend::new()),
-    };
+pub fn session(
+    backend: Box<dyn Backend>,
+    opened: &Opened,
+    policy: &Policy,
+    plan: &Plan,
+) -> Result<Session> {
     let options = SessionOptions { slots: plan.slots(), positions: plan.longest() };
     Ok(Session::open(backend, Arc::clone(&opened.packed), policy.clone(), options)?)
 }
 
-/// Decodes all sequences, with progress; `given` holds all tokens of every sequence where they are not to be
+/// Decodes all sequences, with progress, watching the runs; `given` holds all tokens of every sequence where they are not to be
 /// chosen.
 ///
 /// # Errors
 /// A request is refused, the device fails, or the user interrupts.
 pub fn run(
     mut session: Session,
+    mut watch: Watch,
     plan: &Plan,
     given: Option<&[Vec<Vec<u32>>]>,
     stage: &str,
@@ -61,6 +66,7 @@ pub fn run(
         stats: Vec::new(),
         prefill: 0.0,
         decode: 0.0,
+        watched: Watched::default(),
     };
     let bar = ui.bar(stage, u64::from(plan.positions), "positions");
     let started = Instant::now();
@@ -68,16 +74,24 @@ pub fn run(
         let done = run.tokens.iter().map(Vec::len).min().unwrap_or(0);
         interrupt::check(|| place(stage, done, plan))?;
         bar.set(done as u64);
-        run.step(&mut session, &ids, started)?;
+        run.step(&mut session, &mut watch, &ids, started)?;
     }
     run.decode = started.elapsed().as_secs_f64() - run.prefill;
+    run.watched = watch.finish(&session, ui)?;
     run.stats = ids.into_iter().map(|id| session.finish(id)).collect::<Result<_, _>>()?;
     Ok(run)
 }
 
 impl Run {
-    fn step(&mut self, session: &mut Session, ids: &[SequenceId], started: Instant) -> Result<()> {
-        let generated = session.step()?;
+    fn step(
+        &mut self,
+        session: &mut Session,
+        watch: &mut Watch,
+        ids: &[SequenceId],
+        started: Instant,
+    ) -> Result<()> {
+        let generated = session.step_with(&mut |run| watch.observe(&run))?;
+        watch.check()?;
         if generated.is_empty() {
             self.prefill = started.elapsed().as_secs_f64();
         }

@@ -38,7 +38,8 @@ pub fn text(report: &Report) -> String {
         ("time", timings(&report.timings)),
     ]);
     let files: String = report.files.iter().map(|f| format!("wrote {}\n", f.display())).collect();
-    format!("{facts}\n{}{}\n{files}", sequences(&report.sequences), layers(report))
+    let simulated = report.simulated.as_ref().map_or_else(String::new, |s| format!("\n{}", s.text()));
+    format!("{facts}\n{}{}{simulated}\n{files}", sequences(&report.sequences), layers(report))
 }
 
 fn sampling(report: &Report) -> String {
