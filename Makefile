@@ -3,13 +3,14 @@
 CARGO ?= cargo
 DEMO_OUT ?= out/demo
 
-.PHONY: demo test lint doc bench fuzz deny quality clean
+.PHONY: demo test lint doc bench bench-table fuzz deny quality clean
 
-## Decode a held-out video with the shipped model and MLP replay, and compare it with the dense run.
+## Decode two held-out videos with the shipped model and MLP replay on the simulator, and compare them with the dense run.
 demo:
 	$(CARGO) run --release -p fastcar-cli -- decode \
 	  --model tests/models/moving-digits --first-frame heldout:3 --first-frame heldout:11 \
-	  --policy-file tests/models/moving-digits/policy-input-delta.toml --compare-dense --out $(DEMO_OUT)
+	  --policy-file tests/models/moving-digits/policy-input-delta.toml --compare-dense \
+	  --backend sim --out $(DEMO_OUT)
 
 ## Formatting, clippy, documentation and every test.
 test: lint doc
@@ -24,6 +25,10 @@ doc:
 
 bench:
 	$(CARGO) bench --workspace
+
+## Regenerate docs/performance-table.md: every target with its bound and what the simulator finds (some minutes).
+bench-table:
+	$(CARGO) run --release -p fastcar-cli -- targets --sample 64 --videos --markdown docs/performance-table.md
 
 ## Fuzz the readers of untrusted bytes, one minute each (needs `cargo install cargo-fuzz`; the flag lets the stable compiler instrument).
 fuzz:

@@ -9,8 +9,9 @@
 //! A matrix is cut into **tiles** of rows, one `matvec` each, for two reasons. The accumulator RAM holds a window per
 //! row, and half of it is for the next tile, so that streaming goes on while the last tile's rows are converted. And
 //! what follows a tile (quantising, rotating, storing its rows) runs while the next one streams, so matrices with work
-//! behind them are cut finer. Tiles have whole granules of rows on every channel, so that none is padded: the bytes
-//! streamed do not depend on the cut. Neither do the values: scale and window belong to the whole matrix.
+//! behind them are cut finer. Tiles have whole granules of rows on every channel, and whole beats of scales where there
+//! are rows enough, so that cutting pads nothing but, at most, a matrix's last beat. Values do not depend on the cut:
+//! scale and window belong to the whole matrix.
 
 use crate::compile::wide_room;
 use crate::image::{Format, Image, Input, Layer, Matrix, Norm, Shape, Table, Tile, Transformer};
@@ -251,6 +252,8 @@ struct Cut {
 const WHOLE: Cut = Cut { tiles: 1, rows: u32::MAX };
 /// Work follows each tile. Of four tiles a quarter of that work is left over when the stream ends.
 const FOLLOWED: Cut = Cut { tiles: 4, rows: u32::MAX };
+/// Nothing but the results' way to the vector buffer follows each tile: with two, that of the first is hidden.
+const HALVES: Cut = Cut { tiles: 2, rows: u32::MAX };
 /// A tile has at least this many rows on each channel (unless the matrix has fewer): below, what a command costs
 /// beside its stream is no longer small.
 const LEAST_CHANNEL_ROWS: u32 = 64;
@@ -392,7 +395,7 @@ impl Planner<'_> {
     }
 
     fn linear(&mut self, linear: LinearShape) -> Planned<Matrix> {
-        self.matrix(linear, self.formats.weights, tiles(self.config, linear.rows, WHOLE))
+        self.matrix(linear, self.formats.weights, tiles(self.config, linear.rows, HALVES))
     }
 
     fn matrix(&mut self, linear: LinearShape, format: Format, cut: Vec<(u32, u32)>) -> Planned<Matrix> {

@@ -101,7 +101,7 @@ impl Placement {
 }
 
 /// What a machine is simulated with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SimOptions {
     /// How slots share the columns.
     pub policy: Policy,
@@ -115,19 +115,6 @@ pub struct SimOptions {
     pub faults: Vec<Fault>,
     /// Whether runs note what the units did when.
     pub trace: bool,
-}
-
-impl Default for SimOptions {
-    fn default() -> Self {
-        Self {
-            policy: Policy::default(),
-            advance: Advance::default(),
-            memory: None,
-            memory_seed: 0,
-            faults: Vec::new(),
-            trace: false,
-        }
-    }
 }
 
 /// What one run took.

@@ -103,7 +103,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, names: &[String]) -> Result<()> {
         .build_cartesian_2d(panel.x.clone(), panel.y.clone())
         .map_err(failed)?;
     let label = (font::FAMILY, 15).into_font().color(&INK);
-    let digits = if panel.y.end - panel.y.start > 4.0 { 0 } else { 2 };
+    let (x_digits, y_digits) = (digits(&panel.x, 1), digits(&panel.y, 2));
     chart
         .configure_mesh()
         .x_desc(&panel.x_name)
@@ -112,8 +112,8 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, names: &[String]) -> Result<()> {
         .label_style(label)
         .x_labels(8)
         .y_labels(9)
-        .x_label_formatter(&|x| format!("{x:.1}"))
-        .y_label_formatter(&move |y| format!("{y:.digits$}"))
+        .x_label_formatter(&move |x| format!("{x:.x_digits$}"))
+        .y_label_formatter(&move |y| format!("{y:.y_digits$}"))
         .max_light_lines(0)
         .bold_line_style(FAINT)
         .draw()
@@ -134,6 +134,15 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, names: &[String]) -> Result<()> {
             .map_err(failed)?;
     }
     Ok(())
+}
+
+/// Digits behind the point that tell the labels of a range apart; `usual` ones where the range is some tenths to four.
+fn digits(range: &Range<f64>, usual: usize) -> usize {
+    match range.end - range.start {
+        span if span > 4.0 => 0,
+        span if span > 0.1 => usual,
+        _ => 4,
+    }
 }
 
 fn colour(at: usize) -> RGBColor {

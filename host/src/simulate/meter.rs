@@ -6,11 +6,10 @@ use crate::compile::{CompileOptions, Compiled, compile};
 use crate::policy::Policy;
 use crate::session::{ObservedRun, ProgramIndex, Session};
 use fastcar_arch::program::Program;
-use fastcar_arch::step::{ACTIVE, StepTable};
+use fastcar_arch::step::{ACTIVE, NO_RING, SlotEntry, StepTable};
 use fastcar_golden::Decisions;
 use fastcar_sim::{SimOptions, Timer};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
 
 /// Cycles of one position: its token is processed, and the next position's is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,13 +59,11 @@ fn speed_up(positions: &[PositionCycles]) -> f64 {
     sum(|p| p.dense) / sum(PositionCycles::all)
 }
 
-/// All that the cycles of a dense run depend on: program, and flags and position of each slot.
-type DenseKey = (ProgramIndex, Vec<(u32, u32)>);
-
-/// A dense run that a report will need.
+/// A dense run that a report will need: a program, and slots without their places in the frame.
 struct DenseRun {
-    position: Option<u32>,
-    key: DenseKey,
+    position: u32,
+    program: ProgramIndex,
+    slots: Vec<SlotEntry>,
 }
 
 /// Watches the runs of a session on the simulator. All its sequences have prompts of one length and start together.
@@ -134,19 +131,16 @@ impl Meter {
                 ProgramIndex::Depth(_) => self.positions[at].codes += timing.cycles(),
             }
         }
-        let slots = run.table.slots.iter().map(|s| (s.flags, s.pos)).collect();
-        self.dense_runs.push(DenseRun { position: self.position, key: (run.program, slots) });
+        if let Some(position) = self.position {
+            let slots = run.table.slots.iter().map(|&s| SlotEntry { ring: NO_RING, ..s }).collect();
+            self.dense_runs.push(DenseRun { position, program: run.program, slots });
+        }
     }
 
     /// Runs that the dense reference of what was seen so far simulates.
     #[must_use]
     pub fn dense_runs(&self) -> u64 {
-        self.dense_keys().len() as u64
-    }
-
-    fn dense_keys(&self) -> HashSet<&DenseKey> {
-        let needed = self.dense_runs.iter().filter(|r| r.position.is_some());
-        needed.map(|r| &r.key).collect()
+        self.dense_runs.len() as u64
     }
 
     fn phase(&mut self, program: ProgramIndex) -> &mut Phase {
@@ -163,10 +157,8 @@ impl Meter {
     /// A stall of the machine, or cancelled.
     pub fn finish(mut self, progress: &dyn Progress) -> Result<SessionReport, SimulateError> {
         let cycles = self.dense_cycles(progress)?;
-        for run in &self.dense_runs {
-            if let Some(at) = run.position {
-                self.positions[at as usize].dense += cycles[&run.key];
-            }
+        for (run, cycles) in self.dense_runs.iter().zip(cycles) {
+            self.positions[run.position as usize].dense += cycles;
         }
         let totals = Report {
             clock: self.timer.config().clock(),
@@ -182,24 +174,18 @@ impl Meter {
         Ok(SessionReport { totals, positions: self.positions })
     }
 
-    /// Every dense run of a generated position once.
-    fn dense_cycles(&self, progress: &dyn Progress) -> Result<HashMap<DenseKey, u64>, SimulateError> {
-        let keys = self.dense_keys();
-        let total = keys.len() as u64;
-        let time = |key: &DenseKey| {
+    fn dense_cycles(&self, progress: &dyn Progress) -> Result<Vec<u64>, SimulateError> {
+        let time = |run: &DenseRun| {
             if progress.cancelled() {
                 return Err(SimulateError::Cancelled);
             }
-            let program = program(&self.dense, key.0);
-            let mut table = StepTable::new(key.1.len(), 0);
-            for (slot, &(flags, pos)) in table.slots.iter_mut().zip(&key.1) {
-                (slot.flags, slot.pos) = (flags, pos);
-            }
+            let program = program(&self.dense, run.program);
+            let table = StepTable { slots: run.slots.clone(), gates: Vec::new() };
             let timing = self.timer.run(program, &table, &Decisions::default(), self.dense.map.used())?;
-            progress.step(total);
-            Ok((key.clone(), timing.cycles()))
+            progress.step(self.dense_runs());
+            Ok(timing.cycles())
         };
-        keys.into_par_iter().map(time).collect()
+        self.dense_runs.par_iter().map(time).collect()
     }
 }
 

@@ -259,7 +259,7 @@ impl Simulation {
         let pos = self.scenario.workload.prompt() + generated;
         let mut table = self.scenario.table(program, pos, Some(generated));
         if let Some(recording) = &self.recording {
-            recording.allow(generated, &mut table);
+            recording.enter(generated, &mut table);
         }
         self.time(program, &table, Some(generated))
     }

@@ -8,11 +8,11 @@
 //!
 //! ```text
 //! {"format":"fastcar-decisions","version":1,"layers":4,...,"period":64,"rows":1,"paired":false,"method":"replay","gates":4}
-//! {"position":0,"allow":[[0,4]],"replay":[[0,4]],"blocks":[]}
-//! {"position":64,"allow":[[1,4]],"replay":[[0,1],[1,3]],"blocks":[]}
+//! {"position":0,"tokens":[[17]],"allow":[[0,4]],"replay":[[0,4]],"blocks":[]}
+//! {"position":1,"tokens":[[3]],"allow":[[1,4]],"replay":[[0,1],[1,3]],"blocks":[]}
 //! ```
 //!
-//! `allow` has the slots that may skip, `replay` those that do. `blocks` has, in delta decode, a list per gate: for each
+//! `tokens` has each row's input, one per code: its address in the embedding takes its time. `allow` has the slots that may skip, `replay` those that do. `blocks` has, in delta decode, a list per gate: for each
 //! input block the slots in which it is active. Everything else follows from the model's sizes, the policy and the
 //! position: prompts are dense, and block lists of sparse attention are the policy's.
 
@@ -134,6 +134,7 @@ type Runs = Vec<(u32, u32)>;
 #[serde(deny_unknown_fields)]
 struct Position {
     position: u32,
+    tokens: Vec<Vec<u32>>,
     allow: Runs,
     replay: Runs,
     blocks: Vec<Runs>,
@@ -205,8 +206,10 @@ impl Recorder {
         let delta = head.method == "delta";
         let allow: Vec<u32> = run.table.gates.iter().map(|g| g.allow).collect();
         let blocks = details.decisions.blocks.iter().filter(|_| delta);
+        let tokens = run.table.slots.iter().map(|s| trim(&s.token)).collect();
         positions.push(Position {
             position,
+            tokens,
             allow: shrink(&allow),
             replay: shrink(&details.decisions.replay),
             blocks: blocks.map(|b| shrink(b)).collect(),
@@ -342,11 +345,14 @@ impl Recording {
         Ok(())
     }
 
-    /// Sets the slots that may skip, as they were at a position.
-    pub(super) fn allow(&self, position: u32, table: &mut StepTable) {
+    /// Sets tokens and the slots that may skip, as they were at a position.
+    pub(super) fn enter(&self, position: u32, table: &mut StepTable) {
         let Some(recorded) = self.positions.get(position as usize) else { return };
         for (gate, allow) in table.gates.iter_mut().zip(expand(&recorded.allow)) {
             gate.allow = allow;
+        }
+        for (slot, tokens) in table.slots.iter_mut().zip(&recorded.tokens) {
+            slot.token = std::array::from_fn(|i| tokens.get(i).copied().unwrap_or(0));
         }
     }
 
@@ -387,6 +393,9 @@ impl Position {
     fn check(&self, head: &RecordingHead, expected: usize) -> Result<(), String> {
         if self.position as usize != expected {
             return Err(format!("position {} stands where {expected} belongs", self.position));
+        }
+        if self.tokens.len() != head.rows as usize || self.tokens.iter().any(|t| t.len() > 4) {
+            return Err(format!("tokens are not those of {} rows with at most 4 codes", head.rows));
         }
         let sum = |runs: &Runs| runs.iter().map(|r| u64::from(r.1)).sum::<u64>();
         for (name, runs) in [("allow", &self.allow), ("replay", &self.replay)] {
@@ -491,6 +500,12 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
+/// Without zeros at the end.
+fn trim(tokens: &[u32]) -> Vec<u32> {
+    let length = tokens.iter().rposition(|&t| t != 0).map_or(0, |last| last + 1);
+    tokens[..length].to_vec()
+}
+
 fn shrink(masks: &[u32]) -> Runs {
     masks.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u32)).collect()
 }
@@ -515,8 +530,8 @@ mod tests {
 
     #[test]
     fn text_comes_back() -> Result<(), Box<dyn std::error::Error>> {
-        let lines = r#"{"position":0,"allow":[[0,2]],"replay":[[0,2]],"blocks":[]}
-{"position":1,"allow":[[3,2]],"replay":[[3,1],[1,1]],"blocks":[]}"#;
+        let lines = r#"{"position":0,"tokens":[[7],[]],"allow":[[0,2]],"replay":[[0,2]],"blocks":[]}
+{"position":1,"tokens":[[7],[]],"allow":[[3,2]],"replay":[[3,1],[1,1]],"blocks":[]}"#;
         let text = format!("{HEAD}\n{lines}\n");
         let recording = Recording::from_text(&text)?;
         assert_eq!((recording.to_text()?, recording.positions()), (text, 0..2));
@@ -529,16 +544,16 @@ mod tests {
     #[test]
     fn statistics_count_what_is_there() -> Result<(), RecordingError> {
         // Layer 0: both rows replay in one of two eligible positions; layer 1: one row, then the other.
-        let lines = r#"{"position":0,"allow":[[0,2]],"replay":[[0,2]],"blocks":[]}
-{"position":1,"allow":[[3,2]],"replay":[[3,1],[1,1]],"blocks":[]}
-{"position":2,"allow":[[3,2]],"replay":[[0,1],[2,1]],"blocks":[]}"#;
+        let lines = r#"{"position":0,"tokens":[[7],[]],"allow":[[0,2]],"replay":[[0,2]],"blocks":[]}
+{"position":1,"tokens":[[7],[]],"allow":[[3,2]],"replay":[[3,1],[1,1]],"blocks":[]}
+{"position":2,"tokens":[[7],[]],"allow":[[3,2]],"replay":[[0,1],[2,1]],"blocks":[]}"#;
         let found = Recording::from_text(&format!("{HEAD}\n{lines}"))?.statistics();
         assert!((found.replay - 4.0 / 12.0).abs() < 1e-12, "{found:?}");
         assert_eq!(found.profile, [0.5, 0.5]);
         // Joint shares 1/2 and 0 about p^2 = 1/4 cancel out.
         assert_eq!((found.correlation, found.active_blocks), (0.0, [1.0; 4]));
         let delta = HEAD.replace("replay", "delta").replace("\"gates\":2", "\"gates\":8");
-        let allow = r#"{"position":0,"allow":[[1,8]],"replay":[[0,8]],"blocks":["#;
+        let allow = r#"{"position":0,"tokens":[[7],[]],"allow":[[1,8]],"replay":[[0,8]],"blocks":["#;
         let blocks = "[[1,1],[0,3]],[[3,2]],[[2,2]],[[0,1]],[[1,3],[0,1]],[[1,2]],[[1,2]],[[1,1]]]}";
         let found = Recording::from_text(&format!("{delta}\n{allow}{blocks}"))?.statistics();
         assert_eq!(found.active_blocks, [0.5, 1.0, 0.5, 0.5]);
@@ -560,9 +575,14 @@ mod tests {
         assert!(refused(&HEAD.replace("\"replay\"", "\"psychic\"")).contains("it is dense, replay or delta"));
         assert!(with("x").starts_with("decisions file, line 2: no position: "));
         let position = |n: u32, allow: &str, blocks: &str| {
-            with(&format!(r#"{{"position":{n},"allow":{allow},"replay":[[0,2]],"blocks":{blocks}}}"#))
+            with(&format!(
+                r#"{{"position":{n},"tokens":[[],[]],"allow":{allow},"replay":[[0,2]],"blocks":{blocks}}}"#
+            ))
         };
         assert!(position(0, "[[0,2]]", "[]").starts_with("accepted"));
+        let tokens =
+            r#"{"position":0,"tokens":[[1,2,3,4,5],[]],"allow":[[0,2]],"replay":[[0,2]],"blocks":[]}"#;
+        assert!(with(tokens).ends_with("tokens are not those of 2 rows with at most 4 codes"));
         assert!(position(1, "[[0,2]]", "[]").ends_with("line 2: position 1 stands where 0 belongs"));
         let bomb = "[[0,4294967295],[0,4294967295]]";
         assert!(position(0, bomb, "[]").ends_with("allow has 8589934590 gates, the head says 2"));
@@ -570,7 +590,9 @@ mod tests {
         assert!(position(0, "[[0,2]]", "[[[0,1]]]").ends_with("blocks has 1 lists, the head says 0"));
         let delta = HEAD.replace("replay", "delta").replace("\"gates\":2", "\"gates\":8");
         let blocks = r#""blocks":[[],[],[],[],[],[],[],[[1,4294967295]]]"#;
-        let text = format!("{delta}\n{{\"position\":0,\"allow\":[[0,8]],\"replay\":[[0,8]],{blocks}}}");
+        let text = format!(
+            "{delta}\n{{\"position\":0,\"tokens\":[[],[]],\"allow\":[[0,8]],\"replay\":[[0,8]],{blocks}}}"
+        );
         assert!(
             refused(&text).ends_with("4294967295 blocks of one input: at most 2048"),
             "{}",

@@ -1,22 +1,26 @@
-//! `fastcar info`: what a model folder or a packed file holds.
+//! `fastcar info`: what a model folder, a packed file or a file of decisions holds.
 
 use crate::constants::{WeightTotals, formats};
 use crate::output;
-use crate::table::{pairs, size, table};
-use anyhow::{Result, bail};
+use crate::table::{pairs, percent, size, table};
+use anyhow::{Context, Result, bail};
 use fastcar_arch::identity::Identity;
 use fastcar_arch::layout::Region;
 use fastcar_host::compile::{CompileOptions, compile};
 use fastcar_host::model::{Architecture, Model, TransformerSpec, VideoConfig};
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::Policy;
+use fastcar_host::simulate::Recording;
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Model folder or packed file
+    /// Model folder, packed file, or decisions that `fastcar decode --record` wrote
     path: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -26,11 +30,19 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// The path is neither a model folder nor a packed file.
+/// The path is neither a model folder, nor a packed file, nor one of decisions.
 pub fn run(args: &Args) -> Result<()> {
     let path = &args.path;
     if !path.exists() {
-        bail!("{} does not exist: give a model folder or a packed file", path.display());
+        bail!("{} does not exist: give a model folder, a packed file or recorded decisions", path.display());
+    }
+    if !path.is_dir() && is_text(path)? {
+        let recording = Recording::load(path)?;
+        return if args.json {
+            output::print_json(&recording_json(&recording))
+        } else {
+            output::print(&recording_text(&recording))
+        };
     }
     match (path.is_dir(), args.json) {
         (true, true) => output::print_json(&folder_json(&Model::open(path)?)),
@@ -38,6 +50,57 @@ pub fn run(args: &Args) -> Result<()> {
         (false, true) => output::print_json(&packed_json(&PackedModel::open(path)?)?),
         (false, false) => output::print(&packed_text(path, &PackedModel::open(path)?)?),
     }
+}
+
+/// Whether a file begins like JSON: decisions do, packed files do not.
+fn is_text(path: &Path) -> Result<bool> {
+    let mut first = [0];
+    let read = File::open(path).and_then(|mut file| file.read(&mut first));
+    Ok(read.with_context(|| format!("cannot read {}", path.display()))? == 1 && first == *b"{")
+}
+
+fn recording_text(recording: &Recording) -> String {
+    let (head, found) = (recording.head(), recording.statistics());
+    let Range { start, end } = recording.positions();
+    let rows = format!("{}{}", head.rows, if head.paired { ", guided pairs" } else { "" });
+    let mut rows = vec![
+        ("decisions", format!("{} of {} gates a position", head.method, head.gates)),
+        ("layers", format!("{} of width {}, MLP {}", head.layers, head.hidden, head.ffn)),
+        (
+            "positions",
+            format!("{start}..{end} behind a prompt of {}, frames of {}", head.prompt, head.period),
+        ),
+        ("rows", rows),
+    ];
+    let list = |shares: &[f64]| shares.iter().map(|&s| percent(s)).collect::<Vec<_>>().join(" ");
+    match &head.method[..] {
+        "replay" => {
+            rows.push(("replays", format!("{} of all layers and positions", percent(found.replay))));
+            rows.push(("by layer", format!("{} where possible", list(&found.profile))));
+            if head.paired {
+                rows.push(("correlation", format!("{:.3} of the rows of a pair", found.correlation)));
+            }
+        }
+        "delta" => rows.push((
+            "active blocks",
+            format!("{} of the inputs of qkv, o, up, down", list(&found.active_blocks)),
+        )),
+        _ => {}
+    }
+    pairs(&rows)
+}
+
+fn recording_json(recording: &Recording) -> Value {
+    let found = recording.statistics();
+    json!({
+        "kind": "decisions",
+        "head": recording.head(),
+        "positions": recording.positions().len(),
+        "replay": found.replay,
+        "profile": found.profile,
+        "correlation": found.correlation,
+        "active_blocks": found.active_blocks,
+    })
 }
 
 fn architecture(model: &Model) -> &'static str {

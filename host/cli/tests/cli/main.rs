@@ -4,6 +4,7 @@ mod decode;
 mod interrupt;
 mod measure;
 mod refusals;
+mod simulated;
 mod tools;
 
 use std::ffi::OsStr;

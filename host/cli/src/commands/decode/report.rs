@@ -198,8 +198,7 @@ impl Savings {
 fn simulated(args: &Args, context: &Context<'_>) -> Result<Option<Simulated>> {
     let &Context { opened, plan, runs, .. } = context;
     let Some(report) = &runs.policy.watched.simulated else { return Ok(None) };
-    let machine =
-        (args.sim.options().policy.to_string(), args.sim.memory_name(opened.packed.config())?);
+    let machine = (args.sim.options().policy.to_string(), args.sim.memory_name(opened.packed.config())?);
     Ok(Some(Simulated::new(report, machine, plan.sequences.len(), plan.period)))
 }
 

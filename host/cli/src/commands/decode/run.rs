@@ -32,12 +32,7 @@ pub struct Run {
 ///
 /// # Errors
 /// The model does not fit, or the device fails.
-pub fn session(
-    backend: Box<dyn Backend>,
-    opened: &Opened,
-    policy: &Policy,
-    plan: &Plan,
-) -> Result<Session> {
+pub fn session(backend: Box<dyn Backend>, opened: &Opened, policy: &Policy, plan: &Plan) -> Result<Session> {
     let options = SessionOptions { slots: plan.slots(), positions: plan.longest() };
     Ok(Session::open(backend, Arc::clone(&opened.packed), policy.clone(), options)?)
 }

@@ -70,8 +70,7 @@ impl Simulated {
         all += &totals.codes.counters;
         let cycles = all.cycles;
         let frames = period.map_or_else(Vec::new, |p| report.frames(p));
-        let frame =
-            |(cycles, speed_up): (u64, f64)| FrameCycles { cycles, speed_up_over_dense: speed_up };
+        let frame = |(cycles, speed_up): (u64, f64)| FrameCycles { cycles, speed_up_over_dense: speed_up };
         Self {
             drs,
             memory,
@@ -106,7 +105,10 @@ impl Simulated {
         let mhz = self.clock_hz as f64 / 1e6;
         let peak = self.peak_bytes_per_second as f64 / 1e9;
         let facts = pairs(&[
-            ("simulated", format!("clock {mhz:.0} MHz, memory {} {peak:.1} GB/s, DRS {}", self.memory, self.drs)),
+            (
+                "simulated",
+                format!("clock {mhz:.0} MHz, memory {} {peak:.1} GB/s, DRS {}", self.memory, self.drs),
+            ),
             (
                 "cycles",
                 format!(
@@ -114,7 +116,13 @@ impl Simulated {
                     self.cycles, self.milliseconds, self.positions_per_second, self.prompt_cycles
                 ),
             ),
-            ("speed-up", format!("{:.2}x over the dense decode ({} cycles)", self.speed_up_over_dense, self.dense_cycles)),
+            (
+                "speed-up",
+                format!(
+                    "{:.2}x over the dense decode ({} cycles)",
+                    self.speed_up_over_dense, self.dense_cycles
+                ),
+            ),
             (
                 "bandwidth",
                 format!(

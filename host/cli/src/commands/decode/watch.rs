@@ -168,7 +168,8 @@ impl Watch {
             chrome_trace(&title, config.clock(), &session.compiled().body[program], &spans)
         });
         let simulated = self.meter.map(|meter| {
-            let steps = Steps { bar: ui.bar("dense reference", meter.dense_runs(), "runs"), done: AtomicU64::new(0) };
+            let steps =
+                Steps { bar: ui.bar("dense reference", meter.dense_runs(), "runs"), done: AtomicU64::new(0) };
             let report = meter.finish(&steps);
             interrupt::check(|| "while timing the dense reference".to_owned())?;
             Ok::<_, anyhow::Error>(report?)
