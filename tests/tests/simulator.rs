@@ -107,7 +107,7 @@ fn bits_are_those_of_the_functional_model() {
 
 /// All presets, policies and seeds over whole videos: `cargo test --release -p fastcar-tests --test simulator -- --ignored`.
 #[test]
-#[ignore = "an hour of machine time: see docs/verification.md"]
+#[ignore = "four minutes of processor time in a release build: see docs/verification.md"]
 fn bits_of_whole_videos_are_those_of_the_functional_model() {
     for preset in AccelConfig::PRESETS {
         for seed in 0..3 {

@@ -24,8 +24,9 @@ pub struct BackendError {
 }
 
 impl BackendError {
-    /// What a backend of a name met with.
-    fn new(backend: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    /// What the backend of this name met with.
+    #[must_use]
+    pub fn new(backend: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { backend, source: Box::new(source) }
     }
 }

@@ -62,12 +62,16 @@ impl<F: Flow> Machine<'_, F> {
         let (Some((wave, since)), Some((_, command))) = (self.gate.taking.take(), tag.command()) else {
             return;
         };
-        self.counters.units[GATE].busy += self.now - since;
         let scores = self.now + timing::tas_latency(self.config);
         let w = &mut self.waves[wave];
         w.gate_scores = scores;
         w.gate_part += 1;
-        let slot = w.states[command].work.as_ref().map_or(0, |k| k.slots[w.gate_part - 1].slot);
+        let Some(work) = w.states[command].work.clone() else { return };
+        let part = &work.slots[w.gate_part - 1];
+        let beat = self.config.beat().get();
+        let keys = part.record.iter().flat_map(|r| r.lanes.get(0).iter());
+        self.counters.units[GATE].busy += keys.map(|s| s.bytes / beat * u64::from(s.pace)).sum::<u64>();
+        let slot = part.slot;
         self.span(GATE, wave, command, 1 << slot, since..self.now);
     }
 

@@ -60,8 +60,8 @@
 //!     let arrival = memory.read(0, cycle as u64, burst).ok_or("the port is stuck")?;
 //!     end = arrival.last();
 //! }
-//! // 16 KB at 14.375 GB/s are 285 cycles of 4 ns; the rest is latency.
-//! assert!((285..330).contains(&end));
+//! // 16 KB at 14.375 GB/s are 342 cycles of 3.33 ns; the rest is latency.
+//! assert!((342..390).contains(&end));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

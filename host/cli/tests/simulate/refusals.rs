@@ -1,6 +1,8 @@
 //! Bad input and faults: each with its exit code and what the message says.
 
 use crate::{TestResult, fastcar, tiny};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 fn refused(args: &[&str], code: i32, parts: &[&str]) {
     let assert = tiny(args).code(code).stdout("");
@@ -70,7 +72,31 @@ fn flags_that_do_not_belong_together() {
 
 #[test]
 fn what_does_not_fit() {
-    refused(&["--set", "channel_bytes=1048576", "--prompt", "1000"], 1, &["memory map", "bytes are left"]);
+    let args = ["simulate", "--workload", "vila-u-7b", "--body-only", "--batch", "32", "--quiet"];
+    let assert = fastcar().args(args).assert().code(1).stdout("");
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(
+        text.contains("memory map: region 'kv.") && text.contains("of 536870912 bytes are left"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_signal_stops_a_run() -> TestResult {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fastcar"));
+    // A whole video of a large model takes far longer than this test.
+    command.args(["simulate", "--workload", "vila-u-7b", "--body-only"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    let mut messages = BufReader::new(child.stderr.take().ok_or("no standard error")?);
+    let mut line = String::new();
+    messages.read_line(&mut line)?;
+    assert_eq!(line, "simulating: 2108 steps\n");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+    let mut rest = String::new();
+    messages.read_to_string(&mut rest)?;
+    assert_eq!(child.wait()?.code(), Some(130), "{rest}");
+    assert_eq!(rest, "error: interrupted while simulating; nothing was written\n");
+    Ok(())
 }
 
 #[test]

@@ -49,9 +49,12 @@ fn a_row_has_bound_target_and_figure() -> TestResult {
     let run = fastcar().args(["targets", "--sample", "2", "--only", "edge", "--json", "--quiet"]).assert();
     let found: Value = serde_json::from_str(&stdout(run))?;
     let row = &found[0];
-    assert_eq!((&row["bound"], &row["target"], &row["figure"]), (&1.0.into(), &0.9.into(), &"share".into()));
+    assert_eq!(
+        (&row["bound"], &row["target"], &row["figure"]),
+        (&Value::from(1.0), &Value::from(0.9), &Value::from("share"))
+    );
     let share = row["found"].as_f64().ok_or("no figure")?;
     assert!((0.5..1.0).contains(&share), "{share}");
-    assert_eq!(row["met"], (share >= 0.9).into());
+    assert_eq!(row["met"], Value::from(share >= 0.9));
     Ok(())
 }

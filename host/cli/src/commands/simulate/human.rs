@@ -115,10 +115,7 @@ fn time(o: &Outcome) -> Vec<(&'static str, String)> {
         ("positions/s", format!("{:.2}", r.positions_per_second())),
         (
             "seconds",
-            format!(
-                "{:.3}: prompt {prompt:.3}, body {body:.3}, codes {codes:.3}",
-                r.video_seconds()
-            ),
+            format!("{:.3}: prompt {prompt:.3}, body {body:.3}, codes {codes:.3}", r.video_seconds()),
         ),
         ("share of peak", format!("{} of the memory's bandwidth", percent(r.share_of_peak()))),
         (
@@ -144,10 +141,7 @@ fn against(o: &Outcome, dense: &Report) -> Vec<(&'static str, String)> {
                 percent(dense.share_of_peak())
             ),
         ),
-        (
-            "speed-up",
-            format!("{:.3} (bound {:.3})", o.speedup(dense), o.speedup_bound(dense)),
-        ),
+        ("speed-up", format!("{:.3} (bound {:.3})", o.speedup(dense), o.speedup_bound(dense))),
     ]
 }
 
@@ -170,8 +164,14 @@ fn work(phase: &Phase, r: &Report) -> Vec<(&'static str, String)> {
             "weight blocks",
             format!("{} streamed, {} skipped", each(c.blocks_streamed), each(c.blocks_skipped)),
         ),
-        ("MLP phase", format!("{} of its cycles are needed by its products", share(c.mlp_work, c.mlp_cycles))),
-        ("MAC starved", format!("{} of all cycles wait for beats of a product", share(c.mac_starved, c.cycles))),
+        (
+            "MLP phase",
+            format!("{} of its cycles are needed by its products", share(c.mlp_work, c.mlp_cycles)),
+        ),
+        (
+            "MAC starved",
+            format!("{} of all cycles wait for beats of a product", share(c.mac_starved, c.cycles)),
+        ),
     ]
 }
 

@@ -102,8 +102,10 @@ fn report(r: &Report) -> Value {
 
 fn phase(p: &Phase) -> Value {
     let c = &p.counters;
-    let traffic: Map<String, Value> =
-        Traffic::ALL.iter().map(|(kind, name)| (format!("{name}_bytes"), c.traffic[*kind as usize].into())).collect();
+    let traffic: Map<String, Value> = Traffic::ALL
+        .iter()
+        .map(|(kind, name)| (format!("{name}_bytes"), c.traffic[*kind as usize].into()))
+        .collect();
     let units: Map<String, Value> = UNITS
         .iter()
         .zip(&c.units)

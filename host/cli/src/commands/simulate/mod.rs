@@ -102,7 +102,11 @@ pub fn run(args: &Args) -> Result<()> {
         trace(&outcome.scenario, args.traced(&outcome.scenario), path)?;
         ui.note(&format!("trace: {}", path.display()));
     }
-    if args.json { output::print_json(&json::outcome(&outcome)) } else { output::print(&human::text(&outcome)) }
+    if args.json {
+        output::print_json(&json::outcome(&outcome))
+    } else {
+        output::print(&human::text(&outcome))
+    }
 }
 
 impl Args {

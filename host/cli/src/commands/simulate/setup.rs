@@ -151,10 +151,7 @@ impl Fixed {
         let mut scenario = Scenario {
             workload: self.workload()?,
             config: configuration(&point.preset, &point.settings)?,
-            formats: PackOptions {
-                weights: Format::from(point.weights),
-                head: self.head.map(Format::from),
-            },
+            formats: PackOptions { weights: Format::from(point.weights), head: self.head.map(Format::from) },
             policy: self.policy(point.skip)?.with_attention(point.attention.clone()),
             sim: self.options(point.scheduling),
             batch: Batch { paired: point.rows.0.paired || self.guided, ..point.rows.0 },

@@ -140,8 +140,7 @@ pub fn positions(text: &str) -> Result<Range<u32>, BadValue> {
 
 /// A fault of a memory channel.
 pub fn fault(text: &str) -> Result<Fault, BadValue> {
-    const ALLOWED: &str =
-        "read-error:CHANNEL:START..END, write-error:CHANNEL:START..END, ecc:CHANNEL:START..END or stuck:CHANNEL:FROM_CYCLE";
+    const ALLOWED: &str = "read-error:CHANNEL:START..END, write-error:CHANNEL:START..END, ecc:CHANNEL:START..END or stuck:CHANNEL:FROM_CYCLE";
     let refused = || bad(text, ALLOWED);
     let mut parts = text.split(':');
     let (Some(kind), Some(channel), Some(place), None) =
@@ -188,7 +187,8 @@ impl FromStr for Settings {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
-        let refused = || bad(text, "FIELD=NUMBER, with a field of the configuration as in --set main_beats=4096");
+        let refused =
+            || bad(text, "FIELD=NUMBER, with a field of the configuration as in --set main_beats=4096");
         let (field, values) = text.split_once('=').ok_or_else(refused)?;
         let values: Option<Vec<u64>> = values.split(',').map(number).collect();
         Ok(Self { field: field.to_owned(), values: values.ok_or_else(refused)? })
@@ -228,10 +228,7 @@ mod tests {
     fn faults_name_channel_and_place() -> Result<(), BadValue> {
         let range = 16..0x20;
         assert_eq!(fault("ecc:3:16..0x20")?, Fault::Ecc { port: 3, range: range.clone() });
-        assert_eq!(
-            fault("write-error:0:16..32")?,
-            Fault::SlaveError { port: 0, dir: Dir::Write, range }
-        );
+        assert_eq!(fault("write-error:0:16..32")?, Fault::SlaveError { port: 0, dir: Dir::Write, range });
         assert_eq!(fault("stuck:1:99")?, Fault::Stuck { port: 1, from: 99 });
         Ok(())
     }

@@ -5,7 +5,8 @@ mod grid;
 mod rows;
 
 use crate::commands::simulate::run::{self as simulation, Steps, steps};
-use crate::commands::simulate::setup::{Fixed, Point};
+use crate::commands::simulate::setup::{Fixed, Point, Skip};
+use crate::commands::simulate::values::ReplayShare;
 use crate::exit::{Interrupted, usage};
 use crate::interrupt;
 use crate::output::{self, Staged};
@@ -113,7 +114,9 @@ fn simulate(args: &Args, points: &[Point], ui: Ui) -> Result<Vec<Row>> {
         let dense =
             reports.get(&name(&point.dense())).and_then(|r| r.as_ref().ok()).filter(|_| args.baseline);
         let own = reports.get(&name(point)).map(|r| r.as_ref().map_err(Clone::clone));
-        own.map(|own| Row::new(point, own, dense))
+        let caps = point.skip == Skip::Replay(ReplayShare::Cap);
+        let cap = caps.then(|| args.fixed.scenario(point).ok().map(|s| s.replay_limit())).flatten();
+        own.map(|own| Row::new(point, cap, own, dense))
     };
     Ok(points.iter().filter_map(row).collect())
 }

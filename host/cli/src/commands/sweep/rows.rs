@@ -32,9 +32,19 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of a run, and of the dense run of the same machine where there is one.
-    pub fn new(point: &Point, run: Result<&Report, String>, dense: Option<&Report>) -> Self {
-        Self { keys: keys(point), figures: run.map(|r| figures(r, dense)) }
+    /// Of a run, and of the dense run of the same machine where there is one. `cap` is the share that can replay, where
+    /// the point replays all of it.
+    pub fn new(
+        point: &Point,
+        cap: Option<f64>,
+        run: Result<&Report, String>,
+        dense: Option<&Report>,
+    ) -> Self {
+        let mut keys = keys(point);
+        if let (Some(cap), Some((_, value))) = (cap, keys.iter_mut().find(|k| k.0 == "replay")) {
+            *value = cap.to_string();
+        }
+        Self { keys, figures: run.map(|r| figures(r, dense)) }
     }
 
     /// A flag's value or a figure, as a number where it is one.

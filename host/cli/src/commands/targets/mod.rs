@@ -125,12 +125,14 @@ impl Bench {
                 Some(dense.bound_seconds() / run.bound_seconds()),
                 dense.decode_cycles() as f64 / run.decode_cycles() as f64,
             ),
-            (Measure::OverTraffic, _) => (Some(1.0), run.seconds(run.decode_cycles()) / traffic_seconds(&run)),
+            (Measure::OverTraffic, _) => {
+                (Some(1.0), run.seconds(run.decode_cycles()) / traffic_seconds(&run))
+            }
             (Measure::MlpOverIdeal, _) => (Some(1.0), body.mlp_cycles as f64 / body.mlp_work as f64),
             (Measure::MlpGain, Some(other)) => {
                 let other = &other.body.counters;
                 let ratio = |a: u64, b: u64| a as f64 / b as f64;
-                (Some(ratio(other.mlp_work, body.mlp_work)), ratio(other.mlp_cycles, body.mlp_cycles))
+                (Some(ratio(other.mlp_cycles, body.mlp_work)), ratio(other.mlp_cycles, body.mlp_cycles))
             }
             (Measure::StepGain, Some(other)) => {
                 (None, other.decode_cycles() as f64 / run.decode_cycles() as f64)

@@ -68,7 +68,8 @@ pub fn markdown(findings: &[Finding], checks: &[(&str, u64)], sample: u32) -> St
          positions of its video, except where a wall time is measured, and both runs of a comparison the same ones.\n\
          Bounds are computed from the same runs: the bytes of weights, keys and values that the decisions leave to be\n\
          read, at the memory's peak bandwidth. `fastcar simulate` with the arguments of the second table repeats a run.\n\
-         Wall times are those of {} threads of the machine that made this page.\n\n",
+         Ideal passes of an MLP are ceil(active / columns) for each matrix, a beat a cycle: with one pass, memory is slower\n\
+         than the array, and the ratio shows that. Wall times are those of {} threads of the machine that made this page.\n\n",
         rayon::current_num_threads()
     );
     out += &line(&HEADING.map(str::to_owned));

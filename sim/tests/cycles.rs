@@ -1,0 +1,378 @@
+//! The rules of docs/cycles.md on small programs: what a unit takes is what `arch::timing` declares, to the cycle, found
+//! as the difference between programs that differ in one command.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fastcar_arch::config::{AccelConfig, ConfigFields};
+use fastcar_arch::isa::{
+    AbBlock, Add, Addr, Attn, Command, Delta, End, GateHost, GateTas, IndexBy, KvAppend, Load, Matvec, Norm,
+    Pred, Quant, Rope, Store, VbLine, WeightFormat,
+};
+use fastcar_arch::program::{Limits, Program};
+use fastcar_arch::step::{ACTIVE, GateEntry, SlotEntry, StepTable};
+use fastcar_arch::timing::{self, vector_time};
+use fastcar_arch::units::Bytes;
+use fastcar_golden::Decisions;
+use fastcar_sim::dram::Dir;
+use fastcar_sim::memory::{Fault, MemorySpec};
+use fastcar_sim::{Advance, Policy, SimError, SimOptions, Timer, Timing};
+
+const GATES: u32 = 2;
+const WORDS: u32 = 128;
+const BLOCKS: u16 = 4;
+
+fn config(change: impl FnOnce(&mut ConfigFields)) -> AccelConfig {
+    let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
+    change(&mut fields);
+    AccelConfig::new(fields).unwrap()
+}
+
+fn ideal() -> SimOptions {
+    SimOptions { memory: Some(MemorySpec::named("ideal").unwrap()), ..SimOptions::default() }
+}
+
+fn program(config: &AccelConfig, mut commands: Vec<Command>) -> Program {
+    commands.push(End::default().into());
+    let limits = Limits { slots: config.slots(), positions: 256, ring: 16, tokens: 16, gates: GATES };
+    Program::new(config, limits, commands).unwrap()
+}
+
+fn table(slots: u32, pos: u32, allow: u32) -> StepTable {
+    let mut table = StepTable::new(slots as usize, GATES as usize);
+    for slot in &mut table.slots {
+        *slot = SlotEntry { flags: ACTIVE, pos, ring: 3, ..SlotEntry::idle() };
+    }
+    table.gates.iter_mut().for_each(|g| *g = GateEntry { allow, force: 0 });
+    table
+}
+
+fn nothing() -> Decisions {
+    Decisions { replay: vec![0; 2], blocks: vec![Vec::new(); 2], ..Decisions::default() }
+}
+
+/// Times a program with both ways of advancing, which must agree in everything.
+fn time(config: &AccelConfig, options: &SimOptions, commands: &[Command], table: &StepTable) -> Timing {
+    time_with(config, options, commands, table, &nothing()).unwrap()
+}
+
+fn time_with(
+    config: &AccelConfig,
+    options: &SimOptions,
+    commands: &[Command],
+    table: &StepTable,
+    decisions: &Decisions,
+) -> Result<Timing, SimError> {
+    let program = program(config, commands.to_vec());
+    let run = |advance| {
+        let timer = Timer::new(config.clone(), SimOptions { advance, ..options.clone() })?;
+        timer.run(&program, table, decisions, Bytes(0))
+    };
+    let bulk = run(Advance::Bulk)?;
+    assert_eq!(bulk, run(Advance::Step)?, "bulk and step");
+    Ok(bulk)
+}
+
+fn cycles(config: &AccelConfig, commands: &[Command], slots: u32) -> u64 {
+    time(config, &ideal(), commands, &table(slots, 200, 0)).cycles()
+}
+
+fn quant(src: u16, dst: u16) -> Command {
+    Quant { src: VbLine(src), dst: AbBlock(dst), blocks: BLOCKS, ..Quant::default() }.into()
+}
+
+/// A command that runs for no slot: it makes programs as long as others are.
+fn skipped() -> Command {
+    Add { pred: Pred::Replay, dst: VbLine(0), src: VbLine(8), words: WORDS }.into()
+}
+
+fn add() -> Command {
+    Add { dst: VbLine(0), src: VbLine(8), words: WORDS, ..Add::default() }.into()
+}
+
+fn matvec(rows: u32, blocks: u16, addr: u64) -> Matvec {
+    let scale_max = 127;
+    Matvec {
+        dst: VbLine(8),
+        blocks,
+        rows,
+        addr: Addr(addr),
+        scale_max,
+        format: WeightFormat::Int8,
+        ..Matvec::default()
+    }
+}
+
+fn attn() -> Attn {
+    let heads = Attn {
+        heads: 2,
+        kv_heads: 2,
+        head_dim: 32,
+        addr: Addr(1 << 20),
+        slot_stride: 1 << 17,
+        ..Attn::default()
+    };
+    Attn { dst: VbLine(8), ..heads }
+}
+
+/// Commands without records take their issue time and latency, one after the other; slots of one follow without a gap.
+#[test]
+fn vector_commands_take_what_is_declared() {
+    for config in [config(|_| ()), config(|f| f.vector_lanes = 16)] {
+        for command in [quant(0, 0), add()] {
+            let declared = vector_time(&config, &command).unwrap();
+            for slots in [1, 4] {
+                let twice = cycles(&config, &[command, command, skipped()], slots);
+                let thrice = cycles(&config, &[command, command, command], slots);
+                let expected = u64::from(slots) * declared.issue + declared.latency;
+                assert_eq!(thrice - twice, expected, "{command} for {slots} slots");
+            }
+        }
+    }
+}
+
+/// A norm waits for its record, which is fetched ahead: with one before it, it takes its declared time and no more.
+#[test]
+fn records_come_before_they_are_needed() {
+    let config = config(|_| ());
+    let norm = |gamma| Norm { words: WORDS, gamma: Addr(gamma), ..Norm::default() }.into();
+    let declared = vector_time(&config, &norm(0)).unwrap();
+    let two = cycles(&config, &[norm(0), norm(4096), skipped()], 1);
+    let three = cycles(&config, &[norm(0), norm(4096), norm(8192)], 1);
+    assert_eq!(three - two, declared.issue + declared.latency);
+    let load: Command =
+        Load { words: WORDS, index: IndexBy::Ring, index_stride: 1024, ..Load::default() }.into();
+    let rope: Command = Rope { heads: 4, head_dim: 32, index_stride: 256, ..Rope::default() }.into();
+    for command in [load, rope] {
+        assert!(cycles(&config, &[command], 1) > cycles(&config, &[], 1), "{command}");
+    }
+}
+
+/// A product takes a cycle a beat and pass; its result is behind the array's latency and the vector unit's.
+#[test]
+fn products_take_a_cycle_a_beat_and_pass() {
+    let config = config(|_| ());
+    // A clock slower than the memory: the array is the bottleneck.
+    let beats = |m: &Matvec| u64::from(m.blocks) * (2 * u64::from(m.rows) + u64::from(m.rows) / 16);
+    let small = matvec(64, 4, 1 << 16);
+    let large = matvec(64, 60, 1 << 16);
+    for (slots, passes) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
+        let difference = cycles(&config, &[large.into()], slots) - cycles(&config, &[small.into()], slots);
+        assert_eq!(difference, passes * (beats(&large) - beats(&small)), "{slots} slots");
+    }
+    let timing = time(&config, &ideal(), &[large.into()], &table(4, 0, 0));
+    assert_eq!((timing.counters.passes, timing.counters.blocks_streamed), (2, 60));
+    assert_eq!(timing.counters.units[3].busy, 2 * beats(&large));
+}
+
+/// Fixed columns cost passes where the active slots share one; packed ones do not.
+#[test]
+fn scheduling_policies_differ_in_passes() {
+    let config = config(|f| f.columns = 2);
+    let mut slots = table(4, 0, 0);
+    slots.slots[1] = SlotEntry::idle();
+    slots.slots[3] = SlotEntry::idle();
+    let product = [matvec(64, 60, 1 << 16).into()];
+    let passes = |policy| {
+        let options = SimOptions { policy, ..ideal() };
+        time(&config, &options, &product, &slots).counters.passes
+    };
+    assert_eq!((passes(Policy::Static), passes(Policy::Compact)), (2, 1), "slots 0 and 2 share column 0");
+}
+
+/// Passes that the accumulators cannot hold are made in rounds, each of which streams the weights.
+#[test]
+fn few_accumulators_mean_rounds() {
+    let product = [matvec(512, 4, 1 << 16).into()];
+    let blocks = |acc_rows| {
+        let config = config(|f| (f.acc_rows, f.columns) = (acc_rows, 1));
+        let timing = time(&config, &ideal(), &product, &table(4, 0, 0));
+        (timing.counters.blocks_streamed, timing.counters.passes)
+    };
+    assert_eq!(blocks(2048), (4, 4));
+    assert_eq!(blocks(1024), (8, 4));
+    assert_eq!(blocks(512), (16, 4));
+}
+
+/// A product waits for the operand that is quantised for it, and the next `quant` there for the product.
+#[test]
+fn operands_are_waited_for() {
+    let config = config(|_| ());
+    let product: Command = matvec(64, BLOCKS, 1 << 16).into();
+    let quantise = vector_time(&config, &quant(0, 0)).unwrap();
+    let alone = cycles(&config, &[product], 1);
+    let behind = cycles(&config, &[quant(0, 0), product], 1);
+    assert!(behind >= alone + quantise.issue, "{behind} against {alone}");
+    let elsewhere = cycles(&config, &[product, quant(16, 16)], 1);
+    let overwritten = cycles(&config, &[product, quant(16, 0)], 1);
+    assert!(elsewhere <= overwritten, "{elsewhere} against {overwritten}");
+}
+
+/// Only the block that is being written waits for the write; the blocks before it are read ahead.
+#[test]
+fn attention_waits_for_its_own_token_only() {
+    let config = config(|_| ());
+    let append: Command = KvAppend {
+        kv_heads: 2,
+        head_dim: 32,
+        key: VbLine(0),
+        value: VbLine(2),
+        addr: Addr(1 << 20),
+        slot_stride: 1 << 17,
+        ..KvAppend::default()
+    }
+    .into();
+    let attend = |pos| {
+        let table = table(1, pos, 0);
+        let both = time(&config, &ideal(), &[append, attn().into()], &table).cycles();
+        both - time(&config, &ideal(), &[attn().into()], &table).cycles()
+    };
+    // One block: everything waits. Seven: the first six hide most of the wait.
+    assert!(attend(5) > attend(220), "{} against {}", attend(5), attend(220));
+}
+
+/// Replayed slots make no product; a gate's decision takes its declared time.
+#[test]
+fn gates_steer_what_follows() {
+    let config = config(|_| ());
+    let gate: Command = GateHost { gate: 0, ..GateHost::default() }.into();
+    let mlp: Command = Matvec { pred: Pred::Compute, ..matvec(64, 60, 1 << 16) }.into();
+    let table = table(2, 200, 3);
+    let run = |replay| {
+        let decisions = Decisions { replay: vec![replay, 0], ..nothing() };
+        time_with(&config, &ideal(), &[gate, mlp], &table, &decisions).unwrap().counters
+    };
+    let (none, one, both) = (run(0), run(1), run(3));
+    assert_eq!((none.replays, one.replays, both.replays), (0, 1, 2));
+    assert_eq!((none.computes, one.computes, both.computes), (2, 1, 0));
+    assert_eq!(none.traffic[0], one.traffic[0], "one slot needs the weights as well");
+    assert_eq!((both.traffic[0], both.passes), (0, 0), "nobody needs the weights");
+    assert!(both.cycles < one.cycles && one.cycles <= none.cycles);
+    assert_eq!(one.units[5].busy, timing::SETTLE);
+}
+
+/// A score needs the keys of one token a head, a cycle a beat.
+#[test]
+fn scores_read_one_token() {
+    let config = config(|_| ());
+    let gate = GateTas { heads: 2, kv_heads: 2, head_dim: 32, period: 16, gate: 1, ..GateTas::default() };
+    let gate: Command = GateTas { addr: Addr(1 << 20), slot_stride: 1 << 17, ..gate }.into();
+    let scored = time(&config, &ideal(), &[gate], &table(1, 200, 1)).counters;
+    let barred = time(&config, &ideal(), &[gate], &table(1, 200, 0)).counters;
+    // Per head a beat of scales and two beats of 16 elements.
+    assert_eq!(scored.traffic[1], 2 * 3 * 16);
+    assert_eq!(barred.traffic[1], 0, "nothing is read where nothing can replay");
+    assert_eq!(scored.units[5].busy - barred.units[5].busy, 6);
+}
+
+/// Delta decode streams the blocks that are active in some slot, each as often as its fullest column needs.
+#[test]
+fn masks_select_blocks() {
+    let config = config(|f| f.columns = 1);
+    let delta: Command =
+        Delta { blocks: 8, index_stride: 2048, slot_stride: 1 << 16, ..Delta::default() }.into();
+    let ring = Matvec {
+        ring: Addr(1 << 21),
+        slot_stride: 1 << 16,
+        index_stride: 1024,
+        delta: true,
+        ..matvec(64, 8, 1 << 20)
+    };
+    let run = |masks: [u32; 8]| {
+        let decisions = Decisions { blocks: vec![masks.to_vec(), Vec::new()], ..nothing() };
+        time_with(&config, &ideal(), &[delta, ring.into()], &table(2, 200, 3), &decisions).unwrap().counters
+    };
+    let beats = 2 * 64 + 4;
+    for (masks, streamed, busy) in
+        [([0; 8], 0, 0), ([1; 8], 8, 8), ([3; 8], 8, 16), ([0, 1, 2, 3, 0, 0, 3, 0], 4, 6)]
+    {
+        let counters = run(masks);
+        assert_eq!(
+            (counters.blocks_streamed, counters.blocks_skipped),
+            (streamed, 8 - streamed),
+            "{masks:?}"
+        );
+        assert_eq!(counters.units[3].busy, busy * beats, "{masks:?}");
+        assert_eq!(counters.traffic[0], streamed * beats * 16, "{masks:?}");
+    }
+    let wrong = Decisions { blocks: vec![vec![1; 7], Vec::new()], ..nothing() };
+    let refused = time_with(&config, &ideal(), &[delta, ring.into()], &table(2, 200, 3), &wrong).unwrap_err();
+    assert_eq!(refused.to_string(), "decisions: number of blocks of a delta command is 7, the program has 8");
+}
+
+/// Records that are larger than every buffer still flow.
+#[test]
+fn nothing_is_too_large_for_its_buffer() {
+    let config = config(|f| {
+        (f.record_beats, f.write_beats, f.main_beats, f.ahead_beats, f.read_bursts) = (128, 128, 128, 128, 1)
+    });
+    let words = 64 * 32;
+    let load: Command = Load { words, ..Load::default() }.into();
+    let store: Command =
+        Store { words, addr: Addr(1 << 20), slot_stride: 1 << 14, ..Store::default() }.into();
+    let timing = time(&config, &SimOptions::default(), &[load, store, load, store], &table(4, 0, 0));
+    assert_eq!(
+        timing.counters.read_bytes[0] - time(&config, &ideal(), &[], &table(4, 0, 0)).counters.read_bytes[0],
+        2 * 4 * 8192 + 4 * 64
+    );
+    assert_eq!(timing.counters.write_bytes[0], 2 * 4 * 8192 + GATES as u64 * 320);
+}
+
+/// Bytes by kind are the bytes by channel, and no unit has more cycles than there are.
+#[test]
+fn counters_add_up() {
+    for preset in AccelConfig::PRESETS {
+        let config = AccelConfig::preset(preset).unwrap();
+        let commands = [quant(0, 0), matvec(640, BLOCKS, 1 << 16).into(), attn().into(), quant(8, 8)];
+        let timing = time(&config, &SimOptions::default(), &commands, &table(3, 200, 0));
+        let c = &timing.counters;
+        assert_eq!(c.traffic.iter().sum::<u64>(), c.bytes(), "{preset}");
+        assert!(c.units.iter().all(|u| u.busy + u.stalled <= c.cycles), "{preset}: {:?}", c.units);
+        assert_eq!(c.units[1].busy, c.read_bytes[0] / config.beat().get(), "{preset}");
+        assert_eq!(c.commands, 5);
+    }
+}
+
+#[test]
+fn faults_end_the_run_with_command_and_channel() {
+    let config = config(|_| ());
+    let weights = (1 << 16)..(1 << 16) + 64;
+    let store: Command =
+        Store { words: WORDS, addr: Addr(1 << 20), slot_stride: 1024, ..Store::default() }.into();
+    let commands = [quant(0, 0), matvec(64, BLOCKS, 1 << 16).into(), store];
+    let run = |fault| {
+        let options = SimOptions { faults: vec![fault], ..ideal() };
+        let timer = Timer::new(config.clone(), options).unwrap();
+        timer.run(&program(&config, commands.to_vec()), &table(1, 0, 0), &nothing(), Bytes(0)).unwrap_err()
+    };
+    let read = run(Fault::SlaveError { port: 0, dir: Dir::Read, range: weights.clone() });
+    assert!(
+        matches!(
+            read,
+            SimError::Fault { command: 1, mnemonic: "matvec", direction: "read", status: "read", .. }
+        ),
+        "{read}"
+    );
+    let ecc = run(Fault::Ecc { port: 0, range: weights });
+    assert!(matches!(ecc, SimError::Fault { command: 1, channel: 0, .. }), "{ecc}");
+    let write = run(Fault::SlaveError { port: 0, dir: Dir::Write, range: 1 << 20..(1 << 20) + 16 });
+    assert!(
+        matches!(write, SimError::Fault { command: 2, mnemonic: "store", direction: "write", .. }),
+        "{write}"
+    );
+    let stuck = run(Fault::Stuck { port: 0, from: 100 });
+    assert!(stuck.to_string().starts_with("watchdog: nothing has moved since cycle"), "{stuck}");
+    assert!(stuck.to_string().contains("channel 0:"), "a state dump: {stuck}");
+}
+
+#[test]
+fn no_room_behind_the_data_is_refused() {
+    let config = config(|_| ());
+    let timer = Timer::new(config.clone(), ideal()).unwrap();
+    let capacity = config.channel_capacity().get();
+    let full = timer.run(&program(&config, Vec::new()), &table(1, 0, 0), &nothing(), Bytes(capacity - 4096));
+    let refused = full.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("program, step table and report need 12288 bytes behind the data"),
+        "{refused}"
+    );
+}
