@@ -45,7 +45,7 @@ pub enum SimError {
     },
     /// A memory answered with an error.
     #[error(
-        "cycle {cycle}: channel {channel} answered a {direction} of command {command} ({mnemonic}) with {kind}; the run has ended with status '{status}'"
+        "cycle {cycle}: channel {channel} answered a {direction} for the {unit}, command {command} ({mnemonic}), with {kind}; the run has ended with status '{status}'"
     )]
     Fault {
         /// When.
@@ -54,6 +54,8 @@ pub enum SimError {
         channel: u32,
         /// `read` or `write`.
         direction: &'static str,
+        /// Unit that it was for.
+        unit: &'static str,
         /// Position in the program; that of `end` for step table, commands and report.
         command: usize,
         /// Its mnemonic.

@@ -110,6 +110,8 @@ pub(crate) struct Machine<'a, F> {
     sizes: &'a [u64],
     flow: F,
     now: Cycle,
+    /// Last cycle in which something was due.
+    moved: Cycle,
     due: BinaryHeap<Entry>,
     waves: Vec<Wave>,
     roles: Vec<Mlp>,
@@ -151,6 +153,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             sizes,
             flow,
             now: 0,
+            moved: 0,
             due: BinaryHeap::new(),
             waves: waves.iter().map(|&slots| Wave::new(slots, commands)).collect(),
             roles: mlp_roles(program),
@@ -182,7 +185,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             let due = self.due.peek().map_or(Cycle::MAX, |e| e.at);
             self.flow_until(due);
             let Some(at) = self.due.peek().map(|e| e.at) else { return Err(self.stalled()) };
-            self.now = at;
+            (self.now, self.moved) = (at, at);
             while self.due.peek().is_some_and(|e| e.at == at) {
                 let Some(entry) = self.due.pop() else { break };
                 self.happen(entry.due)?;
@@ -330,7 +333,7 @@ impl<'a, F: Flow> Machine<'a, F> {
         }
         state += &self.flow.describe();
         let mnemonic = self.command(command).info().mnemonic;
-        SimError::Stalled { cycle: self.now, command, mnemonic, unit, state }
+        SimError::Stalled { cycle: self.moved, command, mnemonic, unit, state }
     }
 
     fn fault(&self, tag: Tag, channel: u32, kind: crate::memory::FaultKind, write: bool) -> SimError {
@@ -340,6 +343,13 @@ impl<'a, F: Flow> Machine<'a, F> {
             cycle: self.now,
             channel,
             direction: if write { "write" } else { "read" },
+            unit: match tag {
+                Tag::Mac { .. } => "MAC array",
+                Tag::Record { .. } if matches!(self.command(command), Command::GateTas(_)) => "gate unit",
+                Tag::Record { .. } => "vector unit",
+                Tag::Write { .. } => "memory writer",
+                Tag::Table | Tag::Commands { .. } | Tag::List { .. } | Tag::Report => "command processor",
+            },
             command,
             mnemonic: self.command(command).info().mnemonic,
             kind,

@@ -14,7 +14,7 @@ use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::{COMMAND_BYTES, Command};
 use fastcar_arch::layout::PAGE_BYTES;
 use fastcar_arch::program::Program;
-use fastcar_arch::step::{ACTIVE, GateReport, SLOT_BYTES, StepTable};
+use fastcar_arch::step::{ACTIVE, GateReport, PAIRED, SLOT_BYTES, StepTable};
 use fastcar_arch::units::Bytes;
 use fastcar_golden::Decisions;
 use std::fmt;
@@ -163,12 +163,13 @@ impl Timer {
         &self.config
     }
 
-    /// Bytes a second that the memory could move at most.
+    /// Bytes a second that memory and ports could move at most.
     ///
     /// # Errors
     /// As [`Timer::new`].
     pub fn peak_bytes_per_second(&self) -> Result<u64, SimError> {
-        Ok(self.memory()?.peak_bytes_per_second())
+        let ports = u64::from(self.config.channels()) * self.config.beat().get() * self.config.clock().get();
+        Ok(self.memory()?.peak_bytes_per_second().min(ports))
     }
 
     fn memory(&self) -> Result<MemorySystem, SimError> {
@@ -197,7 +198,7 @@ impl Timer {
         let classes = self.classes(program, table, decisions, &memory);
         let leaders: Vec<u32> = classes.iter().map(|c| c[0]).collect();
         let sizes: Vec<u64> = classes.iter().map(|c| c.len() as u64).collect();
-        let waves = waves(self.options.policy, table.mask(ACTIVE));
+        let waves = waves(self.options.policy, table, self.config.columns());
         let job = Job {
             config: &self.config,
             program,
@@ -325,12 +326,20 @@ fn check_decisions(program: &Program, table: &StepTable, decisions: &Decisions) 
     Ok(())
 }
 
-/// The waves of a policy: pairs stay together.
-fn waves(policy: Policy, active: u32) -> Vec<u32> {
-    let pairs: Vec<u32> = (0..16).map(|p| active & (3 << (2 * p))).filter(|&m| m != 0).collect();
-    if policy != Policy::Overlap || pairs.len() < 2 {
-        return vec![active];
+/// The waves of a policy. The first is the smallest half that fills whole passes; rows of a guided pair stay together.
+fn waves(policy: Policy, table: &StepTable, columns: u32) -> Vec<u32> {
+    let (active, paired) = (table.mask(ACTIVE), table.mask(PAIRED));
+    let half = active.count_ones().div_ceil(2).next_multiple_of(columns);
+    let mut first = 0u32;
+    for slot in crate::plan::slots_of(active) {
+        let both = 3 << (slot & !1);
+        let second_row = slot % 2 == 1 && both & paired == both;
+        if first.count_ones() < half || second_row && first >> (slot - 1) & 1 == 1 {
+            first |= 1 << slot;
+        }
     }
-    let (first, second) = pairs.split_at(pairs.len().div_ceil(2));
-    vec![first.iter().sum(), second.iter().sum()]
+    match active & !first {
+        second if policy == Policy::Overlap && second != 0 => vec![first, second],
+        _ => vec![active],
+    }
 }

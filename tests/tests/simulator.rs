@@ -496,9 +496,8 @@ fn broken_run(config: &AccelConfig, (compiled, table): &(Compiled, StepTable), o
             assert_eq!(direction == "write", matches!(fault, Fault::SlaveError { dir: Dir::Write, .. }));
             End::Fault { cycle, command, direction }
         }
-        Err(SimError::Stalled { cycle, command, mnemonic, unit, state }) => {
-            let Fault::Stuck { from, .. } = fault else { panic!("{fault:?} has stalled the machine") };
-            assert!(cycle >= from, "{cycle} {from}");
+        Err(SimError::Stalled { command, mnemonic, unit, state, .. }) => {
+            assert!(matches!(fault, Fault::Stuck { .. }), "{fault:?} has stalled the machine");
             assert_eq!(program.commands()[command].info().mnemonic, mnemonic);
             assert!(state.contains("wave 0: next to dispatch ") && state.contains("channel "), "{state}");
             End::Stalled { command, unit }
@@ -563,13 +562,10 @@ fn faulty(fault: Fault) -> String {
 fn faults_name_what_they_hit() {
     let all = || 0..1 << 29;
     let read = faulty(Fault::SlaveError { port: 2, dir: Dir::Read, range: all() });
-    assert!(
-        read.starts_with("sim: cycle ") && read.contains("channel 2 answered a read of command"),
-        "{read}"
-    );
+    assert!(read.starts_with("sim: cycle ") && read.contains("channel 2 answered a read for the "), "{read}");
     assert!(read.contains("AXI error response (SLVERR)"), "{read}");
     let write = faulty(Fault::SlaveError { port: 0, dir: Dir::Write, range: all() });
-    assert!(write.contains("channel 0 answered a write of command"), "{write}");
+    assert!(write.contains("channel 0 answered a write for the memory writer"), "{write}");
     let ecc = faulty(Fault::Ecc { port: 3, range: all() });
     assert!(ecc.contains("channel 3") && ecc.contains("uncorrectable ECC error"), "{ecc}");
     let stuck = faulty(Fault::Stuck { port: 1, from: 3000 });

@@ -186,7 +186,9 @@ impl Scenario {
     /// The step table of a generated position, or of a prompt token.
     fn table(&self, program: &Program, pos: u32, generated: Option<u32>) -> StepTable {
         let mut table = StepTable::new(self.batch.rows as usize, program.limits().gates as usize);
-        let output = if generated.is_some() { OUTPUT } else { 0 };
+        // The last prompt token yields the first generated position.
+        let last = pos + 1 == self.workload.prompt();
+        let output = if generated.is_some() || last { OUTPUT } else { 0 };
         let paired = if self.batch.paired { PAIRED } else { 0 };
         let ring = generated.and_then(|g| self.place(g)).map_or(NO_RING, |p| p.1);
         for slot in &mut table.slots {

@@ -64,8 +64,16 @@ pub const MASK_LATENCY: u64 = 2;
 pub struct VectorTime {
     /// Cycles for which the unit's input is taken.
     pub issue: u64,
+    /// Of these, the cycles before records are taken: passes over the vector that do not need them.
+    pub lead: u64,
     /// Cycles from the end of issue until the result may be used.
     pub latency: u64,
+}
+
+/// Finding the largest exponent of a vector, under which its sum is aligned: the vector buffer keeps the largest of
+/// each line, and 32 of these are looked at in a cycle.
+fn scan(words: u64) -> u64 {
+    words.div_ceil(u64::from(LINE_WORDS) * 32)
 }
 
 /// Lines' words in groups of lanes.
@@ -86,7 +94,10 @@ pub fn cycles_per_beat_row(config: &AccelConfig, unit_bytes: u64) -> u64 {
 pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime> {
     let line = u64::from(LINE_WORDS);
     let moved = VB_READ + WRITE;
-    let time = |issue, latency| Some(VectorTime { issue, latency: latency + moved });
+    let time = |issue, latency| Some(VectorTime { issue, lead: 0, latency: latency + moved });
+    // With records in the last pass, or the last passes, over the vector.
+    let behind =
+        |lead, passes, latency| Some(VectorTime { issue: lead + passes, lead, latency: latency + moved });
     let tree = u64::from(config.vector_lanes().ilog2());
     match command {
         Command::End(_) | Command::GateTas(_) | Command::GateHost(_) => None,
@@ -99,9 +110,12 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             let scale = 2 * MUL_LATENCY;
             let root = ADD_LATENCY + FUNC_LATENCY;
             match c.kind {
-                NormKind::Rms => time(2 * words + reduce + root, scale),
-                // Mean, then the centred words' squares, then scale and shift.
-                NormKind::Layer => time(3 * words + 2 * reduce + root + ADD_LATENCY, scale + 2 * ADD_LATENCY),
+                NormKind::Rms => behind(words + scan(c.words.into()) + reduce + root, words, scale),
+                // Mean, then the centred words' squares, then gamma, then beta.
+                NormKind::Layer => {
+                    let sums = 2 * (words + scan(c.words.into()) + reduce);
+                    behind(sums + root + ADD_LATENCY, 2 * words, scale + 2 * ADD_LATENCY)
+                }
             }
         }
         Command::Quant(c) => time(groups(config, u64::from(c.blocks) * line), QUANT_LATENCY),
@@ -114,8 +128,9 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
         // Sum of squares of the input, then distance, quantisation and reference update block by block.
         Command::Delta(c) => {
             let words = groups(config, u64::from(c.blocks) * line);
-            let limit = SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
-            time(2 * words + limit, ADD_LATENCY + SUMSQ_LATENCY + tree + QUANT_LATENCY + ADD_LATENCY)
+            let limit =
+                scan(u64::from(c.blocks) * line) + SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
+            behind(words + limit, words, ADD_LATENCY + SUMSQ_LATENCY + tree + QUANT_LATENCY + ADD_LATENCY)
         }
         Command::Matvec(c) => {
             // A cluster gives out one row a cycle.
@@ -141,8 +156,10 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
         }
         Command::GateDelta(c) => {
             let words = groups(config, u64::from(c.blocks) * line);
+            // The distance's exponent is not known beforehand: a pass that finds it and keeps the differences, another
+            // to add up.
             let score = SUMSQ_LATENCY + tree + CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
-            time(words, ADD_LATENCY + score)
+            time(2 * words + ADD_LATENCY, ADD_LATENCY + score)
         }
     }
 }

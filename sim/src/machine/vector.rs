@@ -65,7 +65,7 @@ impl<F: Flow> Machine<'_, F> {
         let first = records.front().copied();
         self.vector.running = Some(Running { wave, command, part, start: self.now, time, records });
         match first {
-            Some(tag) => self.flow.take(wave, tag, self.now),
+            Some(tag) => self.flow.take(wave, tag, self.now + time.lead),
             None => self.vector_issued(self.now),
         }
         true

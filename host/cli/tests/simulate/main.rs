@@ -1,5 +1,6 @@
 //! `fastcar simulate`, `fastcar sweep` and `fastcar targets` as a user runs them.
 
+mod recorded;
 mod refusals;
 mod sweep;
 mod targets;
@@ -57,7 +58,7 @@ fn people_read_conditions_time_and_where_it_went() {
     let text = stdout(tiny(&["--batch", "cfg", "--replay", "0.5", "--coupled", "--policy", "overlap"]));
     for part in [
         "tiny: 1 channels, 2 columns, 100 MHz",
-        "ddr4-2400, 19.2 GB/s at most",
+        "ddr4-2400, 1.6 GB/s at most",
         "tiny, mxfp4 weights, prompt of 4",
         "all 48",
         "2 rows, guided pairs",

@@ -102,13 +102,13 @@ fn a_signal_stops_a_run() -> TestResult {
 #[test]
 fn faults_end_the_run_with_command_and_unit() -> TestResult {
     let all = "0:0..0x10000000";
-    let read = ["channel 0 answered a read of command", "(SLVERR)", "status 'read'"];
+    let read = ["channel 0 answered a read for the command processor", "(SLVERR)", "status 'read'"];
     refused(&["--fault", &format!("read-error:{all}")], 1, &read);
     refused(&["--fault", &format!("ecc:{all}")], 1, &["uncorrectable ECC error", "status 'read'"]);
     refused(
         &["--fault", &format!("write-error:{all}")],
         1,
-        &["answered a write of command", "(kv_append)", "status 'write'"],
+        &["answered a write for the memory writer", "(kv_append)", "status 'write'"],
     );
     refused(
         &["--fault", "stuck:0:500"],

@@ -33,6 +33,11 @@ impl Outcome {
     }
 }
 
+/// Recorded ratios are quotients of counts: four digits behind the point say enough to people.
+fn four_digits(ratio: f64) -> f64 {
+    (ratio * 1e4).round() / 1e4
+}
+
 /// What is skipped, in words.
 pub fn method(s: &Scenario) -> String {
     match s.policy.method() {
@@ -42,17 +47,17 @@ pub fn method(s: &Scenario) -> String {
             let coupling = match coupling {
                 _ if !s.batch.paired => String::new(),
                 PairCoupling::Independent => {
-                    format!(", rows decide alone (correlation {})", s.statistics.correlation)
+                    format!(", rows decide alone (correlation {})", four_digits(s.statistics.correlation))
                 }
                 PairCoupling::BothAgree => {
-                    format!(", rows must agree (correlation {})", s.statistics.correlation)
+                    format!(", rows must agree (correlation {})", four_digits(s.statistics.correlation))
                 }
                 PairCoupling::Mean => ", one decision for both rows".to_owned(),
             };
             format!("replay {:.4}, gate {gate}{coupling}", s.statistics.replay)
         }
         Method::Delta { .. } => {
-            format!("delta, active blocks {}", ActiveShares(s.statistics.active_blocks))
+            format!("delta, active blocks {}", ActiveShares(s.statistics.active_blocks.map(four_digits)))
         }
     }
 }
@@ -70,7 +75,7 @@ fn conditions(o: &Outcome) -> Vec<(&'static str, String)> {
         positions += &format!("; {} of them simulated, evenly spaced", o.report.body.steps);
     }
     let pair = if s.batch.paired { ", guided pairs" } else { "" };
-    vec![
+    let mut rows = vec![
         (
             "machine",
             format!(
@@ -98,8 +103,18 @@ fn conditions(o: &Outcome) -> Vec<(&'static str, String)> {
         ("batch", format!("{} rows{pair}", s.batch.rows)),
         ("method", format!("{}; attention {}", method(s), s.policy.attention())),
         ("policy", s.sim.policy.to_string()),
-        ("seeds", format!("decisions {}, memory {}", s.statistics.seed, s.sim.memory_seed)),
-    ]
+    ];
+    match &o.recorded {
+        Some(recorded) => {
+            rows.extend(recorded.rows());
+            rows.push(("seed", format!("memory {}", s.sim.memory_seed)));
+        }
+        None => {
+            let seeds = format!("decisions {}, memory {}", s.statistics.seed, s.sim.memory_seed);
+            rows.push(("seeds", seeds));
+        }
+    }
+    rows
 }
 
 fn time(o: &Outcome) -> Vec<(&'static str, String)> {

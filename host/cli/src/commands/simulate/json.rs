@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::human::method;
+use super::recorded::Recorded;
 use crate::commands::simulate::values::Rows;
 use fastcar_arch::identity::Identity;
 use fastcar_arch::regs::UNITS;
@@ -68,7 +69,8 @@ fn conditions(o: &Outcome) -> Value {
         "replay_share": s.statistics.replay,
         "active_block_shares": s.statistics.active_blocks,
         "correlation": s.statistics.correlation,
-        "seed": s.statistics.seed,
+        "seed": o.recorded.is_none().then_some(s.statistics.seed),
+        "decisions": o.recorded.as_ref().map(Recorded::json),
         "attention": s.policy.attention().to_string(),
         "policy": s.sim.policy.to_string(),
         "memory": o.memory_name(),

@@ -2,6 +2,7 @@
 
 mod human;
 mod json;
+mod recorded;
 pub mod run;
 pub mod setup;
 pub mod values;
@@ -12,8 +13,9 @@ use crate::progress::Ui;
 use crate::source::Weights;
 use anyhow::Result;
 use fastcar_host::attention::Attention;
-use fastcar_host::simulate::{Report, Scenario};
+use fastcar_host::simulate::{Report, Scenario, SimulateError, Simulation};
 use fastcar_sim::{Policy as Scheduling, SimOptions, chrome_trace};
+use recorded::Recorded;
 use run::{Steps, explain, steps};
 use setup::{Fixed, Point, Skip};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,14 @@ pub struct Args {
     /// Delta decode: share of active input blocks behind the first frame, or four as QKV:O:UP:DOWN
     #[arg(long, value_name = "A")]
     delta: Option<ActiveShares>,
+    /// Decisions that `fastcar decode --record FILE` wrote, instead of drawn ones: method, rows, prompt and positions
+    /// are the recorded ones
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["replay", "delta", "batch", "guided", "correlation", "profile", "seed"]
+    )]
+    decisions: Option<PathBuf>,
     /// How slots share the columns: static, compact or overlap
     #[arg(long, value_name = "POLICY", default_value = "compact")]
     policy: Scheduling,
@@ -73,6 +83,8 @@ pub struct Args {
 pub struct Outcome {
     /// As asked.
     pub scenario: Scenario,
+    /// Where its decisions are from, unless they are drawn.
+    pub recorded: Option<Recorded>,
     /// Fields of the preset that were set.
     pub settings: Vec<Setting>,
     /// Positions simulated at most.
@@ -92,20 +104,46 @@ pub struct Outcome {
 /// interrupts.
 pub fn run(args: &Args) -> Result<()> {
     let ui = Ui::new(args.fixed.quiet, args.json);
-    let scenario = args.fixed.scenario(&args.point())?;
+    let task = args.task()?;
     if let Some(path) = &args.trace {
-        args.check_trace(&scenario)?;
+        args.check_trace(&task.scenario)?;
         output::prepare_folder(output::folder_of(path))?;
     }
-    let outcome = simulate(args, scenario, ui)?;
+    let outcome = simulate(args, task, ui)?;
     if let Some(path) = &args.trace {
-        trace(&outcome.scenario, args.traced(&outcome.scenario), path)?;
+        trace(&outcome, args.traced(&outcome.scenario), path)?;
         ui.note(&format!("trace: {}", path.display()));
     }
     if args.json {
         output::print_json(&json::outcome(&outcome))
     } else {
         output::print(&human::text(&outcome))
+    }
+}
+
+/// What is to be simulated.
+struct Task {
+    point: Point,
+    scenario: Scenario,
+    recorded: Option<Recorded>,
+}
+
+impl Task {
+    /// Nothing skipped, everything attended, else the same.
+    fn dense(&self, fixed: &Fixed) -> Result<Scenario> {
+        let (fixed, point) = (fixed.without_replays(), self.point.dense());
+        match &self.recorded {
+            Some(recorded) => recorded.scenario(&fixed, &point),
+            None => fixed.scenario(&point),
+        }
+    }
+}
+
+/// Compiles the programs of a scenario, for recorded decisions or drawn ones.
+fn prepare(scenario: Scenario, recorded: Option<&Recorded>) -> Result<Simulation, SimulateError> {
+    match recorded {
+        Some(recorded) => recorded.prepare(scenario),
+        None => scenario.prepare(),
     }
 }
 
@@ -130,6 +168,17 @@ impl Args {
         }
     }
 
+    fn task(&self) -> Result<Task> {
+        let Some(path) = &self.decisions else {
+            let point = self.point();
+            return Ok(Task { scenario: self.fixed.scenario(&point)?, point, recorded: None });
+        };
+        let recorded = Recorded::load(path)?;
+        let point = recorded.point(self.point());
+        let scenario = recorded.scenario(&self.fixed, &point)?;
+        Ok(Task { point, scenario, recorded: Some(recorded) })
+    }
+
     /// What stays the same where points vary.
     pub fn fixed(&self) -> &Fixed {
         &self.fixed
@@ -152,28 +201,30 @@ impl Args {
     }
 }
 
-fn simulate(args: &Args, scenario: Scenario, ui: Ui) -> Result<Outcome> {
-    let point = args.point();
+fn simulate(args: &Args, task: Task, ui: Ui) -> Result<Outcome> {
     let sample = args.fixed.sample;
     let started = Instant::now();
-    let bar = Steps::new(ui, "simulating", steps(&scenario, sample));
-    let report = run::run(scenario.clone(), sample, &bar).map_err(explain)?;
+    let simulation = prepare(task.scenario.clone(), task.recorded.as_ref()).map_err(explain)?;
+    let bar = Steps::new(ui, "simulating", steps(&task.scenario, sample));
+    let report = run::run_prepared(&simulation, sample, &bar).map_err(explain)?;
     drop(bar);
     let wall_seconds = started.elapsed().as_secs_f64();
-    let dense = if args.no_baseline || point.is_dense() {
+    let dense = if args.no_baseline || task.point.is_dense() {
         None
     } else {
-        let scenario = args.fixed.without_replays().scenario(&point.dense())?;
+        let scenario = task.dense(&args.fixed)?;
         let bar = Steps::new(ui, "dense baseline", steps(&scenario, sample));
         Some(run::run(scenario, sample, &bar).map_err(explain)?)
     };
-    Ok(Outcome { scenario, settings: point.settings, sample, report, dense, wall_seconds })
+    let Task { point, scenario, recorded } = task;
+    Ok(Outcome { scenario, recorded, settings: point.settings, sample, report, dense, wall_seconds })
 }
 
 /// Simulates one position once more, and writes what the units did.
-fn trace(scenario: &Scenario, position: u32, path: &Path) -> Result<()> {
+fn trace(outcome: &Outcome, position: u32, path: &Path) -> Result<()> {
+    let scenario = &outcome.scenario;
     let sim = SimOptions { trace: true, ..scenario.sim.clone() };
-    let simulation = Scenario { sim, ..scenario.clone() }.prepare()?;
+    let simulation = prepare(Scenario { sim, ..scenario.clone() }, outcome.recorded.as_ref())?;
     let (_, spans) = simulation.position(position)?;
     let Some(program) = simulation.program() else { return usage("--trace: the workload has no program") };
     let config = &scenario.config;

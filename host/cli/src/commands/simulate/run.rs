@@ -5,7 +5,7 @@ use crate::interrupt;
 use crate::progress::{Bar, Ui};
 use anyhow::Result;
 use fastcar_host::pack::Progress as _;
-use fastcar_host::simulate::{Progress, Report, Scenario, SimulateError};
+use fastcar_host::simulate::{Progress, Report, Scenario, SimulateError, Simulation};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Steps of the machine as a bar, also over several runs.
@@ -50,7 +50,18 @@ pub fn run(
     sample: Option<u32>,
     progress: &dyn Progress,
 ) -> Result<Report, SimulateError> {
-    let simulation = scenario.prepare()?;
+    run_prepared(&scenario.prepare()?, sample, progress)
+}
+
+/// As [`run`], with compiled programs.
+///
+/// # Errors
+/// [`SimulateError`].
+pub fn run_prepared(
+    simulation: &Simulation,
+    sample: Option<u32>,
+    progress: &dyn Progress,
+) -> Result<Report, SimulateError> {
     match sample {
         Some(count) => simulation.run_sample(count, progress),
         None => simulation.run(progress),
