@@ -7,7 +7,7 @@
 //! (`hw/arch`, `step`); bit i of a mask stands for slot i. Lists of masks are run-length coded as `[mask, count]`:
 //!
 //! ```text
-//! {"format":"fastcar-decisions","version":1,"layers":4,...,"period":64,"rows":1,"paired":false,"method":"replay","gates":4}
+//! {"format":"fastcar-decisions","version":1,"layers":4,...,"period":64,"rows":1,"paired":false,"method":"replay","gate":"tas","attention":"dense","gates":4}
 //! {"position":0,"tokens":[[17]],"allow":[[0,4]],"replay":[[0,4]],"blocks":[]}
 //! {"position":1,"tokens":[[3]],"allow":[[1,4]],"replay":[[0,1],[1,3]],"blocks":[]}
 //! ```
@@ -19,7 +19,7 @@
 use super::{Batch, Scenario, Statistics};
 use crate::compile::{DELTAS_PER_LAYER, gates};
 use crate::image::Shape;
-use crate::policy::Method;
+use crate::policy::{Gate, Method, TasForm};
 use crate::session::{ObservedRun, ProgramIndex, Session};
 use fastcar_arch::num::window::MAX_BLOCKS;
 use fastcar_arch::program::MAX_GATES;
@@ -123,6 +123,10 @@ pub struct RecordingHead {
     pub paired: bool,
     /// `dense`, `replay` or `delta`.
     pub method: String,
+    /// What decides on a replay: `tas`, `tas-paper`, `input-delta` or `host`; empty for other methods.
+    pub gate: String,
+    /// Attended tokens, as in a policy file.
+    pub attention: String,
     /// Gates of a step.
     pub gates: u32,
 }
@@ -172,6 +176,8 @@ impl Recorder {
             rows: session.options().slots,
             paired: false,
             method: method_name(session.policy().method()).to_owned(),
+            gate: gate_name(session.policy().method()).to_owned(),
+            attention: session.policy().attention().to_string(),
             gates: gates(session.policy(), layers),
         };
         Self { recording: Recording { head, positions: Vec::new() } }
@@ -342,7 +348,8 @@ impl Recording {
         if asked.end > found.end {
             return Err(RecordingError::Positions { asked, found });
         }
-        Ok(())
+        same("gate", &head.gate, &gate_name(scenario.policy.method()))?;
+        same("attention", &head.attention, scenario.policy.attention())
     }
 
     /// Sets tokens and the slots that may skip, as they were at a position.
@@ -500,6 +507,17 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
+/// Gates whose commands, and so cycles, differ.
+fn gate_name(method: &Method) -> &'static str {
+    match method {
+        Method::Replay { gate: Gate::Tas { form: TasForm::Code, .. }, .. } => "tas",
+        Method::Replay { gate: Gate::Tas { form: TasForm::Paper, .. }, .. } => "tas-paper",
+        Method::Replay { gate: Gate::InputDelta { .. }, .. } => "input-delta",
+        Method::Replay { .. } => "host",
+        Method::Dense | Method::Delta { .. } => "",
+    }
+}
+
 /// Without zeros at the end.
 fn trim(tokens: &[u32]) -> Vec<u32> {
     let length = tokens.iter().rposition(|&t| t != 0).map_or(0, |last| last + 1);
@@ -518,7 +536,7 @@ fn expand(runs: &Runs) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    const HEAD: &str = r#"{"format":"fastcar-decisions","version":1,"layers":2,"hidden":64,"ffn":96,"heads":2,"kv_heads":2,"head_dim":32,"prompt":4,"period":2,"rows":2,"paired":true,"method":"replay","gates":2}"#;
+    const HEAD: &str = r#"{"format":"fastcar-decisions","version":1,"layers":2,"hidden":64,"ffn":96,"heads":2,"kv_heads":2,"head_dim":32,"prompt":4,"period":2,"rows":2,"paired":true,"method":"replay","gate":"tas","attention":"dense","gates":2}"#;
 
     fn refused(text: &str) -> String {
         Recording::from_text(text).map_or_else(|e| e.to_string(), |r| format!("accepted: {r:?}"))

@@ -117,6 +117,7 @@ fn what_was_not_recorded_is_refused_in_a_line() -> TestResult {
     assert_eq!(other.lines().count(), 1, "{other}");
     refused(MODEL, &["--prompt", "40"], 1, "prompt tokens");
     refused(MODEL, &["--frames", "2", "--positions", "60..70"], 1, "the recording has 0..69");
+    refused(MODEL, &[], 1, "the decisions were recorded with gate input-delta, the run has tas");
     refused(MODEL, &["--coupled"], 2, "the method replay of single rows");
     for flag in [["--replay", "0.5"], ["--delta", "1"], ["--batch", "2"], ["--profile", "1"], ["--seed", "1"]]
     {
