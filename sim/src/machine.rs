@@ -27,7 +27,7 @@ use fastcar_arch::regs::UNITS;
 use fastcar_arch::step::StepTable;
 use fastcar_arch::timing;
 use gate::GateUnit;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use vector::VectorUnit;
 
@@ -40,7 +40,7 @@ const VECTOR: usize = 4;
 const GATE: usize = 5;
 
 /// Something that is due in a known cycle.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Due {
     /// The vector unit's results of a part of a command may be used.
     Vector { wave: usize, command: usize, part: usize },
@@ -50,33 +50,6 @@ enum Due {
     Signal(Signal),
     /// A unit is free, or a pipeline's result is there: look again.
     Look,
-}
-
-/// The heap's entries, earliest first. What is due in the same cycle happens before anything begins in it, so that the
-/// order within a cycle does not matter.
-struct Entry {
-    at: Cycle,
-    due: Due,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at)
-    }
 }
 
 /// Cycles in which a unit had work at hand.
@@ -112,7 +85,9 @@ pub(crate) struct Machine<'a, F> {
     now: Cycle,
     /// Last cycle in which something was due.
     moved: Cycle,
-    due: BinaryHeap<Entry>,
+    /// What is due, earliest first. All of a cycle happens before anything begins in it, so that the order within a
+    /// cycle does not matter.
+    due: BinaryHeap<Reverse<(Cycle, Due)>>,
     waves: Vec<Wave>,
     roles: Vec<Mlp>,
     table_ready: bool,
@@ -182,13 +157,13 @@ impl<'a, F: Flow> Machine<'a, F> {
             if let Some(at) = self.done_at.filter(|_| self.due.is_empty()) {
                 return Ok(self.finish(at));
             }
-            let due = self.due.peek().map_or(Cycle::MAX, |e| e.at);
+            let due = self.due_at().unwrap_or(Cycle::MAX);
             self.flow_until(due);
-            let Some(at) = self.due.peek().map(|e| e.at) else { return Err(self.stalled()) };
+            let Some(at) = self.due_at() else { return Err(self.stalled()) };
             (self.now, self.moved) = (at, at);
-            while self.due.peek().is_some_and(|e| e.at == at) {
-                let Some(entry) = self.due.pop() else { break };
-                self.happen(entry.due)?;
+            while self.due_at() == Some(at) {
+                let Some(Reverse((_, due))) = self.due.pop() else { break };
+                self.happen(due)?;
             }
         }
     }
@@ -200,7 +175,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             self.flow.advance(at);
             if !self.flow.signals().is_empty() {
                 self.collect();
-                due = self.due.peek().map_or(Cycle::MAX, |e| e.at);
+                due = self.due_at().unwrap_or(Cycle::MAX);
             }
         }
     }
@@ -209,12 +184,16 @@ impl<'a, F: Flow> Machine<'a, F> {
     fn collect(&mut self) {
         let now = self.now;
         for (at, signal) in self.flow.signals().drain(..) {
-            self.due.push(Entry { at: at.max(now), due: Due::Signal(signal) });
+            self.due.push(Reverse((at.max(now), Due::Signal(signal))));
         }
     }
 
     fn at(&mut self, at: Cycle, due: Due) {
-        self.due.push(Entry { at, due });
+        self.due.push(Reverse((at, due)));
+    }
+
+    fn due_at(&self) -> Option<Cycle> {
+        self.due.peek().map(|Reverse(due)| due.0)
     }
 
     fn happen(&mut self, due: Due) -> Result<(), SimError> {

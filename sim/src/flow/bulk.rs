@@ -4,9 +4,10 @@
 //! cycles, and both are linear in `i` with `pace >= 1`; so the cycle in which the array is free again after the burst
 //! has its maximum at one of the ends and needs no walk over the beats ([`after_burst`]).
 
+use super::queue::{Cursor, Job, Span, WriteJob, Writes, write_key};
 use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
 use crate::dram::Cycle;
-use crate::memory::{Arrival, Burst, MemorySystem};
+use crate::memory::{Arrival, MemorySystem};
 use crate::plan::{Lanes, Segment};
 use fastcar_arch::config::{AccelConfig, BURST_BYTES};
 use std::collections::{HashMap, VecDeque};
@@ -18,32 +19,6 @@ pub(super) fn after_burst(free: Cycle, arrival: &Arrival, pace: u64) -> Cycle {
     let beats = u64::from(arrival.beats());
     let taken = free.max(arrival.start() + 1) + beats * pace;
     taken.max(arrival.last() + 1 + pace)
-}
-
-/// A read item that a port works on.
-pub(super) struct Job {
-    pub(super) tag: Tag,
-    pub(super) segments: Rc<[Segment]>,
-    pub(super) ready: Cycle,
-    pub(super) after: Rc<[usize]>,
-    pub(super) segment: usize,
-    pub(super) offset: u64,
-}
-
-impl Job {
-    pub(super) fn head(&self) -> Option<(&Segment, Burst)> {
-        let segment = self.segments.get(self.segment)?;
-        let addr = segment.addr + self.offset;
-        let bytes = (BURST_BYTES - addr % BURST_BYTES).min(segment.bytes - self.offset);
-        Some((segment, Burst { addr, bytes: bytes as u32 }))
-    }
-
-    pub(super) fn advance(&mut self, bytes: u32) {
-        self.offset += u64::from(bytes);
-        if self.offset == self.segments[self.segment].bytes {
-            (self.segment, self.offset) = (self.segment + 1, 0);
-        }
-    }
 }
 
 /// A burst in a stream buffer, or on its way there.
@@ -82,28 +57,6 @@ impl Queue {
             self.freed.pop_front();
         }
         self.reserved += beats;
-    }
-}
-
-pub(super) struct WriteJob {
-    pub(super) tag: Tag,
-    pub(super) segments: Rc<[Segment]>,
-    pub(super) ready: Cycle,
-    pub(super) segment: usize,
-    pub(super) offset: u64,
-}
-
-impl WriteJob {
-    /// Its next burst, and whether that is its last.
-    pub(super) fn next(&mut self) -> (Tag, Burst, bool) {
-        let segment = self.segments[self.segment];
-        let addr = segment.addr + self.offset;
-        let bytes = (BURST_BYTES - addr % BURST_BYTES).min(segment.bytes - self.offset);
-        self.offset += bytes;
-        if self.offset == segment.bytes {
-            (self.segment, self.offset) = (self.segment + 1, 0);
-        }
-        (self.tag, Burst { addr, bytes: bytes as u32 }, self.segment == self.segments.len())
     }
 }
 
@@ -146,40 +99,6 @@ struct Port {
     writing: Span,
 }
 
-/// Cycles during which something was under way, as a union of intervals that begin in order.
-#[derive(Default)]
-pub(super) struct Span {
-    start: Cycle,
-    end: Cycle,
-    closed: u64,
-}
-
-impl Span {
-    /// Something begins in cycle `at`, behind everything before unless that is still under way.
-    pub(super) fn begin(&mut self, at: Cycle) {
-        if at > self.end {
-            self.closed += self.end - self.start;
-            (self.start, self.end) = (at, at);
-        }
-    }
-
-    /// What is under way ends no earlier than before cycle `at`.
-    pub(super) fn until(&mut self, at: Cycle) {
-        self.end = self.end.max(at);
-    }
-
-    pub(super) fn total(&self) -> u64 {
-        self.closed + self.end - self.start
-    }
-}
-
-/// Acknowledgements of one command's writes, by class of channels.
-pub(super) struct Writes {
-    pub(super) closed: bool,
-    pub(super) left: Vec<u32>,
-    pub(super) acknowledged: Vec<Cycle>,
-}
-
 /// A record on its way through the vector or gate unit.
 struct Taking {
     tag: Tag,
@@ -205,12 +124,7 @@ pub(crate) struct BulkFlow {
     told: Vec<(Cycle, Signal)>,
 }
 
-/// Writes are counted by command; the report's stand alone.
-pub(super) fn write_key(tag: Tag) -> (usize, usize) {
-    tag.command().unwrap_or((usize::MAX, 0))
-}
-
-pub(super) fn bursts(segments: &[Segment]) -> u32 {
+fn bursts(segments: &[Segment]) -> u32 {
     let count = |s: &Segment| (s.addr + s.bytes).div_ceil(BURST_BYTES) - s.addr / BURST_BYTES;
     segments.iter().map(count).sum::<u64>() as u32
 }
@@ -273,11 +187,9 @@ impl Flow for BulkFlow {
                 }
                 port.streams[index].jobs.push_back(Job {
                     tag: item.tag,
-                    segments: segments.clone(),
                     ready: item.ready,
                     after: after.clone(),
-                    segment: 0,
-                    offset: 0,
+                    cursor: Cursor::new(segments.clone()),
                 });
                 port.stale = true;
             }
@@ -323,7 +235,7 @@ impl Flow for BulkFlow {
                     port.writing.begin(ready);
                 }
                 let segments = segments.clone();
-                port.writes.push_back(WriteJob { tag, segments, ready, segment: 0, offset: 0 });
+                port.writes.push_back(WriteJob { tag, ready, cursor: Cursor::new(segments) });
                 port.stale = true;
             }
         }
@@ -468,7 +380,7 @@ impl BulkFlow {
 
     fn read_at(&self, class: usize, queue: &Queue, from: Cycle) -> Option<Cycle> {
         let job = queue.jobs.front()?;
-        let (segment, burst) = job.head()?;
+        let (segment, burst) = job.cursor.head()?;
         let mut from = from.max(job.ready);
         if segment.guarded {
             let Some((wave, _)) = job.tag.command() else { return Some(from) };
@@ -488,10 +400,9 @@ impl BulkFlow {
         }
         let queue = &mut port.streams[stream];
         let Some(job) = queue.jobs.front_mut() else { return };
-        let Some((segment, burst)) = job.head() else { return };
+        let Some((segment, burst)) = job.cursor.head() else { return };
         let (tag, pace) = (job.tag, segment.pace);
-        job.advance(burst.bytes);
-        let last = job.segment == job.segments.len();
+        let last = job.cursor.advance();
         if last {
             queue.jobs.pop_front();
         }
@@ -600,7 +511,9 @@ impl BulkFlow {
         let port = &mut self.ports[class];
         port.free = now + 1;
         let Some(job) = port.writes.front_mut() else { return };
-        let (tag, burst, last) = job.next();
+        let tag = job.tag;
+        let Some((_, burst)) = job.cursor.head() else { return };
+        let last = job.cursor.advance();
         if last {
             port.writes.pop_front();
         }

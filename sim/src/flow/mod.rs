@@ -5,6 +5,7 @@
 //! moves one beat a cycle and looks at every cycle. Both must yield the same cycles; tests compare them.
 
 pub(crate) mod bulk;
+mod queue;
 pub(crate) mod step;
 
 use crate::dram::Cycle;
@@ -104,7 +105,7 @@ pub(crate) struct Armed {
 }
 
 /// What the flow tells the units. A time lies at or behind the cycle in which it is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Signal {
     /// An item of the control stream is in.
     Arrived(Tag),

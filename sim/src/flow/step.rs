@@ -1,6 +1,6 @@
 //! One beat and one cycle at a time: slow, without any closed formula, the reference for [`super::bulk`].
 
-use super::bulk::{Job, Span, WriteJob, Writes, write_key};
+use super::queue::{Cursor, Job, Span, WriteJob, Writes, write_key};
 use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
 use crate::dram::Cycle;
 use crate::memory::MemorySystem;
@@ -137,11 +137,9 @@ impl Flow for StepFlow {
             }
             port.streams[stream.index(self.waves)].jobs.push_back(Job {
                 tag: item.tag,
-                segments,
                 ready: item.ready,
                 after: item.after.clone().into(),
-                segment: 0,
-                offset: 0,
+                cursor: Cursor::new(segments),
             });
         }
     }
@@ -182,7 +180,7 @@ impl Flow for StepFlow {
                 if port.writes.is_empty() {
                     port.writing.begin(ready);
                 }
-                port.writes.push_back(WriteJob { tag, segments, ready, segment: 0, offset: 0 });
+                port.writes.push_back(WriteJob { tag, ready, cursor: Cursor::new(segments) });
             }
         }
         self.open.insert(tag, (writing, ready));
@@ -266,7 +264,7 @@ impl StepFlow {
         let port = &self.ports[class];
         let queue = &port.streams[stream];
         let Some(job) = queue.jobs.front().filter(|j| j.ready <= now) else { return false };
-        let Some((segment, burst)) = job.head() else { return false };
+        let Some((segment, burst)) = job.cursor.head() else { return false };
         let room = queue.reserved + u64::from(burst.bytes) / self.beat <= self.capacity[stream];
         let written = |&command: &usize| {
             let key = job.tag.command().map(|c| (c.0, command));
@@ -282,10 +280,9 @@ impl StepFlow {
         let port = &mut self.ports[class];
         let queue = &mut port.streams[stream];
         let Some(job) = queue.jobs.front_mut() else { return };
-        let Some((segment, burst)) = job.head() else { return };
+        let Some((segment, burst)) = job.cursor.head() else { return };
         let (tag, pace) = (job.tag, u64::from(segment.pace));
-        job.advance(burst.bytes);
-        let last = job.segment == job.segments.len();
+        let last = job.cursor.advance();
         if last {
             queue.jobs.pop_front();
         }
@@ -323,7 +320,9 @@ impl StepFlow {
         self.quiet = 0;
         let port = &mut self.ports[class];
         let Some(job) = port.writes.front_mut() else { return };
-        let (tag, burst, last) = job.next();
+        let tag = job.tag;
+        let Some((_, burst)) = job.cursor.head() else { return };
+        let last = job.cursor.advance();
         if last {
             port.writes.pop_front();
         }

@@ -34,7 +34,7 @@ pub enum Fault {
 }
 
 /// Why a burst has failed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FaultKind {
     /// The response was SLVERR.
     SlaveError,
