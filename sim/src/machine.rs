@@ -44,6 +44,8 @@ const GATE: usize = 5;
 enum Due {
     /// The vector unit's results of a part of a command may be used.
     Vector { wave: usize, command: usize, part: usize },
+    /// So many groups of a delta command's masks may be used.
+    Masks { wave: usize, command: usize, groups: usize },
     /// A gate has decided.
     Settled { wave: usize, command: usize },
     /// The flow tells something.
@@ -200,8 +202,12 @@ impl<'a, F: Flow> Machine<'a, F> {
         match due {
             Due::Look => {}
             Due::Vector { wave, command, part } => self.vector_result(wave, command, part),
+            Due::Masks { wave, command, groups } => {
+                self.waves[wave].states[command].mask_groups = groups;
+            }
             Due::Settled { wave, command } => self.settled(wave, command),
             Due::Signal(Signal::Arrived(tag)) => self.arrived(tag),
+            Due::Signal(Signal::Reached(tag, groups)) => self.compared(tag, groups),
             Due::Signal(Signal::Taken(tag)) => self.taken(tag),
             Due::Signal(Signal::Multiplied(tag)) => self.multiplied(tag),
             Due::Signal(Signal::Written(tag)) => self.written(tag),
@@ -265,6 +271,7 @@ impl<'a, F: Flow> Machine<'a, F> {
     fn finish(mut self, at: Cycle) -> (Counters, Vec<Span>, F) {
         self.now = at;
         self.observe();
+        self.record_reads();
         let c = &mut self.counters;
         c.cycles = at;
         let (reading, writing) = self.flow.occupied();
@@ -283,6 +290,20 @@ impl<'a, F: Flow> Machine<'a, F> {
             unit.stalled = occupied.saturating_sub(unit.busy);
         }
         (self.counters, self.recorder.map(Recorder::into_spans).unwrap_or_default(), self.flow)
+    }
+
+    /// Adds what channel 0 read to the trace.
+    fn record_reads(&mut self) {
+        for (tag, cycles) in self.flow.reads().to_vec() {
+            let Some((wave, command)) = tag.command() else { continue };
+            let work = self.waves[wave].states[command].work.as_ref();
+            let slots = work.map_or(0, |work| match tag {
+                Tag::Mac { op, .. } => work.mac[op].slots,
+                Tag::Record { part, .. } if part > 0 => 1 << work.slots[part - 1].slot,
+                _ => work.mask(),
+            });
+            self.span(READ, wave, command, slots, cycles);
+        }
     }
 
     /// The oldest command that is not done, and the unit that it waits in.

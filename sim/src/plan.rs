@@ -7,7 +7,7 @@ use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormKind};
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
 use fastcar_arch::step::{SlotEntry, StepTable};
-use fastcar_arch::timing::{cycles_per_beat_row, key_passes, value_passes};
+use fastcar_arch::timing::{MASK_BLOCKS, cycles_per_beat_row, key_passes, value_passes};
 use fastcar_golden::Decisions;
 use std::ops::Range;
 use std::rc::Rc;
@@ -70,6 +70,16 @@ pub(crate) struct MacOp {
     /// The block that holds the slot's own token, which is still being written: it goes through the main stream, so that
     /// the older blocks behind it can be read ahead.
     pub(crate) own: bool,
+    /// Masked weights: segments up to the end of each group of blocks whose masks come together.
+    pub(crate) groups: Vec<usize>,
+}
+
+impl MacOp {
+    /// The segments that may be read when so many groups of masks are known, but not those of `pushed` groups.
+    pub(crate) fn between(&self, pushed: usize, known: usize) -> Lanes {
+        let end = |groups: usize| groups.checked_sub(1).map_or(0, |last| self.groups[last]);
+        Lanes::same(&self.lanes.get(0)[end(pushed)..end(known)])
+    }
 }
 
 /// A record on its way to the vector or gate unit.
@@ -276,9 +286,9 @@ impl Planner<'_> {
         for round in mapping.chunk_by(|a, b| a.2 / per_round == b.2 / per_round) {
             let passes = round.iter().map(|m| m.2 % per_round + 1).max().unwrap_or(0);
             let slots = round.iter().map(|m| 1 << m.0).sum();
-            let (segments, streamed) = match delta.filter(|_| c.delta) {
+            let (segments, groups, streamed) = match delta.filter(|_| c.delta) {
                 Some(gate) => self.masked(c, &layout, round, gate),
-                None => (vec![whole(c, &layout, passes)], c.blocks.into()),
+                None => (vec![whole(c, &layout, passes)], Vec::new(), c.blocks.into()),
             };
             work.blocks.0 += streamed;
             work.blocks.1 += u64::from(c.blocks) - streamed;
@@ -289,6 +299,7 @@ impl Planner<'_> {
                 rows,
                 after_scores: false,
                 own: false,
+                groups,
             });
             let op = work.mac.len() - 1;
             work.slots.extend(round.iter().map(|&(slot, ..)| self.drained(c, slot, op, delta)));
@@ -313,34 +324,39 @@ impl Planner<'_> {
         out
     }
 
-    /// The runs of blocks that are active in at least one slot of a round; each block takes as many passes as the
-    /// fullest column has slots in which it is active.
+    /// The runs of blocks that are active in at least one slot of a round, runs up to the end of each group of masks, and
+    /// active blocks. A block takes as many passes as the fullest column has slots in which it is active. Runs end with
+    /// their group, since the next group's masks may not be known yet.
     fn masked(
         &self,
         c: &Matvec,
         layout: &WeightLayout,
         round: &[(u32, u32, u32)],
         gate: u16,
-    ) -> (Vec<Segment>, u64) {
+    ) -> (Vec<Segment>, Vec<usize>, u64) {
         let run = layout.block_run().get();
         let columns: Vec<u32> = (0..self.config.columns())
             .map(|column| round.iter().filter(|m| m.1 == column).map(|m| 1u32 << m.0).sum())
             .collect();
         let mut segments: Vec<Segment> = Vec::new();
+        let mut groups = Vec::new();
         let mut streamed = 0;
-        for (block, &active) in self.decisions.blocks[usize::from(gate)].iter().enumerate() {
-            let pace = columns.iter().map(|m| (m & active).count_ones()).max().unwrap_or(0);
-            if pace == 0 {
-                continue;
+        let mut addr = c.addr.0;
+        for group in self.decisions.blocks[usize::from(gate)].chunks(MASK_BLOCKS as usize) {
+            let first = segments.len();
+            for &active in group {
+                let pace = columns.iter().map(|m| (m & active).count_ones()).max().unwrap_or(0);
+                streamed += u64::from(pace > 0);
+                match segments[first..].last_mut() {
+                    _ if pace == 0 => {}
+                    Some(last) if last.addr + last.bytes == addr && last.pace == pace => last.bytes += run,
+                    _ => segments.push(Segment { addr, bytes: run, pace, guarded: false }),
+                }
+                addr += run;
             }
-            streamed += 1;
-            let addr = c.addr.0 + block as u64 * run;
-            match segments.last_mut() {
-                Some(last) if last.addr + last.bytes == addr && last.pace == pace => last.bytes += run,
-                _ => segments.push(Segment { addr, bytes: run, pace, guarded: false }),
-            }
+            groups.push(segments.len());
         }
-        (segments, streamed)
+        (segments, groups, streamed)
     }
 
     fn kv(&self, kv_heads: u16, head_dim: u16) -> Kv {
@@ -384,6 +400,7 @@ impl Planner<'_> {
                         rows: if part == 2 { rows } else { 0 },
                         after_scores: part == 2,
                         own: part % 2 == 1,
+                        groups: Vec::new(),
                     });
                 }
                 let after_mac = Some(work.mac.len() - 1);

@@ -229,7 +229,7 @@ impl Timer {
         leaders: &[u32],
         classes: &[Vec<u32>],
     ) -> Result<Timing, SimError> {
-        let flow = F::new(&self.config, memory, job.waves.len(), leaders);
+        let flow = F::new(&self.config, memory, job.waves.len(), leaders, self.options.trace);
         let (mut counters, spans, flow) = Machine::new(job, flow).run()?;
         let channels = self.config.channels() as usize;
         counters.read_bytes = vec![0; channels];

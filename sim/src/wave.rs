@@ -59,9 +59,11 @@ pub(crate) struct State {
     pub(crate) read_by_mac: Option<usize>,
     /// Gate command that must have read what it overwrites.
     pub(crate) read_by_gate: Option<usize>,
+    /// Product of a masked command that is being queued, and groups of masks whose part of it is.
+    pub(crate) queued: (usize, usize),
     /// Block lists that have not come yet.
     pub(crate) lists: u32,
-    /// What it asks of the units; known once predicate, masks and lists are.
+    /// What it asks of the units; known once predicate and lists are. Of masked streams only what `mask_groups` says may be used.
     pub(crate) work: Option<Rc<Work>>,
     /// Slots whose results of the vector unit may be used.
     pub(crate) vector_slots: u32,
@@ -69,10 +71,10 @@ pub(crate) struct State {
     pub(crate) vector_parts: usize,
     /// The vector unit is through with it.
     pub(crate) vector_finished: bool,
+    /// Groups of the masks, or of the distances, that it made and that may be used; the largest number: all.
+    pub(crate) mask_groups: usize,
     /// Parts whose writes are not acknowledged.
     pub(crate) writes: usize,
-    /// When the masks that it made may be used.
-    pub(crate) masks_at: Option<Cycle>,
     /// When each product's results may be used.
     pub(crate) products: Vec<Option<Cycle>>,
     /// Products that the array has finished.

@@ -299,6 +299,80 @@ fn masks_select_blocks() {
     assert_eq!(refused.to_string(), "decisions: number of blocks of a delta command is 7, the program has 8");
 }
 
+/// The first and one past the last cycle of a unit's work on a command.
+fn span(timing: &Timing, unit: &str, command: usize) -> (u64, u64) {
+    let own = || timing.spans.iter().filter(|s| s.unit == unit && s.command == command);
+    let (first, last) = (own().map(|s| s.start).min(), own().map(|s| s.end).max());
+    (first.unwrap(), last.unwrap())
+}
+
+/// A masked stream begins with the blocks whose masks are known, while the later ones of the last slot are compared,
+/// with references and without.
+#[test]
+fn masked_streams_begin_with_the_first_masks() {
+    let config = config(|f| (f.record_beats, f.ab_blocks, f.vb_lines) = (4096, 128, 128));
+    let options = SimOptions { trace: true, ..ideal() };
+    let blocks = 4 * timing::MASK_BLOCKS as u16;
+    let delta =
+        Delta { dst: AbBlock(64), blocks, index_stride: 1 << 14, slot_stride: 1 << 18, ..Delta::default() };
+    let ring = Matvec {
+        src: AbBlock(64),
+        dst: VbLine(blocks),
+        ring: Addr(1 << 21),
+        slot_stride: 1 << 16,
+        index_stride: 1024,
+        delta: true,
+        ..matvec(64, blocks, 1 << 20)
+    };
+    // The quantisation takes long enough for the references to come.
+    let quant = Quant { blocks: 64, ..Quant::default() }.into();
+    let commands = [quant, quant, delta.into(), ring.into()];
+    let declared = vector_time(&config, &delta.into()).unwrap();
+    for (slots, allow) in [(1, 0), (1, 1), (3, 0), (3, 7), (3, 3)] {
+        for group in 0..4 {
+            let mut masks = vec![0; usize::from(blocks)];
+            masks[(16 * group + 7) as usize] = 1;
+            let decisions = Decisions { blocks: vec![masks, Vec::new()], ..nothing() };
+            let timing =
+                time_with(&config, &options, &commands, &table(slots, 200, allow), &decisions).unwrap();
+            let last =
+                timing.spans.iter().filter(|s| s.unit == "VECTOR" && s.command == 2).map(|s| s.start).max();
+            let taken = timing::masked_words(group + 1, blocks.into()) / u64::from(config.vector_lanes());
+            let known = last.unwrap() + declared.lead + taken + declared.latency + timing::MASK_LATENCY;
+            let reads = timing.spans.iter().filter(|s| s.unit == "READ" && s.command == 3);
+            // Groups without active blocks are not read; the references are, and earlier.
+            let found: Vec<u64> = reads.map(|s| s.start).filter(|&at| at > last.unwrap()).collect();
+            assert_eq!(
+                found,
+                [known + timing::ADDRESS],
+                "{slots} slots, references {allow:b}, group {group}"
+            );
+        }
+    }
+}
+
+/// Writes wait for a gap between the reads, unless the buffer fills or somebody waits for them.
+#[test]
+fn writes_wait_for_gaps() {
+    let options = SimOptions { trace: true, ..ideal() };
+    let stream = matvec(64, 64, 1 << 20).into();
+    let store: Command =
+        Store { words: 1024, addr: Addr(1 << 21), slot_stride: 4096, ..Store::default() }.into();
+    let load = |addr| Load { words: 1024, addr: Addr(addr), slot_stride: 4096, ..Load::default() }.into();
+    let run = |write_beats: u32, addr: u64| {
+        let config = config(|f| (f.write_beats, f.main_beats) = (write_beats, 8192));
+        let timing = time(&config, &options, &[store, stream, load(addr)], &table(1, 200, 0));
+        let ((from, until), (queued, written)) = (span(&timing, "READ", 1), span(&timing, "WRITE", 0));
+        assert!(from < queued && queued + 1000 < until, "the stream lasts longer than the store");
+        // All addresses but those of the last bursts have gone out.
+        written + 1000 < until
+    };
+    let beats = 1024 * 4 / 16;
+    assert!(!run(2 * beats, 1 << 22), "not more than half of the buffer: behind the stream");
+    assert!(run(2 * beats - 2, 1 << 22), "more than half");
+    assert!(run(2 * beats, 1 << 21), "the load waits for it");
+}
+
 /// Records that are larger than every buffer still flow.
 #[test]
 fn nothing_is_too_large_for_its_buffer() {

@@ -43,8 +43,8 @@ pub const ADD_LATENCY: u64 = 6;
 pub const MUL_LATENCY: u64 = 4;
 /// A table function: range reduction, table, two products and sums, rounding.
 pub const FUNC_LATENCY: u64 = 10;
-/// A sum of squares: square, align, add, and one conversion at the end.
-const SUMSQ_LATENCY: u64 = 8;
+/// A sum of squares: align, two squares, add.
+const SUMSQ_LATENCY: u64 = 9;
 /// Largest exponent of a block, shift, round: MXINT8 of 32 words.
 pub const QUANT_LATENCY: u64 = 8;
 
@@ -56,8 +56,17 @@ pub fn tas_latency(config: &AccelConfig) -> u64 {
 
 /// From the last score of a gate to the Index Register: comparison, coupling, and the Mapping Registers' prefix sum.
 pub const SETTLE: u64 = 6;
-/// From the last slot's last distance to a gate's block masks or to the gate unit.
+/// From the last slot's distances to block masks that streams may use, or to the gate unit.
 pub const MASK_LATENCY: u64 = 2;
+/// Blocks whose masks are handed on together, while the last slot's later blocks are still being compared.
+pub const MASK_BLOCKS: u32 = 16;
+
+/// Words of a vector that are behind the vector unit when it has handed on so many groups of masks of a delta command
+/// with so many blocks.
+#[must_use]
+pub fn masked_words(groups: u32, blocks: u32) -> u64 {
+    u64::from((groups * MASK_BLOCKS).min(blocks)) * u64::from(LINE_WORDS)
+}
 
 /// What one command takes of the vector unit for one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -79,6 +88,11 @@ fn scan(words: u64) -> u64 {
 /// Lines' words in groups of lanes.
 fn groups(config: &AccelConfig, words: u64) -> u64 {
     words.div_ceil(config.vector_lanes().into())
+}
+
+/// A pass that only adds up words or their squares: a lane takes one from either bank of the vector buffer.
+fn sum_pass(config: &AccelConfig, words: u64) -> u64 {
+    scan(words) + groups(config, words).div_ceil(2)
 }
 
 /// Cycles that the vector unit needs to take one beat from every channel, at `unit_bytes` bytes an element.
@@ -110,10 +124,10 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             let scale = 2 * MUL_LATENCY;
             let root = ADD_LATENCY + FUNC_LATENCY;
             match c.kind {
-                NormKind::Rms => behind(words + scan(c.words.into()) + reduce + root, words, scale),
+                NormKind::Rms => behind(sum_pass(config, c.words.into()) + reduce + root, words, scale),
                 // Mean, then the centred words' squares, then gamma, then beta.
                 NormKind::Layer => {
-                    let sums = 2 * (words + scan(c.words.into()) + reduce);
+                    let sums = 2 * (sum_pass(config, c.words.into()) + reduce);
                     behind(sums + root + ADD_LATENCY, 2 * words, scale + 2 * ADD_LATENCY)
                 }
             }
@@ -127,10 +141,13 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
         }
         // Sum of squares of the input, then distance, quantisation and reference update block by block.
         Command::Delta(c) => {
-            let words = groups(config, u64::from(c.blocks) * line);
-            let limit =
-                scan(u64::from(c.blocks) * line) + SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
-            behind(words + limit, words, ADD_LATENCY + SUMSQ_LATENCY + tree + QUANT_LATENCY + ADD_LATENCY)
+            let words = u64::from(c.blocks) * line;
+            let limit = sum_pass(config, words) + SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
+            behind(
+                limit,
+                groups(config, words),
+                ADD_LATENCY + SUMSQ_LATENCY + tree + QUANT_LATENCY + ADD_LATENCY,
+            )
         }
         Command::Matvec(c) => {
             // A cluster gives out one row a cycle.

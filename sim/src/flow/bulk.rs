@@ -4,7 +4,7 @@
 //! cycles, and both are linear in `i` with `pace >= 1`; so the cycle in which the array is free again after the burst
 //! has its maximum at one of the ends and needs no walk over the beats ([`after_burst`]).
 
-use super::queue::{Cursor, Job, Span, WriteJob, Writes, write_key};
+use super::queue::{Cursor, Job, Marks, ReadLog, Span, WriteQueue, Writes, write_key};
 use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
 use crate::dram::Cycle;
 use crate::memory::{Arrival, MemorySystem};
@@ -12,13 +12,18 @@ use crate::plan::{Lanes, Segment};
 use fastcar_arch::config::{AccelConfig, BURST_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// The cycle in which a consumer that is free from `free` on has taken a burst's beats, each for `pace` cycles.
 pub(super) fn after_burst(free: Cycle, arrival: &Arrival, pace: u64) -> Cycle {
-    let beats = u64::from(arrival.beats());
-    let taken = free.max(arrival.start() + 1) + beats * pace;
-    taken.max(arrival.last() + 1 + pace)
+    after_beats(free, arrival, arrival.beats(), pace)
+}
+
+/// The same for its first beats, which are at least one.
+fn after_beats(free: Cycle, arrival: &Arrival, beats: u32, pace: u64) -> Cycle {
+    let taken = free.max(arrival.start() + 1) + u64::from(beats) * pace;
+    taken.max(arrival.beat(beats - 1) + 1 + pace)
 }
 
 /// A burst in a stream buffer, or on its way there.
@@ -91,7 +96,7 @@ struct Port {
     reads: VecDeque<Cycle>,
     writes_free: Cycle,
     streams: Vec<Queue>,
-    writes: VecDeque<WriteJob>,
+    writes: WriteQueue,
     cluster: Cluster,
     next: Option<(Cycle, Action)>,
     stale: bool,
@@ -106,6 +111,9 @@ struct Taking {
     started: bool,
     /// Bursts that have not been taken, by class.
     left: Vec<u32>,
+    /// Beats that have been taken in step, and where to tell so.
+    beats: u64,
+    marks: Marks,
     /// When the unit has taken what it has of each class.
     taken: Vec<Cycle>,
 }
@@ -122,6 +130,7 @@ pub(crate) struct BulkFlow {
     open: HashMap<Tag, (usize, Cycle)>,
     writes: HashMap<(usize, usize), Writes>,
     told: Vec<(Cycle, Signal)>,
+    log: ReadLog,
 }
 
 fn bursts(segments: &[Segment]) -> u32 {
@@ -130,7 +139,7 @@ fn bursts(segments: &[Segment]) -> u32 {
 }
 
 impl Flow for BulkFlow {
-    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32]) -> Self {
+    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32], log: bool) -> Self {
         let share = |beats: u32| u64::from(beats) / waves as u64;
         let capacity = |stream: usize| match stream {
             0 => u64::MAX,
@@ -151,7 +160,7 @@ impl Flow for BulkFlow {
             reads: VecDeque::new(),
             writes_free: 0,
             streams: (0..Stream::count(waves)).map(queue).collect(),
-            writes: VecDeque::new(),
+            writes: WriteQueue::new(config),
             cluster: Cluster { armed: (0..waves).map(|_| VecDeque::new()).collect(), ..Cluster::default() },
             next: None,
             stale: true,
@@ -168,6 +177,7 @@ impl Flow for BulkFlow {
             open: HashMap::new(),
             writes: HashMap::new(),
             told: Vec::new(),
+            log: ReadLog::new(log),
         }
     }
 
@@ -231,11 +241,10 @@ impl Flow for BulkFlow {
             if !segments.is_empty() {
                 state.left[class] += 1;
                 writing += 1;
-                if port.writes.is_empty() {
+                if port.writes.len() == 0 {
                     port.writing.begin(ready);
                 }
-                let segments = segments.clone();
-                port.writes.push_back(WriteJob { tag, ready, cursor: Cursor::new(segments) });
+                port.writes.push(tag, segments, ready);
                 port.stale = true;
             }
         }
@@ -247,6 +256,13 @@ impl Flow for BulkFlow {
             state.closed = true;
         }
         self.ports.iter_mut().for_each(|p| p.stale = true);
+    }
+
+    fn drain_writes(&mut self, now: Cycle) {
+        for port in &mut self.ports {
+            port.writes.drain(now);
+            port.stale = true;
+        }
     }
 
     fn next(&mut self) -> Option<Cycle> {
@@ -286,6 +302,10 @@ impl Flow for BulkFlow {
 
     fn mac_cycles(&self) -> MacCycles {
         self.ports[0].cluster.cycles
+    }
+
+    fn reads(&self) -> &[(Tag, Range<Cycle>)] {
+        self.log.done()
     }
 
     fn occupied(&self) -> (u64, u64) {
@@ -333,6 +353,8 @@ impl BulkFlow {
             in_step: item.in_step,
             started: false,
             left,
+            beats: 0,
+            marks: Marks::new(item.marks.clone()),
             taken,
         });
     }
@@ -351,16 +373,25 @@ impl BulkFlow {
                 best = Some((at, action));
             }
         };
-        let read_from = match port.reads.len() >= self.read_bursts {
-            true => port.free.max(port.reads[port.reads.len() - self.read_bursts]),
-            false => port.free,
+        // With as many bursts under way as may be, a read waits for the end of one; it keeps lazy writes back all the same.
+        let burst = match port.reads.len() >= self.read_bursts {
+            true => port.reads[port.reads.len() - self.read_bursts],
+            false => 0,
         };
-        let read_at = |index: usize| self.read_at(class, &port.streams[index], read_from);
+        let wanted = |index: usize| self.read_at(class, &port.streams[index], port.free);
+        let read_at = |index: usize| wanted(index).map(|at| at.max(burst));
         if let Some(at) = read_at(0) {
             offer(at, Action::Read(0));
         }
         if let Some(job) = port.writes.front() {
-            offer(job.ready.max(port.free).max(port.writes_free), Action::Write);
+            let at = job.ready.max(port.free).max(port.writes_free);
+            let fronts = port.streams.iter().filter_map(|s| s.jobs.front());
+            let awaited = fronts.filter_map(|job| job.awaits(&self.writes, class));
+            if (0..port.streams.len()).filter_map(wanted).all(|read| read > at) {
+                offer(at, Action::Write);
+            } else if let Some(urgent) = awaited.chain(port.writes.draining()).min() {
+                offer(at.max(urgent), Action::Write);
+            }
         }
         for index in 1..port.streams.len() {
             if let Some(at) = read_at(index) {
@@ -385,7 +416,7 @@ impl BulkFlow {
         if segment.guarded {
             let Some((wave, _)) = job.tag.command() else { return Some(from) };
             for &command in job.after.iter() {
-                let state = self.writes.get(&(wave, command)).filter(|w| w.closed && w.left[class] == 0)?;
+                let state = self.writes.get(&(wave, command)).filter(|w| w.out(class))?;
                 from = from.max(state.acknowledged[class]);
             }
         }
@@ -414,6 +445,9 @@ impl BulkFlow {
         };
         port.reads.push_back(arrival.last());
         port.reading.until(arrival.last() + 1);
+        if class == 0 {
+            self.log.note(tag, now, arrival.last() + 1, last);
+        }
         if let Some(kind) = arrival.fault() {
             let channel = port.leader;
             self.told.push((arrival.last(), Signal::Fault { tag, channel, kind, write: false }));
@@ -494,7 +528,7 @@ impl BulkFlow {
         while let Some(front) = self.records[wave].front_mut().filter(|f| f.started) {
             let ports = &mut self.ports;
             if front.in_step {
-                take_in_step(front, ports, stream);
+                take_in_step(front, ports, stream, &mut self.told);
             } else {
                 take_apart(front, ports, stream);
             }
@@ -510,13 +544,7 @@ impl BulkFlow {
     fn issue_write(&mut self, class: usize, now: Cycle) {
         let port = &mut self.ports[class];
         port.free = now + 1;
-        let Some(job) = port.writes.front_mut() else { return };
-        let tag = job.tag;
-        let Some((_, burst)) = job.cursor.head() else { return };
-        let last = job.cursor.advance();
-        if last {
-            port.writes.pop_front();
-        }
+        let Some((tag, burst, last)) = port.writes.next() else { return };
         let leader = port.leader;
         let Some(written) = self.memory.write(leader, now, burst) else {
             port.writes_free = Cycle::MAX;
@@ -553,17 +581,24 @@ fn candidate(port: &Port, wave: usize) -> Option<(Cycle, bool)> {
 }
 
 /// The vector unit takes a row of beats, one from every channel, every `pace` cycles.
-fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize) {
+fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize, told: &mut Vec<(Cycle, Signal)>) {
     while front.left[0] > 0 {
         let here = |p: &Port| p.streams[stream].held.front().is_some_and(|h| h.tag == front.tag);
         if !ports.iter().all(here) {
             return;
         }
         let from = front.taken[0];
-        let after = |p: &Port| {
-            p.streams[stream].held.front().map_or(0, |h| after_burst(from, &h.arrival, h.pace.into()))
+        let burst = ports[0].streams[stream].held.front().map_or(0, |h| h.arrival.beats());
+        let after = |beats: u32| {
+            let first = |p: &Port| p.streams[stream].held.front().map(|h| (h.arrival, u64::from(h.pace)));
+            let taken = ports.iter().filter_map(first).map(|(a, pace)| after_beats(from, &a, beats, pace));
+            taken.max().unwrap_or(from)
         };
-        let taken = ports.iter().map(after).max().unwrap_or(from);
+        while let Some((mark, reached)) = front.marks.pass(front.beats + u64::from(burst)) {
+            told.push((after((mark - front.beats) as u32), Signal::Reached(front.tag, reached)));
+        }
+        front.beats += u64::from(burst);
+        let taken = after(burst);
         for port in ports.iter_mut() {
             free_front(port, stream, taken);
         }

@@ -12,6 +12,8 @@ use crate::dram::Cycle;
 use crate::memory::{FaultKind, MemorySystem};
 use crate::plan::Lanes;
 use fastcar_arch::config::AccelConfig;
+use std::ops::Range;
+use std::rc::Rc;
 
 /// Which of a channel's read queues an item goes through.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -86,12 +88,14 @@ pub(crate) struct Item {
     pub(crate) after: Vec<usize>,
     /// Records: whether all channels give their beats in step.
     pub(crate) in_step: bool,
+    /// Records in step: numbers of beats of a channel behind which the flow tells how far the record is.
+    pub(crate) marks: Rc<[u64]>,
 }
 
 impl Item {
     /// An item that waits for no writes.
     pub(crate) fn free(tag: Tag, lanes: Lanes, ready: Cycle) -> Self {
-        Self { tag, lanes, ready, after: Vec::new(), in_step: false }
+        Self { tag, lanes, ready, after: Vec::new(), in_step: false, marks: Rc::default() }
     }
 }
 
@@ -109,6 +113,8 @@ pub(crate) struct Armed {
 pub(crate) enum Signal {
     /// An item of the control stream is in.
     Arrived(Tag),
+    /// So many of a record's marks lie behind its unit.
+    Reached(Tag, usize),
     /// A record has been taken by its unit.
     Taken(Tag),
     /// The last beat of a product is in the MAC array of every cluster.
@@ -130,8 +136,9 @@ pub(crate) struct MacCycles {
 
 /// The movement of beats. Calls and signals carry cycles that never decrease.
 pub(crate) trait Flow {
-    /// A flow for a machine with so many waves and classes of channels, each represented by its first channel.
-    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32]) -> Self;
+    /// A flow for a machine with so many waves and classes of channels, each represented by its first channel; `log` if
+    /// reads are to be logged.
+    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32], log: bool) -> Self;
 
     /// Queues an item on a stream.
     fn push(&mut self, stream: Stream, item: Item);
@@ -151,6 +158,9 @@ pub(crate) trait Flow {
     /// Says that a command of a wave will queue no more writes.
     fn close_writes(&mut self, wave: usize, command: usize);
 
+    /// Says that the vector unit waits for room in the write buffer.
+    fn drain_writes(&mut self, now: Cycle);
+
     /// The next cycle in which something moves; none when nothing can until a call.
     fn next(&mut self) -> Option<Cycle>;
 
@@ -168,6 +178,9 @@ pub(crate) trait Flow {
 
     /// Cycles in which channel 0 had reads queued or under way, and in which it had writes.
     fn occupied(&self) -> (u64, u64);
+
+    /// What channel 0 read when, if that was to be logged.
+    fn reads(&self) -> &[(Tag, Range<Cycle>)];
 
     /// What each class of channels waits for, for a state dump.
     fn describe(&self) -> String;

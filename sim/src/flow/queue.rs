@@ -4,7 +4,9 @@ use super::Tag;
 use crate::dram::Cycle;
 use crate::memory::Burst;
 use crate::plan::Segment;
-use fastcar_arch::config::BURST_BYTES;
+use fastcar_arch::config::{AccelConfig, BURST_BYTES};
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// How far a port is with the segments of an item.
@@ -12,6 +14,33 @@ pub(super) struct Cursor {
     segments: Rc<[Segment]>,
     segment: usize,
     offset: u64,
+}
+
+/// What channel 0 read when: from an item's first address to its last beat. Kept for traces only.
+#[derive(Default)]
+pub(super) struct ReadLog {
+    begun: HashMap<Tag, Cycle>,
+    done: Option<Vec<(Tag, Range<Cycle>)>>,
+}
+
+impl ReadLog {
+    pub(super) fn new(keep: bool) -> Self {
+        Self { begun: HashMap::new(), done: keep.then(Vec::new) }
+    }
+
+    /// An item's burst was addressed in cycle `at` and comes until `end`; `last` says whether that is all.
+    pub(super) fn note(&mut self, tag: Tag, at: Cycle, end: Cycle, last: bool) {
+        let Some(done) = &mut self.done else { return };
+        let begun = *self.begun.entry(tag).or_insert(at);
+        if last {
+            self.begun.remove(&tag);
+            done.push((tag, begun..end));
+        }
+    }
+
+    pub(super) fn done(&self) -> &[(Tag, Range<Cycle>)] {
+        self.done.as_deref().unwrap_or_default()
+    }
 }
 
 impl Cursor {
@@ -48,9 +77,80 @@ pub(super) struct Job {
 
 /// Something that a port writes.
 pub(super) struct WriteJob {
-    pub(super) tag: Tag,
+    tag: Tag,
     pub(super) ready: Cycle,
-    pub(super) cursor: Cursor,
+    cursor: Cursor,
+}
+
+impl Job {
+    /// Since when its next burst waits for writes of a class that have not gone out.
+    pub(super) fn awaits(&self, writes: &HashMap<(usize, usize), Writes>, class: usize) -> Option<Cycle> {
+        let out = |&command: &usize| {
+            let key = self.tag.command().map(|c| (c.0, command));
+            key.and_then(|k| writes.get(&k)).is_some_and(|w| w.out(class))
+        };
+        (self.cursor.head()?.0.guarded && !self.after.iter().all(out)).then_some(self.ready)
+    }
+}
+
+/// What a port has to write. Writes wait for gaps between the reads, so that the memory seldom turns around, unless the
+/// port *drains*: from when more than half of the write buffer is queued here, or somebody waits for room in it, until
+/// nothing is.
+pub(super) struct WriteQueue {
+    jobs: VecDeque<WriteJob>,
+    beat: u64,
+    beats: u64,
+    most: u64,
+    /// Since when it drains.
+    draining: Option<Cycle>,
+}
+
+impl WriteQueue {
+    pub(super) fn new(config: &AccelConfig) -> Self {
+        let most = u64::from(config.write_beats()) / 2;
+        Self { jobs: VecDeque::new(), beat: config.beat().get(), beats: 0, most, draining: None }
+    }
+
+    pub(super) fn front(&self) -> Option<&WriteJob> {
+        self.jobs.front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn draining(&self) -> Option<Cycle> {
+        self.draining
+    }
+
+    pub(super) fn push(&mut self, tag: Tag, segments: &Rc<[Segment]>, ready: Cycle) {
+        self.beats += segments.iter().map(|s| s.bytes / self.beat).sum::<u64>();
+        self.jobs.push_back(WriteJob { tag, ready, cursor: Cursor::new(segments.clone()) });
+        if self.beats > self.most {
+            self.drain(ready);
+        }
+    }
+
+    pub(super) fn drain(&mut self, now: Cycle) {
+        if !self.jobs.is_empty() {
+            self.draining.get_or_insert(now);
+        }
+    }
+
+    /// Takes the next burst, and says whether it is the last of its job.
+    pub(super) fn next(&mut self) -> Option<(Tag, Burst, bool)> {
+        let job = self.jobs.front_mut()?;
+        let (_, burst) = job.cursor.head()?;
+        let (tag, last) = (job.tag, job.cursor.advance());
+        self.beats -= u64::from(burst.bytes) / self.beat;
+        if last {
+            self.jobs.pop_front();
+        }
+        if self.jobs.is_empty() {
+            self.draining = None;
+        }
+        Some((tag, burst, last))
+    }
 }
 
 /// Cycles during which something was under way, as a union of intervals that begin in order.
@@ -80,11 +180,38 @@ impl Span {
     }
 }
 
+/// Marks of a record, and how many of them are behind.
+#[derive(Default)]
+pub(super) struct Marks {
+    marks: Rc<[u64]>,
+    reached: usize,
+}
+
+impl Marks {
+    pub(super) fn new(marks: Rc<[u64]>) -> Self {
+        Self { marks, reached: 0 }
+    }
+
+    /// Goes past the next mark if it is not behind so many beats: its own number of beats, and its number from 1 on.
+    pub(super) fn pass(&mut self, beats: u64) -> Option<(u64, usize)> {
+        let mark = *self.marks.get(self.reached).filter(|&&mark| mark <= beats)?;
+        self.reached += 1;
+        Some((mark, self.reached))
+    }
+}
+
 /// Acknowledgements of one command's writes, by class of channels.
 pub(super) struct Writes {
     pub(super) closed: bool,
     pub(super) left: Vec<u32>,
     pub(super) acknowledged: Vec<Cycle>,
+}
+
+impl Writes {
+    /// Whether all of a class's writes have gone out.
+    pub(super) fn out(&self, class: usize) -> bool {
+        self.closed && self.left[class] == 0
+    }
 }
 
 /// Writes are counted by command; the report's stand alone.

@@ -1,12 +1,13 @@
 //! One beat and one cycle at a time: slow, without any closed formula, the reference for [`super::bulk`].
 
-use super::queue::{Cursor, Job, Span, WriteJob, Writes, write_key};
+use super::queue::{Cursor, Job, Marks, ReadLog, Span, WriteQueue, Writes, write_key};
 use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
 use crate::dram::Cycle;
 use crate::memory::MemorySystem;
 use crate::plan::Lanes;
 use fastcar_arch::config::AccelConfig;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 /// Cycles without any movement after which nothing is expected to move by itself.
 const QUIET: u64 = 1 << 16;
@@ -42,7 +43,7 @@ struct Port {
     writes_free: Cycle,
     stuck: bool,
     streams: Vec<Queue>,
-    writes: VecDeque<WriteJob>,
+    writes: WriteQueue,
     armed: Vec<VecDeque<ArmedHere>>,
     mac_free: Cycle,
     last_wave: usize,
@@ -59,6 +60,9 @@ struct Taking {
     started: bool,
     /// Beats not taken, by class.
     left: Vec<u64>,
+    /// Beats that have been taken in step, and where to tell so.
+    beats: u64,
+    marks: Marks,
     free: Vec<Cycle>,
 }
 
@@ -74,12 +78,13 @@ pub(crate) struct StepFlow {
     open: HashMap<Tag, (usize, Cycle)>,
     writes: HashMap<(usize, usize), Writes>,
     told: Vec<(Cycle, Signal)>,
+    log: ReadLog,
     cycle: Cycle,
     quiet: u64,
 }
 
 impl Flow for StepFlow {
-    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32]) -> Self {
+    fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32], log: bool) -> Self {
         let share = |beats: u32| vec![u64::from(beats) / waves as u64; waves];
         let mut capacity = vec![u64::MAX];
         capacity.extend(share(config.record_beats()));
@@ -91,7 +96,7 @@ impl Flow for StepFlow {
             writes_free: 0,
             stuck: false,
             streams: (0..Stream::count(waves)).map(|_| Queue::default()).collect(),
-            writes: VecDeque::new(),
+            writes: WriteQueue::new(config),
             armed: (0..waves).map(|_| VecDeque::new()).collect(),
             mac_free: 0,
             last_wave: 0,
@@ -111,6 +116,7 @@ impl Flow for StepFlow {
             open: HashMap::new(),
             writes: HashMap::new(),
             told: Vec::new(),
+            log: ReadLog::new(log),
             cycle: 0,
             quiet: 0,
         }
@@ -121,7 +127,9 @@ impl Flow for StepFlow {
         if let (Stream::Record(wave), Tag::Record { .. }) = (stream, item.tag) {
             let left: Vec<u64> = (0..self.ports.len()).map(|c| item.lanes.beats(c, self.beat)).collect();
             let free = vec![0; left.len()];
-            let taking = Taking { tag: item.tag, in_step: item.in_step, started: false, left, free };
+            let marks = Marks::new(item.marks.clone());
+            let taking =
+                Taking { tag: item.tag, in_step: item.in_step, started: false, left, beats: 0, marks, free };
             self.records[wave].push_back(taking);
         } else if stream == Stream::Control {
             let classes = (0..self.ports.len()).filter(|&c| !item.lanes.get(c).is_empty()).count();
@@ -173,14 +181,14 @@ impl Flow for StepFlow {
         let state = self.writes.entry(write_key(tag)).or_insert_with(fresh);
         let mut writing = 0;
         for (class, port) in self.ports.iter_mut().enumerate() {
-            let segments = lanes.get(class).clone();
+            let segments = lanes.get(class);
             if !segments.is_empty() {
                 state.left[class] += 1;
                 writing += 1;
-                if port.writes.is_empty() {
+                if port.writes.len() == 0 {
                     port.writing.begin(ready);
                 }
-                port.writes.push_back(WriteJob { tag, ready, cursor: Cursor::new(segments) });
+                port.writes.push(tag, segments, ready);
             }
         }
         self.open.insert(tag, (writing, ready));
@@ -191,6 +199,10 @@ impl Flow for StepFlow {
         if let Some(state) = self.writes.get_mut(&(wave, command)) {
             state.closed = true;
         }
+    }
+
+    fn drain_writes(&mut self, now: Cycle) {
+        self.ports.iter_mut().for_each(|p| p.writes.drain(now));
     }
 
     fn next(&mut self) -> Option<Cycle> {
@@ -224,6 +236,10 @@ impl Flow for StepFlow {
         self.ports[0].cycles
     }
 
+    fn reads(&self) -> &[(Tag, Range<Cycle>)] {
+        self.log.done()
+    }
+
     fn occupied(&self) -> (u64, u64) {
         (self.ports[0].reading.total(), self.ports[0].writing.total())
     }
@@ -247,20 +263,26 @@ impl StepFlow {
         self.ports[class].reads.retain(|&done| done > now);
     }
 
-    /// Sends at most one address: control, then writes, then the other streams in order.
+    /// Sends at most one address: control, then writes that cannot wait for a gap, then the other streams in order, then
+    /// other writes.
     fn address(&mut self, class: usize, now: Cycle) {
-        if self.can_read(class, 0, now) {
-            self.read(class, 0, now);
-        } else if self.can_write(class, now) {
-            self.issue_write(class, now);
-        } else if let Some(stream) =
-            (1..Stream::count(self.waves)).find(|&stream| self.can_read(class, stream, now))
-        {
-            self.read(class, stream, now);
+        let streams = 0..Stream::count(self.waves);
+        let port = &self.ports[class];
+        let wanted = streams.filter(|&stream| self.wants_read(class, stream, now)).collect::<Vec<_>>();
+        let reads = port.reads.len() < self.read_bursts;
+        let fronts = port.streams.iter().filter_map(|s| s.jobs.front());
+        let awaited = fronts.filter_map(|job| job.awaits(&self.writes, class));
+        let urgent = awaited.chain(port.writes.draining()).any(|since| since <= now);
+        let write = self.can_write(class, now) && (urgent || wanted.is_empty());
+        match wanted.first() {
+            Some(&stream) if reads && (stream == 0 || !write) => self.read(class, stream, now),
+            _ if write => self.issue_write(class, now),
+            _ => {}
         }
     }
 
-    fn can_read(&self, class: usize, stream: usize, now: Cycle) -> bool {
+    /// Whether a queue's next read could go out, if it were not for the number of bursts under way.
+    fn wants_read(&self, class: usize, stream: usize, now: Cycle) -> bool {
         let port = &self.ports[class];
         let queue = &port.streams[stream];
         let Some(job) = queue.jobs.front().filter(|j| j.ready <= now) else { return false };
@@ -269,10 +291,10 @@ impl StepFlow {
         let written = |&command: &usize| {
             let key = job.tag.command().map(|c| (c.0, command));
             key.and_then(|k| self.writes.get(&k))
-                .is_some_and(|w| w.closed && w.left[class] == 0 && w.acknowledged[class] <= now)
+                .is_some_and(|w| w.out(class) && w.acknowledged[class] <= now)
         };
         let safe = !segment.guarded || job.after.iter().all(written);
-        room && safe && !port.stuck && port.reads.len() < self.read_bursts
+        room && safe && !port.stuck
     }
 
     fn read(&mut self, class: usize, stream: usize, now: Cycle) {
@@ -292,6 +314,9 @@ impl StepFlow {
         };
         port.reads.push(arrival.last());
         port.reading.until(arrival.last() + 1);
+        if class == 0 {
+            self.log.note(tag, now, arrival.last() + 1, last);
+        }
         if let Some(kind) = arrival.fault() {
             let fault = Signal::Fault { tag, channel: port.leader, kind, write: false };
             self.told.push((arrival.last(), fault));
@@ -319,13 +344,7 @@ impl StepFlow {
     fn issue_write(&mut self, class: usize, now: Cycle) {
         self.quiet = 0;
         let port = &mut self.ports[class];
-        let Some(job) = port.writes.front_mut() else { return };
-        let tag = job.tag;
-        let Some((_, burst)) = job.cursor.head() else { return };
-        let last = job.cursor.advance();
-        if last {
-            port.writes.pop_front();
-        }
+        let Some((tag, burst, last)) = port.writes.next() else { return };
         let leader = port.leader;
         let Some(written) = self.memory.write(leader, now, burst) else {
             port.stuck = true;
@@ -419,6 +438,7 @@ impl StepFlow {
             port.streams[stream].beats.front().is_some_and(|b| b.tag == front.tag && b.arrives < now)
         };
         let in_step = front.in_step && !ports.iter().all(here);
+        let mut taken = false;
         for (class, port) in ports.iter_mut().enumerate() {
             if in_step || now < front.free[class] || !here(port) {
                 continue;
@@ -426,11 +446,18 @@ impl StepFlow {
             let queue = &mut port.streams[stream];
             if let Some(beat) = queue.beats.pop_front() {
                 self.quiet = 0;
+                taken = true;
                 front.left[class] -= 1;
                 front.free[class] = now + beat.pace;
                 if beat.frees > 0 {
                     queue.freed.push((front.free[class], beat.frees));
                 }
+            }
+        }
+        if taken && front.in_step {
+            front.beats += 1;
+            if let Some((_, reached)) = front.marks.pass(front.beats) {
+                self.told.push((front.free[0], Signal::Reached(front.tag, reached)));
             }
         }
         if front.left.iter().all(|&l| l == 0) {

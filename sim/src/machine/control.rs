@@ -178,6 +178,7 @@ impl<F: Flow> Machine<'_, F> {
             let occupied = dispatch_at.max(self.counters.units[COMMAND].stalled);
             self.counters.units[COMMAND].stalled = occupied;
         }
+        self.span(COMMAND, wave, index, self.waves[wave].slots, self.now..dispatch_at);
         self.at(dispatch_at, Due::Look);
         true
     }
@@ -213,7 +214,7 @@ impl<F: Flow> Machine<'_, F> {
         self.waves[wave].unresolved.len() < before
     }
 
-    /// The slots that a command runs for, once predicate, masks and lists are known.
+    /// The slots that a command runs for, once predicate and lists are known.
     fn slots_for(&self, wave: usize, index: usize) -> Option<u32> {
         let w = &self.waves[wave];
         let state = &w.states[index];
@@ -229,8 +230,7 @@ impl<F: Flow> Machine<'_, F> {
                 w.slots & if pred == Pred::Compute { !replay } else { replay }
             }
         };
-        let masked = state.delta.is_none_or(|(d, _)| w.states[d].masks_at.is_some_and(|at| at <= self.now));
-        (masked && state.lists == 0).then_some(slots)
+        (state.lists == 0).then_some(slots)
     }
 
     fn settle_work(&mut self, wave: usize, index: usize, slots: u32) {
@@ -257,13 +257,15 @@ impl<F: Flow> Machine<'_, F> {
             while let Some(&index) = self.waves[wave].streams[stream].front() {
                 let Some(work) = self.waves[wave].states[index].work.clone() else { break };
                 let Some(after) = self.older_writes(wave, index, work.mask()) else { break };
-                self.waves[wave].streams[stream].pop_front();
-                if stream == RECORD {
-                    self.queue_records(wave, index, &work, &after);
-                } else {
-                    let stream = if stream == MAIN { Stream::Main(wave) } else { Stream::Ahead(wave) };
-                    self.queue_products(stream, wave, index, &work, &after);
+                let all = match stream {
+                    RECORD => self.queue_records(wave, index, &work, &after),
+                    MAIN => self.queue_products(Stream::Main(wave), wave, index, &work, &after),
+                    _ => self.queue_products(Stream::Ahead(wave), wave, index, &work, &after),
+                };
+                if !all {
+                    break;
                 }
+                self.waves[wave].streams[stream].pop_front();
                 begun = true;
             }
         }
@@ -286,13 +288,17 @@ impl<F: Flow> Machine<'_, F> {
         Some(after)
     }
 
-    fn queue_records(&mut self, wave: usize, index: usize, work: &Work, after: &[usize]) {
+    fn queue_records(&mut self, wave: usize, index: usize, work: &Work, after: &[usize]) -> bool {
+        let marks = self.mask_marks(index);
+        let last = work.slots.len();
         let ready = self.now + timing::ADDRESS;
         let push = |machine: &mut Self, part: usize, record: &Record, after: &[usize]| {
             machine.count_record(index, part, &record.lanes);
             let tag = Tag::Record { wave, command: index, part };
             let (lanes, in_step) = (record.lanes.clone(), record.in_step);
-            let item = Item { tag, lanes, ready, after: after.to_vec(), in_step };
+            // The masks are whole when the last slot's blocks have been compared.
+            let marks = if part == last { marks.clone() } else { Rc::default() };
+            let item = Item { tag, lanes, ready, after: after.to_vec(), in_step, marks };
             machine.flow.push(Stream::Record(wave), item);
         };
         if let Some(shared) = &work.shared {
@@ -303,6 +309,16 @@ impl<F: Flow> Machine<'_, F> {
                 push(self, i + 1, record, after);
             }
         }
+        true
+    }
+
+    /// Beats of a record behind which the masks of a delta command's groups of blocks are known, but for the last.
+    fn mask_marks(&self, index: usize) -> Rc<[u64]> {
+        let Command::Delta(c) = self.command(index) else { return Rc::default() };
+        let groups = u32::from(c.blocks).div_ceil(timing::MASK_BLOCKS);
+        let row = u64::from(self.config.channels()) * self.config.beat().get();
+        let beats = |group| (timing::masked_words(group, c.blocks.into()) * 4).div_ceil(row);
+        (1..groups).map(beats).collect()
     }
 
     fn count_record(&mut self, index: usize, part: usize, lanes: &Lanes) {
@@ -316,19 +332,41 @@ impl<F: Flow> Machine<'_, F> {
         self.count(traffic, lanes);
     }
 
-    /// Queues those products of a command that go through one stream.
-    fn queue_products(&mut self, stream: Stream, wave: usize, index: usize, work: &Work, after: &[usize]) {
+    /// Queues those products of a command that go through one stream, masked ones as far as their masks are known, and
+    /// says whether that was all.
+    fn queue_products(
+        &mut self,
+        stream: Stream,
+        wave: usize,
+        index: usize,
+        work: &Work,
+        after: &[usize],
+    ) -> bool {
         let command = self.command(index);
         let traffic = if matches!(command, Command::Attn(_)) { Traffic::KvRead } else { Traffic::Weights };
         let ready = self.now + timing::ADDRESS;
-        for (op, product) in work.mac.iter().enumerate() {
-            if stream_of(command, product, wave) == stream {
-                self.count(traffic, &product.lanes);
-                let tag = Tag::Mac { wave, command: index, op };
-                let lanes = product.lanes.clone();
-                self.flow.push(stream, Item { tag, lanes, ready, after: after.to_vec(), in_step: false });
+        let state = &self.waves[wave].states[index];
+        let known = state.delta.map_or(0, |(delta, _)| self.waves[wave].states[delta].mask_groups);
+        let (first, mut queued) = state.queued;
+        for (op, product) in work.mac.iter().enumerate().skip(first) {
+            if stream_of(command, product, wave) != stream {
+                continue;
             }
+            let total = product.groups.len();
+            let lanes = match total {
+                0 => product.lanes.clone(),
+                _ => product.between(queued, known.min(total)),
+            };
+            self.count(traffic, &lanes);
+            let tag = Tag::Mac { wave, command: index, op };
+            self.flow.push(stream, Item { after: after.to_vec(), ..Item::free(tag, lanes, ready) });
+            if known < total {
+                self.waves[wave].states[index].queued = (op, known);
+                return false;
+            }
+            queued = 0;
         }
+        true
     }
 
     /// What a part of a command wrote is acknowledged, or the report is.

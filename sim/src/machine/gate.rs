@@ -30,7 +30,7 @@ impl<F: Flow> Machine<'_, F> {
         let Some(work) = state.work.clone() else { return false };
         match self.command(command) {
             Command::GateTas(_) => {}
-            Command::GateDelta(_) if state.masks_at.is_none_or(|at| at > self.now) => return false,
+            Command::GateDelta(_) if state.mask_groups < usize::MAX => return false,
             _ => {
                 self.settle(wave, command, self.now);
                 return true;

@@ -41,7 +41,13 @@ impl<F: Flow> Machine<'_, F> {
         }
         let waves = self.waves.len();
         let order = (1..=waves).map(|i| (self.vector.last_wave + i) % waves);
-        let Some(wave) = order.into_iter().find(|&wave| self.vector_can_begin(wave)) else { return false };
+        let ready: Vec<usize> = order.filter(|&wave| self.vector_is_ready(wave)).collect();
+        let Some(&wave) = ready.iter().find(|&&wave| self.has_write_room(wave)) else {
+            if !ready.is_empty() {
+                self.flow.drain_writes(self.now);
+            }
+            return false;
+        };
         self.vector.last_wave = wave;
         let w = &mut self.waves[wave];
         let (Some(&command), part) = (w.vector.front(), w.vector_part) else { return false };
@@ -64,15 +70,52 @@ impl<F: Flow> Machine<'_, F> {
         let time = vector_time(self.config, self.command(command)).unwrap_or_default();
         let first = records.front().copied();
         self.vector.running = Some(Running { wave, command, part, start: self.now, time, records });
+        let last = part + 1 == work.slots.len();
         match first {
             Some(tag) => self.flow.take(wave, tag, self.now + time.lead),
-            None => self.vector_issued(self.now),
+            None => {
+                if last {
+                    self.compare_all(wave, command, self.now + time.lead);
+                }
+                self.vector_issued(self.now);
+            }
         }
         true
     }
 
-    /// Whether the front command of a wave can begin its next part.
-    fn vector_can_begin(&self, wave: usize) -> bool {
+    /// The last slot of a delta command has no reference: its blocks pass without waiting for anything from `start` on.
+    fn compare_all(&mut self, wave: usize, command: usize, start: Cycle) {
+        let Command::Delta(c) = self.command(command) else { return };
+        let groups = u32::from(c.blocks).div_ceil(timing::MASK_BLOCKS);
+        for group in 1..groups {
+            let words = timing::masked_words(group, c.blocks.into());
+            let issued = start + words.div_ceil(self.config.vector_lanes().into());
+            self.masks_at(wave, command, group as usize, issued);
+        }
+    }
+
+    /// The blocks of so many groups of masks of the last slot of a delta command have been taken.
+    pub(super) fn compared(&mut self, tag: Tag, groups: usize) {
+        let Some((wave, command)) = tag.command() else { return };
+        self.masks_at(wave, command, groups, self.now);
+    }
+
+    fn masks_at(&mut self, wave: usize, command: usize, groups: usize, issued: Cycle) {
+        let latency = vector_time(self.config, self.command(command)).unwrap_or_default().latency;
+        self.at(issued + latency + timing::MASK_LATENCY, Due::Masks { wave, command, groups });
+    }
+
+    /// Whether there is room for what the next part of a wave's front command writes, or nothing else is in the buffer.
+    fn has_write_room(&self, wave: usize) -> bool {
+        let w = &self.waves[wave];
+        let work = w.vector.front().and_then(|&command| w.states[command].work.as_ref());
+        let lanes = work.and_then(|work| work.slots.get(w.vector_part)?.write.as_ref());
+        let beats = self.write_beats + lanes.map_or(0, |lanes| self.buffered(lanes));
+        self.write_beats == 0 || lanes.is_none() || beats <= self.config.write_beats().into()
+    }
+
+    /// Whether the front command of a wave can begin its next part, if there is room for what it writes.
+    fn vector_is_ready(&self, wave: usize) -> bool {
         let w = &self.waves[wave];
         let Some(&command) = w.vector.front() else { return false };
         let state = &w.states[command];
@@ -93,21 +136,14 @@ impl<F: Flow> Machine<'_, F> {
         }
         let shared = (part == 0 && work.shared.is_some()).then_some(0);
         let record = shared.or(slot.record.as_ref().map(|_| part + 1));
-        if record.is_some_and(|part| self.flow.turn(wave) != Some(Tag::Record { wave, command, part })) {
-            return false;
-        }
-        let room = |lanes| {
-            let beats = self.write_beats + self.buffered(lanes);
-            self.write_beats == 0 || beats <= self.config.write_beats().into()
-        };
-        slot.write.as_ref().is_none_or(room)
+        record.is_none_or(|part| self.flow.turn(wave) == Some(Tag::Record { wave, command, part }))
     }
 
     fn skip_vector(&mut self, wave: usize, command: usize) {
         let w = &mut self.waves[wave];
         w.vector.pop_front();
         w.states[command].vector_finished = true;
-        w.states[command].masks_at = Some(self.now);
+        w.states[command].mask_groups = usize::MAX;
         self.vector.free = self.now + 1;
         self.at(self.now + 1, Due::Look);
     }
@@ -174,8 +210,8 @@ impl<F: Flow> Machine<'_, F> {
             return;
         }
         state.vector_finished = true;
-        state.masks_at = Some(self.now + timing::MASK_LATENCY);
-        self.at(self.now + timing::MASK_LATENCY, Due::Look);
+        let all = Due::Masks { wave, command, groups: usize::MAX };
+        self.at(self.now + timing::MASK_LATENCY, all);
         if work.slots.iter().any(|s| s.write.is_some()) {
             self.flow.close_writes(wave, command);
         }

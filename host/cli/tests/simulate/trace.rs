@@ -64,7 +64,7 @@ fn every_unit_has_its_track() -> TestResult {
     let args = ["--replay", "0.5", "--batch", "2"];
     let document = trace(&[&args[..], &["--trace-position", "30"]].concat())?;
     let names = check(&document, cycles(&args, 30)?)?;
-    for unit in ["MAC", "VECTOR", "GATE", "WRITE"] {
+    for unit in ["COMMAND", "READ", "MAC", "VECTOR", "GATE", "WRITE"] {
         assert!(names.contains(unit), "{unit} is not in {names:?}");
     }
     Ok(())
@@ -75,7 +75,7 @@ fn exclusive_units_need_one_track_a_wave() -> TestResult {
     let args = ["--replay", "0.5", "--batch", "4", "--policy", "overlap"];
     let document = trace(&args)?;
     let names = check(&document, cycles(&args, 24)?)?;
-    for unit in ["MAC", "VECTOR", "GATE"] {
+    for unit in ["COMMAND", "MAC", "VECTOR", "GATE"] {
         let own: Vec<&String> = names.iter().filter(|n| n.starts_with(unit)).collect();
         assert_eq!(own, [&format!("{unit} wave 0"), &format!("{unit} wave 1")]);
     }

@@ -90,12 +90,12 @@ assumptions! {
     LANE_ADDERS = 3 "adders";
     /// Table functions of a lane with a memory of their own: sigmoid and the normal distribution function.
     LANE_TABLES = 2 "block RAMs";
-    /// A square of 18 bits, accumulated in its DSP.
-    LANE_SQUARE_DSP = 1 "DSP";
-    /// Alignment for the square, shift and rounding for MXINT8, choice of three operands among four sources.
-    LANE_LUT = 310 "LUT";
+    /// Squares of 18 bits, one for a word of each bank of VB, accumulated in the second's DSP.
+    LANE_SQUARE_DSP = 2 "DSP";
+    /// Alignment for the squares, shift and rounding for MXINT8, choice of three operands among four sources.
+    LANE_LUT = 370 "LUT";
     /// Operand and result registers.
-    LANE_FF = 400 "FF";
+    LANE_FF = 440 "FF";
     /// A word of VB takes half a row of 72 bits, so that it can be written alone.
     VB_WORD_BITS = 36 "bits";
     /// VB has two banks, by the parity of a line (or of a part of it, with fewer lanes): two reads and a write a cycle find

@@ -137,7 +137,7 @@ pub const ROWS: &[Row] = &[
         Some("--preset u55c --workload vila-u-7b --body-only"),
     ),
     row(
-        "delta, active share 0.75: time over traffic bound",
+        "delta, active share 0.75: time over traffic bound, rings counted",
         Measure::OverTraffic,
         Some(1.1),
         "--preset u55c --workload vila-u-7b --body-only --delta 0.75 --positions 256..2048",
@@ -151,7 +151,7 @@ pub const ROWS: &[Row] = &[
         Some("--preset u55c --workload vila-u-7b --body-only --positions 256..2048"),
     ),
     row(
-        "delta, active share 0.5: time over traffic bound",
+        "delta, active share 0.5: time over traffic bound, rings counted",
         Measure::OverTraffic,
         Some(1.1),
         "--preset u55c --workload vila-u-7b --body-only --delta 0.5 --positions 256..2048",
@@ -165,7 +165,7 @@ pub const ROWS: &[Row] = &[
         Some("--preset u55c --workload vila-u-7b --body-only --positions 256..2048"),
     ),
     row(
-        "delta, active share 0.35: time over traffic bound",
+        "delta, active share 0.35: time over traffic bound, rings counted",
         Measure::OverTraffic,
         Some(1.1),
         "--preset u55c --workload vila-u-7b --body-only --delta 0.35 --positions 256..2048",
