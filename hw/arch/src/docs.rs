@@ -241,7 +241,14 @@ fn step_table(out: &mut String) {
     let _ = writeln!(out, "Head:\n");
     structure(
         out,
-        &[(0, 4, "slots", "slot entries"), (4, 4, "gates", "gate entries"), (8, SLOT_BYTES - 8, "-", "0")],
+        &[
+            (0, 4, "slots", "slot entries"),
+            (4, 4, "gates", "gate entries"),
+            (8, 4, "positions", "positions that a slot's KV caches have room for"),
+            (12, 4, "ring", "positions of a frame that rings have room for"),
+            (16, 4, "tokens", "entries of the token tables"),
+            (20, SLOT_BYTES - 20, "-", "0"),
+        ],
     );
     let flags = format!(
         "sum of {ACTIVE} (takes part in the step), {OUTPUT} (output wanted), {PAIRED} (gate decisions may be coupled with slot `i ^ 1`)"

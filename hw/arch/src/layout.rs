@@ -10,7 +10,7 @@ use crate::isa::WeightFormat;
 use crate::units::Bytes;
 
 /// Version of the layouts; part of the identity hash.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Elements of an MX block.
 const BLOCK: u64 = LINE_WORDS as u64;

@@ -6,6 +6,7 @@
 //! a budget, bounded age) are made of these two masks, so the hardware needs none of them.
 
 use crate::config::MAX_SLOTS;
+use crate::program::Limits;
 use bytemuck::{Pod, Zeroable};
 
 /// Bytes of the table's head, and of one slot entry.
@@ -89,26 +90,32 @@ impl StepTable {
         self.slots.iter().take(MAX_SLOTS as usize).enumerate().map(bit).sum()
     }
 
-    /// The bytes as the device reads them: a 64-byte head (slots, gates, zeros), slot entries, gate entries.
+    /// The bytes as the device reads them, for a program of these limits: a 64-byte head (slots, gates, positions, ring,
+    /// tokens, zeros), slot entries, gate entries. The device finds a head's blocks in a KV cache by the positions that
+    /// the cache has room for; the other limits let whoever reads the program check it.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self, limits: Limits) -> Vec<u8> {
+        let Limits { positions, ring, tokens, .. } = limits;
         let mut out = vec![0; SLOT_BYTES];
-        out[..4].copy_from_slice(&(self.slots.len() as u32).to_le_bytes());
-        out[4..8].copy_from_slice(&(self.gates.len() as u32).to_le_bytes());
+        let head = [self.slots.len() as u32, self.gates.len() as u32, positions, ring, tokens];
+        out[..20].copy_from_slice(bytemuck::cast_slice(&head.map(u32::to_le_bytes)));
         out.extend_from_slice(bytemuck::cast_slice(&self.slots));
         out.extend_from_slice(bytemuck::cast_slice(&self.gates));
         out
     }
 
-    /// Reads the bytes of [`StepTable::to_bytes`].
+    /// Reads the bytes of [`StepTable::to_bytes`]. The limits' slots and gates are those of the table.
     ///
     /// # Errors
     /// [`StepError`] when the length does not fit the counts in the head, or there are more than 32 slots.
-    pub fn from_bytes(raw: &[u8]) -> Result<Self, StepError> {
-        let word = |at: usize| raw.get(at..at + 4).map(|b| bytemuck::pod_read_unaligned::<u32>(b) as usize);
-        let (Some(slots), Some(gates)) = (word(0), word(4)) else {
+    pub fn from_bytes(raw: &[u8]) -> Result<(Self, Limits), StepError> {
+        let Some((head, _)) = raw.split_first_chunk::<SLOT_BYTES>() else {
             return Err(StepError { slots: 0, gates: 0, expected: SLOT_BYTES, found: raw.len() });
         };
+        let [slots, gates, positions, ring, tokens]: [u32; 5] =
+            std::array::from_fn(|i| bytemuck::pod_read_unaligned(&head[4 * i..4 * i + 4]));
+        let limits = Limits { slots, positions, ring, tokens, gates };
+        let (slots, gates) = (slots as usize, gates as usize);
         let expected = SLOT_BYTES
             .saturating_add(slots.saturating_mul(SLOT_BYTES))
             .saturating_add(gates.saturating_mul(8));
@@ -116,7 +123,7 @@ impl StepTable {
             return Err(StepError { slots, gates, expected, found: raw.len() });
         }
         let (head, tail) = raw[SLOT_BYTES..].split_at(slots * SLOT_BYTES);
-        Ok(Self { slots: collect(head), gates: collect(tail) })
+        Ok((Self { slots: collect(head), gates: collect(tail) }, limits))
     }
 }
 

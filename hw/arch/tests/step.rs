@@ -1,5 +1,6 @@
 //! Step table and report.
 
+use fastcar_arch::program::Limits;
 use fastcar_arch::step::*;
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -15,17 +16,22 @@ fn table() -> impl Strategy<Value = StepTable> {
     (slots, gates).prop_map(|(slots, gates)| StepTable { slots, gates })
 }
 
+fn limits(table: &StepTable) -> Limits {
+    let (slots, gates) = (table.slots.len() as u32, table.gates.len() as u32);
+    Limits { slots, positions: 300, ring: 64, tokens: 512, gates }
+}
+
 proptest! {
     #[test]
     fn tables_survive_bytes(table in table()) {
-        let bytes = table.to_bytes();
+        let bytes = table.to_bytes(limits(&table));
         prop_assert_eq!(bytes.len(), SLOT_BYTES * (1 + table.slots.len()) + 8 * table.gates.len());
-        prop_assert_eq!(StepTable::from_bytes(&bytes), Ok(table));
+        prop_assert_eq!(StepTable::from_bytes(&bytes), Ok((table.clone(), limits(&table))));
     }
 
     #[test]
     fn any_other_length_is_refused(table in table(), cut in 1usize..200) {
-        let mut bytes = table.to_bytes();
+        let mut bytes = table.to_bytes(limits(&table));
         bytes.push(0);
         prop_assert!(StepTable::from_bytes(&bytes).is_err());
         bytes.truncate(bytes.len().saturating_sub(1 + cut));
