@@ -1,0 +1,1 @@
+//! Reader and writer of .xclbin (axlf) containers, and what fastcar puts into them.

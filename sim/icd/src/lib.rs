@@ -1,0 +1,1 @@
+//! The fastcar simulator as an OpenCL platform.
