@@ -296,3 +296,72 @@ impl Matrix {
         end == Some(self.rows) && self.blocks > 0 && self.blocks <= 1 << 13
     }
 }
+
+/// Every address of a part of an image, to be changed.
+pub(crate) trait Addresses {
+    /// Replaces each address.
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64);
+}
+
+impl Addresses for Matrix {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        for tile in &mut self.tiles {
+            tile.addr = to(tile.addr);
+            tile.bias = tile.bias.map(&mut *to);
+        }
+    }
+}
+
+impl Addresses for Norm {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        self.gamma = to(self.gamma);
+        self.beta = self.beta.map(to);
+    }
+}
+
+impl Addresses for Table {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        self.addr = to(self.addr);
+    }
+}
+
+impl Addresses for Layer {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        let parts: [&mut dyn Addresses; 6] = [
+            &mut self.input_norm,
+            &mut self.qkv,
+            &mut self.o,
+            &mut self.post_norm,
+            &mut self.up,
+            &mut self.down,
+        ];
+        parts.into_iter().for_each(|part| part.relocate(to));
+    }
+}
+
+impl Addresses for Transformer {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        self.layers.iter_mut().for_each(|layer| layer.relocate(to));
+        self.final_norm.relocate(to);
+        self.rope.iter_mut().chain(&mut self.positions).for_each(|table| table.relocate(to));
+        self.head.iter_mut().for_each(|head| head.relocate(to));
+    }
+}
+
+impl Addresses for Input {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        self.tables.iter_mut().for_each(|table| table.relocate(to));
+        self.projector.iter_mut().for_each(|matrix| matrix.relocate(to));
+    }
+}
+
+impl Addresses for Image {
+    fn relocate(&mut self, to: &mut dyn FnMut(u64) -> u64) {
+        self.body.relocate(to);
+        self.inputs.iter_mut().for_each(|input| input.relocate(to));
+        if let Some((transformer, inputs)) = &mut self.depth {
+            transformer.relocate(to);
+            inputs.iter_mut().for_each(|input| input.relocate(to));
+        }
+    }
+}

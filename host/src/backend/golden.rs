@@ -3,11 +3,13 @@
 #[cfg(feature = "sim")]
 use super::RunDetails;
 use super::{Backend, BackendError, NotLoaded};
+use crate::compile::Part;
 use crate::packed::PackedModel;
 use fastcar_arch::program::Program;
 use fastcar_arch::step::{StepReport, StepTable};
 use fastcar_arch::units::Bytes;
 use fastcar_golden::{Golden, Memory};
+use std::sync::Arc;
 
 /// The bit-exact functional model, in this process.
 #[derive(Default)]
@@ -46,6 +48,13 @@ impl GoldenBackend {
         Self { record: true, ..Self::default() }
     }
 
+    fn start(&mut self, machine: Golden) {
+        self.machine = Some(match self.parallel_from {
+            Some(products) => machine.with_parallel_from(products),
+            None => machine,
+        });
+    }
+
     fn machine(&self) -> Result<&Golden, BackendError> {
         self.machine.as_ref().ok_or_else(|| fail(NotLoaded))
     }
@@ -61,11 +70,17 @@ impl Backend for GoldenBackend {
     }
 
     fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError> {
-        let machine = machine(model, memory);
-        self.machine = Some(match self.parallel_from {
-            Some(products) => machine.with_parallel_from(products),
-            None => machine,
-        });
+        self.start(machine(model, &[whole(model)], memory));
+        Ok(())
+    }
+
+    fn load_parts(
+        &mut self,
+        model: &Arc<PackedModel>,
+        parts: &[Part],
+        memory: Bytes,
+    ) -> Result<(), BackendError> {
+        self.start(machine(model, parts, memory));
         Ok(())
     }
 
@@ -100,12 +115,19 @@ impl Backend for GoldenBackend {
     }
 }
 
-/// A functional machine with a model's constants in `memory` bytes on each channel.
-pub(super) fn machine(model: &PackedModel, memory: Bytes) -> Golden {
+/// All constants where the packer has laid them.
+pub(super) fn whole(model: &PackedModel) -> Part {
+    Part { source: 0..model.constants().get(), to: 0 }
+}
+
+/// A functional machine with parts of a model's constants in `memory` bytes on each channel.
+pub(super) fn machine(model: &PackedModel, parts: &[Part], memory: Bytes) -> Golden {
     let mut image = Memory::new(model.config(), memory);
     for channel in 0..model.config().channels() as usize {
-        let constants = model.channel(channel);
-        image.channel_mut(channel)[..constants.len()].copy_from_slice(constants);
+        for Part { source, to } in parts {
+            let constants = &model.channel(channel)[source.start as usize..source.end as usize];
+            image.channel_mut(channel)[*to as usize..][..constants.len()].copy_from_slice(constants);
+        }
     }
     Golden::new(model.config().clone(), image)
 }

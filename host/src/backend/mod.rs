@@ -10,10 +10,13 @@ pub use golden::GoldenBackend;
 #[cfg(feature = "sim")]
 pub use sim::SimBackend;
 
+use crate::compile::Part;
 use crate::packed::PackedModel;
 use fastcar_arch::program::Program;
 use fastcar_arch::step::{StepReport, StepTable};
 use fastcar_arch::units::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A device failed or refused.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,42 @@ pub trait Backend: Send {
     /// The device refuses or fails.
     fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError>;
 
+    /// As [`Backend::load`], for a model of which only parts are in memory at a time: these first, the rest by
+    /// [`Backend::stage`].
+    ///
+    /// # Errors
+    /// The device refuses or fails, or cannot do that.
+    fn load_parts(
+        &mut self,
+        model: &Arc<PackedModel>,
+        parts: &[Part],
+        memory: Bytes,
+    ) -> Result<(), BackendError> {
+        let _ = (model, parts, memory);
+        Err(BackendError::new(self.name(), NoParts))
+    }
+
+    /// Begins to copy a part of a model's constants to every channel. It may go on while programs run that do not use
+    /// that memory.
+    ///
+    /// # Errors
+    /// The device refuses or fails.
+    fn stage(&mut self, model: &Arc<PackedModel>, part: &Part) -> Result<(), BackendError> {
+        for channel in 0..model.config().channels() as usize {
+            let Range { start, end } = part.source;
+            self.write_channel(channel, part.to, &model.channel(channel)[start as usize..end as usize])?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was staged is there.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn staged(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// Runs a program once.
     ///
     /// # Errors
@@ -82,6 +121,11 @@ pub trait Backend: Send {
     /// The device refuses or fails.
     fn write_channel(&mut self, channel: usize, start: u64, bytes: &[u8]) -> Result<(), BackendError>;
 }
+
+/// A backend that takes whole models only.
+#[derive(Debug, thiserror::Error)]
+#[error("weights cannot be streamed to this backend")]
+struct NoParts;
 
 /// No model is loaded.
 #[cfg(feature = "golden")]

@@ -29,7 +29,17 @@ pub(super) struct Emitter<'a> {
     options: CompileOptions,
     state: &'a State,
     at: Places,
+    /// Gates decide for another pass, which carries the decision out.
+    decides_only: bool,
     commands: Vec<Command>,
+}
+
+/// Records that hold what goes from an attention pass to an MLP pass and on: the residual stream, and the MLP's
+/// normalised input.
+#[derive(Clone, Copy)]
+pub(super) struct Between {
+    pub(super) stream: SlotRecords,
+    pub(super) input: SlotRecords,
 }
 
 /// A product of a matrix with an operand in AB.
@@ -97,7 +107,7 @@ impl<'a> Emitter<'a> {
     ) -> Self {
         let shape = &transformer.shape;
         let (at, commands) = (Places::new(shape), Vec::new());
-        Self { config, transformer, shape, method, options, state, at, commands }
+        Self { config, transformer, shape, method, options, state, at, decides_only: false, commands }
     }
 
     fn emit(&mut self, command: impl Into<Command>) {
@@ -105,9 +115,8 @@ impl<'a> Emitter<'a> {
     }
 
     /// Closes the program and checks it.
-    pub(super) fn program(mut self, gates: u32, input: &Input) -> Result<Program, CompileError> {
+    pub(super) fn program(mut self, gates: u32, tokens: u32) -> Result<Program, CompileError> {
         self.emit(isa::End::default());
-        let tokens = input.tables.iter().map(|t| t.entries).min().unwrap_or(1);
         let CompileOptions { slots, positions, period, .. } = self.options;
         let limits = Limits { slots, positions, ring: period, tokens, gates };
         let preset = || self.config.name().to_owned();
@@ -137,16 +146,7 @@ impl<'a> Emitter<'a> {
             self.load(first, by, k > 0, table);
         }
         if let (true, Some(hidden)) = (input.tables.is_empty(), hidden) {
-            self.emit(isa::Load {
-                pred: Pred::All,
-                dst: first,
-                index: IndexBy::None,
-                accumulate: false,
-                words: hidden.words,
-                addr: Addr(hidden.addr),
-                slot_stride: hidden.stride,
-                index_stride: 0,
-            });
+            self.load_record(first, hidden);
         }
         for (i, matrix) in input.projector.iter().enumerate() {
             let last = i + 1 == input.projector.len();
@@ -165,13 +165,88 @@ impl<'a> Emitter<'a> {
 
     pub(super) fn layers(&mut self) {
         for (index, layer) in self.transformer.layers.iter().enumerate() {
+            let Places { x, n, act, .. } = self.at;
             self.attention(index, layer);
             match self.method {
-                Method::Dense => self.mlp(layer),
-                Method::Delta { .. } => self.mlp_delta(index, layer),
-                Method::Replay { gate, coupling, .. } => self.mlp_replay(index, layer, gate, *coupling),
+                Method::Replay { gate: Gate::InputDelta { thresholds }, coupling, .. } => {
+                    self.norm(Pred::All, &layer.post_norm, x, n);
+                    self.gate_late(index, for_layer(thresholds, index), *coupling);
+                    self.mlp_replay(index, layer);
+                }
+                Method::Replay { .. } => {
+                    self.norm(Pred::Compute, &layer.post_norm, x, n);
+                    self.quant(Pred::Compute, n, act, layer.up.blocks);
+                    self.mlp_replay(index, layer);
+                }
+                method => {
+                    self.norm(Pred::All, &layer.post_norm, x, n);
+                    if matches!(method, Method::Delta { .. }) {
+                        self.mlp_delta(index, layer);
+                    } else {
+                        self.mlp(layer);
+                    }
+                }
             }
         }
+    }
+
+    /// A layer up to its MLP, as a pass of its own: what the MLP pass needs is left in memory.
+    pub(super) fn attention_pass(&mut self, index: usize, between: Between) {
+        let Places { x, n, .. } = self.at;
+        let layer = &self.transformer.layers[index];
+        self.decides_only = true;
+        self.attention(index, layer);
+        self.norm(Pred::All, &layer.post_norm, x, n);
+        if let Method::Replay { gate: Gate::InputDelta { thresholds }, coupling, .. } = self.method {
+            self.gate_late(index, for_layer(thresholds, index), *coupling);
+        }
+        self.decides_only = false;
+        self.suspend(between);
+        self.store(Pred::All, n, between.input);
+    }
+
+    /// A layer's MLP, as a pass of its own.
+    pub(super) fn mlp_pass(&mut self, index: usize, between: Between) {
+        let Places { n, act, .. } = self.at;
+        let layer = &self.transformer.layers[index];
+        self.resume(between);
+        self.load_record(n, between.input);
+        match self.method {
+            Method::Dense => self.mlp(layer),
+            Method::Delta { .. } => self.mlp_delta(index, layer),
+            Method::Replay { gate, .. } => {
+                self.emit(isa::GateHost { pred: Pred::All, gate: index as u16 });
+                self.load_replayed(index);
+                self.quant(Pred::Compute, n, act, layer.up.blocks);
+                if matches!(gate, Gate::InputDelta { .. }) {
+                    self.keep_input(index);
+                }
+                self.mlp_replay(index, layer);
+            }
+        }
+    }
+
+    /// Fetches the residual stream that another pass has left.
+    pub(super) fn resume(&mut self, between: Between) {
+        self.load_record(self.at.x, between.stream);
+    }
+
+    /// Leaves the residual stream for another pass.
+    pub(super) fn suspend(&mut self, between: Between) {
+        self.store(Pred::All, self.at.x, between.stream);
+    }
+
+    fn load_record(&mut self, dst: VbLine, records: SlotRecords) {
+        self.emit(isa::Load {
+            pred: Pred::All,
+            dst,
+            index: IndexBy::None,
+            accumulate: false,
+            words: records.words,
+            addr: Addr(records.addr),
+            slot_stride: records.stride,
+            index_stride: 0,
+        });
     }
 
     fn attention(&mut self, index: usize, layer: &Layer) {
@@ -307,6 +382,9 @@ impl<'a> Emitter<'a> {
 
     /// Fetches the outputs of the slots that replay: nothing else touches `y` before the MLP ends.
     fn load_replayed(&mut self, index: usize) {
+        if self.decides_only {
+            return;
+        }
         let Ring { addr, slot_stride, index_stride } = self.state.outputs[index];
         self.emit(isa::Load {
             pred: Pred::Replay,
@@ -322,14 +400,12 @@ impl<'a> Emitter<'a> {
 
     fn mlp(&mut self, layer: &Layer) {
         let Places { x, n, act, .. } = self.at;
-        self.norm(Pred::All, &layer.post_norm, x, n);
         self.quant(Pred::All, n, act, layer.up.blocks);
         self.mlp_products(Pred::All, layer, x, true);
     }
 
     fn mlp_delta(&mut self, index: usize, layer: &Layer) {
         let Places { x, n, wide, act, mid, .. } = self.at;
-        self.norm(Pred::All, &layer.post_norm, x, n);
         self.operand(index, UP, n, act, &layer.up);
         let (epilogue, references) = (self.epilogue(), self.references(index, UP));
         self.product(Product { epilogue, references, ..Product::new(Pred::All, &layer.up, act, wide) });
@@ -340,16 +416,10 @@ impl<'a> Emitter<'a> {
         self.product(Product { accumulate: true, references, ..product });
     }
 
-    fn mlp_replay(&mut self, index: usize, layer: &Layer, gate: &Gate, coupling: PairCoupling) {
-        let Places { x, n, y, act, .. } = self.at;
+    /// The MLP of the slots that compute, kept for their replays, and everybody's output.
+    fn mlp_replay(&mut self, index: usize, layer: &Layer) {
+        let Places { x, y, .. } = self.at;
         let words = self.shape.hidden;
-        if let Gate::InputDelta { thresholds } = gate {
-            self.norm(Pred::All, &layer.post_norm, x, n);
-            self.gate_late(index, for_layer(thresholds, index), coupling);
-        } else {
-            self.norm(Pred::Compute, &layer.post_norm, x, n);
-            self.quant(Pred::Compute, n, act, layer.up.blocks);
-        }
         self.mlp_products(Pred::Compute, layer, y, false);
         let Ring { addr, slot_stride, index_stride } = self.state.outputs[index];
         self.emit(isa::Store {
@@ -381,10 +451,19 @@ impl<'a> Emitter<'a> {
             index_stride,
             threshold: (threshold * threshold).into(),
         });
-        self.load_replayed(index);
+        if !self.decides_only {
+            self.load_replayed(index);
+            self.keep_input(index);
+        }
+    }
+
+    /// Keeps the inputs of the slots that compute, for the input-delta gate to compare with.
+    fn keep_input(&mut self, index: usize) {
+        let blocks = lines(self.shape.hidden) as u16;
+        let Ring { addr, slot_stride, index_stride } = self.state.references[index];
         self.emit(isa::StoreAct {
             pred: Pred::Compute,
-            src: act,
+            src: self.at.act,
             index: IndexBy::Ring,
             blocks,
             addr: Addr(addr),
@@ -465,7 +544,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn hidden(&mut self, records: SlotRecords) {
         let Places { x, n, .. } = self.at;
         self.norm(Pred::Output, &self.transformer.final_norm, x, n);
-        self.store(n, records);
+        self.store(Pred::Output, n, records);
     }
 
     /// Final norm, head and logits, for the slots whose output is wanted. Each tile's results get lines of their own
@@ -482,14 +561,14 @@ impl<'a> Emitter<'a> {
             }
             let dst = VbLine(line as u16);
             self.emit(isa::Matvec { dst, ..Product::new(Pred::Output, head, act, dst).tile(i) });
-            self.store(dst, record);
+            self.store(Pred::Output, dst, record);
             line += lines(tile.rows);
         }
     }
 
-    fn store(&mut self, src: VbLine, records: SlotRecords) {
+    fn store(&mut self, pred: Pred, src: VbLine, records: SlotRecords) {
         self.emit(isa::Store {
-            pred: Pred::Output,
+            pred,
             src,
             index: IndexBy::None,
             words: records.words,

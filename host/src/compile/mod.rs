@@ -6,13 +6,17 @@
 
 mod emit;
 mod lists;
+mod passes;
 mod places;
 mod state;
+mod streamed;
 
 pub use lists::ListRecords;
+pub use passes::{Part, Pass};
 pub(crate) use places::wide_room;
+pub use streamed::compile_streamed;
 
-use crate::image::{Input, Matrix, Shape, Tile, Transformer};
+use crate::image::{Image, Input, Matrix, Shape, Tile, Transformer};
 use crate::plan::Plan;
 use crate::policy::{Method, Policy};
 use emit::Emitter;
@@ -69,6 +73,11 @@ pub enum CompileError {
         /// The policy.
         method: &'static str,
     },
+    /// Constants that do not stand layer after layer, as the packer lays them.
+    #[error(
+        "the packed model's layers do not follow each other, so that they cannot be streamed: pack it again"
+    )]
+    Order,
     /// Thresholds or attention patterns that do not fit layers and heads.
     #[error(transparent)]
     Policy(#[from] crate::policy::PolicyError),
@@ -92,8 +101,13 @@ pub struct Compiled {
     pub map: MemoryMap,
     /// First local byte of the state; everything below is constant.
     pub state_start: u64,
-    /// One program per input of the body: prompt tokens, then, where they differ, generated positions.
+    /// Programs of the body.
     pub body: Vec<Program>,
+    /// Which of these a step runs, one after the other, by the body's input: prompt tokens, then, where they differ,
+    /// generated positions. One each, unless the weights are streamed.
+    pub passes: Vec<Vec<Pass>>,
+    /// What of the constants lies in memory all the time, and where.
+    pub resident: Vec<Part>,
     /// One program per code of a position, for models with a depth transformer.
     pub depth: Vec<Program>,
     /// Where the logits of a slot lie, in order.
@@ -108,74 +122,118 @@ pub struct Compiled {
 /// # Errors
 /// [`CompileError`] when the policy does not fit the model, or the model not the configuration.
 pub fn compile(plan: &Plan, policy: &Policy, options: CompileOptions) -> Result<Compiled, CompileError> {
-    let (config, image) = (plan.config(), plan.image());
-    check(config, &image.body.shape, policy, options)?;
+    let config = plan.config();
+    let source = Source { config, image: plan.image(), policy, options };
+    source.check()?;
     let mut map = MemoryMap::new(config);
     map.allocate("constants", plan.constants())?;
     let state_start = map.used().get();
-
-    let body = State::allocate(config, &mut map, "", &image.body, policy, options)?;
-    let (depth_transformer, depth_inputs) = match &image.depth {
-        Some((transformer, inputs)) => (Some(transformer), &inputs[..]),
-        None => (None, &[][..]),
-    };
-    let hidden = match depth_transformer {
-        Some(_) => Some(slot_records(config, &mut map, "hidden", image.body.shape.hidden, options.slots)?),
-        None => None,
-    };
-    let head = depth_transformer.unwrap_or(&image.body).head.as_ref();
-    let logits = head.map_or(Ok(Vec::new()), |head| logit_records(config, &mut map, head, options.slots))?;
-
-    let mut programs = Vec::new();
-    for input in &image.inputs {
-        let mut emitter = Emitter::new(config, &image.body, policy.method(), options, &body);
+    let storage = Storage::allocate(&source, &mut map)?;
+    let program = |input: &Input| {
+        let mut emitter = source.body(&storage);
         emitter.input(input, None);
         emitter.layers();
-        match hidden {
-            Some(hidden) => emitter.hidden(hidden),
-            None => emitter.logits(&logits),
-        }
-        programs.push(emitter.program(gates(policy, image.body.shape.layers), input)?);
-    }
-    let depth = match (depth_transformer, hidden) {
-        (Some(transformer), Some(hidden)) => {
-            let ends = Ends { hidden, logits: &logits };
-            depth_programs(config, &mut map, transformer, depth_inputs, options, ends)?
-        }
-        _ => Vec::new(),
+        source.finish(&mut emitter, &storage);
+        emitter.program(source.gates(), tokens(input))
     };
-    Ok(Compiled { map, state_start, body: programs, depth, logits, lists: body.lists })
+    let body = plan.image().inputs.iter().map(program).collect::<Result<Vec<_>, _>>()?;
+    let passes = (0..body.len()).map(|program| vec![Pass::resident(program)]).collect();
+    let resident = vec![Part { source: 0..plan.constants().get(), to: 0 }];
+    let depth = source.depth_programs(&storage)?;
+    let Storage { body: State { lists, .. }, logits, .. } = storage;
+    Ok(Compiled { map, state_start, body, passes, resident, depth, logits, lists })
 }
 
-/// Where a depth transformer's programs read from and write to.
-struct Ends<'a> {
-    hidden: SlotRecords,
-    logits: &'a [SlotRecords],
-}
-
-/// One program per code of a position. The depth transformer is always dense: its sequences are as long as a position
-/// has codes.
-fn depth_programs(
-    config: &AccelConfig,
-    map: &mut MemoryMap,
-    transformer: &Transformer,
-    inputs: &[Input],
+/// What is compiled.
+struct Source<'a> {
+    config: &'a AccelConfig,
+    image: &'a Image,
+    policy: &'a Policy,
     options: CompileOptions,
-    ends: Ends<'_>,
-) -> Result<Vec<Program>, CompileError> {
-    let options = CompileOptions { positions: inputs.len() as u32, period: 0, ..options };
-    let dense = Policy::dense();
-    check(config, &transformer.shape, &dense, options)?;
-    let state = State::allocate(config, map, "depth.", transformer, &dense, options)?;
-    let program = |input: &Input| {
-        let mut emitter = Emitter::new(config, transformer, dense.method(), options, &state);
-        emitter.input(input, Some(ends.hidden));
-        emitter.positions();
-        emitter.layers();
-        emitter.logits(ends.logits);
-        emitter.program(0, input)
-    };
-    inputs.iter().map(program).collect()
+}
+
+/// What sequences keep in memory, and where results go.
+struct Storage {
+    body: State,
+    depth: Option<State>,
+    /// From the body to the depth transformer.
+    hidden: Option<SlotRecords>,
+    logits: Vec<SlotRecords>,
+}
+
+impl Storage {
+    fn allocate(source: &Source<'_>, map: &mut MemoryMap) -> Result<Self, CompileError> {
+        let Source { config, image, policy, options } = *source;
+        let body = State::allocate(config, map, "", &image.body, policy, options)?;
+        let depth = image.depth.as_ref().map(|d| &d.0);
+        let hidden = match depth {
+            Some(_) => Some(slot_records(config, map, "hidden", image.body.shape.hidden, options.slots)?),
+            None => None,
+        };
+        let head = depth.unwrap_or(&image.body).head.as_ref();
+        let logits = head.map_or(Ok(Vec::new()), |head| logit_records(config, map, head, options.slots))?;
+        let dense = Policy::dense();
+        let state =
+            |t: &Transformer| State::allocate(config, map, "depth.", t, &dense, source.depth_options());
+        let depth = depth.map(state).transpose()?;
+        Ok(Self { body, depth, hidden, logits })
+    }
+}
+
+impl Source<'_> {
+    fn check(&self) -> Result<(), CompileError> {
+        check(self.config, &self.image.body.shape, self.policy, self.options)?;
+        match &self.image.depth {
+            Some((depth, _)) => check(self.config, &depth.shape, &Policy::dense(), self.depth_options()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gates of the body's step tables.
+    fn gates(&self) -> u32 {
+        gates(self.policy, self.image.body.shape.layers)
+    }
+
+    /// The depth transformer's sequences are as long as a position has codes.
+    fn depth_options(&self) -> CompileOptions {
+        let positions = self.image.depth.as_ref().map_or(0, |d| d.1.len() as u32);
+        CompileOptions { positions, period: 0, ..self.options }
+    }
+
+    fn body<'b>(&'b self, storage: &'b Storage) -> Emitter<'b> {
+        Emitter::new(self.config, &self.image.body, self.policy.method(), self.options, &storage.body)
+    }
+
+    /// The body's end: the hidden state for a depth transformer, or logits.
+    fn finish(&self, emitter: &mut Emitter<'_>, storage: &Storage) {
+        match storage.hidden {
+            Some(hidden) => emitter.hidden(hidden),
+            None => emitter.logits(&storage.logits),
+        }
+    }
+
+    /// One program per code of a position. The depth transformer is always dense.
+    fn depth_programs(&self, storage: &Storage) -> Result<Vec<Program>, CompileError> {
+        let (Some((transformer, inputs)), Some(state)) = (&self.image.depth, &storage.depth) else {
+            return Ok(Vec::new());
+        };
+        let dense = Policy::dense();
+        let program = |input: &Input| {
+            let mut emitter =
+                Emitter::new(self.config, transformer, dense.method(), self.depth_options(), state);
+            emitter.input(input, storage.hidden);
+            emitter.positions();
+            emitter.layers();
+            emitter.logits(&storage.logits);
+            emitter.program(0, tokens(input))
+        };
+        inputs.iter().map(program).collect()
+    }
+}
+
+/// Tokens that an input can look up.
+fn tokens(input: &Input) -> u32 {
+    input.tables.iter().map(|t| t.entries).min().unwrap_or(1)
 }
 
 fn slot_records(

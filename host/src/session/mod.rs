@@ -7,17 +7,21 @@ mod lists;
 mod masks;
 mod snapshot;
 mod stats;
+mod stream;
 
 pub use snapshot::{Snapshot, SnapshotError};
 pub use stats::{DecodeStats, LayerCount, PositionStats};
 
 use crate::attention::Place;
 use crate::backend::{Backend, BackendError};
-use crate::compile::{CompileError, CompileOptions, Compiled, SlotRecords, compile};
+use crate::compile::{CompileError, CompileOptions, Compiled, SlotRecords, compile, compile_streamed};
 use crate::packed::PackedModel;
 use crate::policy::Policy;
 use crate::sampler::{Sampling, SamplingError, guide, sample};
-use fastcar_arch::step::{ACTIVE, NO_RING, OUTPUT, PAIRED, SlotEntry, StepReport, StepTable};
+use fastcar_arch::step::{
+    ACTIVE, GateEntry, GateReport, NO_RING, OUTPUT, PAIRED, SlotEntry, StepReport, StepTable,
+};
+use fastcar_arch::units::Bytes;
 use lists::WrittenLists;
 use masks::{Ages, SlotPosition};
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,7 @@ use stats::LayerBytes;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use stream::Windows;
 
 /// Names a sequence of a session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -193,6 +198,7 @@ pub struct Session {
     options: SessionOptions,
     compiled: Compiled,
     lists: WrittenLists,
+    windows: Windows,
     bytes: Vec<LayerBytes>,
     period: u32,
     sequences: BTreeMap<SequenceId, Sequence>,
@@ -214,20 +220,55 @@ impl Session {
         let SessionOptions { slots, positions } = options;
         let compiled = compile(model.plan(), &policy, CompileOptions { slots, positions, period })?;
         backend.load(&model, compiled.map.used())?;
-        let bytes = LayerBytes::of(model.image());
-        let lists = WrittenLists::new(model.config(), compiled.lists.len(), slots);
-        Ok(Self {
+        Ok(Self::with(backend, model, policy, options, compiled))
+    }
+
+    /// As [`Session::open`], with at most `memory` bytes on each channel: what does not fit of the layers' weights is
+    /// copied to the device step by step. A layer in which every slot replays needs no copy of its MLP.
+    ///
+    /// # Errors
+    /// What must be in memory at a time does not fit, or the device fails.
+    pub fn open_streamed(
+        mut backend: Box<dyn Backend>,
+        model: Arc<PackedModel>,
+        policy: Policy,
+        options: SessionOptions,
+        memory: Bytes,
+    ) -> Result<Self, SessionError> {
+        let period = model.image().period.unwrap_or(0);
+        let SessionOptions { slots, positions } = options;
+        let compiling = CompileOptions { slots, positions, period };
+        let compiled = compile_streamed(model.plan(), &policy, compiling, memory)?;
+        backend.load_parts(&model, &compiled.resident, compiled.map.used())?;
+        Ok(Self::with(backend, model, policy, options, compiled))
+    }
+
+    fn with(
+        backend: Box<dyn Backend>,
+        model: Arc<PackedModel>,
+        policy: Policy,
+        options: SessionOptions,
+        compiled: Compiled,
+    ) -> Self {
+        Self {
             backend,
+            bytes: LayerBytes::of(model.image()),
+            lists: WrittenLists::new(model.config(), compiled.lists.len(), options.slots),
+            period: model.image().period.unwrap_or(0),
+            windows: Windows::default(),
             model,
             policy,
             options,
             compiled,
-            lists,
-            bytes,
-            period,
             sequences: BTreeMap::new(),
             next_id: 0,
-        })
+        }
+    }
+
+    /// Bytes of weights copied to each channel while decoding.
+    #[must_use]
+    pub fn streamed(&self) -> Bytes {
+        self.windows.copied()
     }
 
     /// The model.
@@ -422,12 +463,12 @@ impl Session {
         ids: &[SequenceId],
         observer: &mut Observer<'_>,
     ) -> Result<Vec<Generated>, SessionError> {
-        let programs = self.compiled.body.len();
-        for program in 0..programs {
+        let inputs = self.compiled.passes.len();
+        for input in 0..inputs {
             let group: Vec<SequenceId> =
-                ids.iter().copied().filter(|id| self.sequences[id].input(0, programs).1 == program).collect();
+                ids.iter().copied().filter(|id| self.sequences[id].input(0, inputs).1 == input).collect();
             if !group.is_empty() {
-                self.run_body(program, &group, observer)?;
+                self.run_body(input, &group, observer)?;
             }
         }
         let yielding: Vec<SequenceId> =
@@ -441,24 +482,52 @@ impl Session {
         Ok(generated)
     }
 
-    /// One run of a body program for some sequences, and its book-keeping.
+    /// The passes of the body for some sequences with the same input, and their book-keeping.
     fn run_body(
         &mut self,
-        program: usize,
+        input: usize,
         ids: &[SequenceId],
         observer: &mut Observer<'_>,
     ) -> Result<(), SessionError> {
-        let gates = self.compiled.body[program].limits().gates as usize;
+        let first = self.compiled.passes[input][0].program;
+        let gates = self.compiled.body[first].limits().gates as usize;
         let mut table = StepTable::new(self.options.slots as usize, gates);
         for id in ids {
             self.enter(*id, &mut table);
             self.write_lists(*id)?;
         }
-        let report = self.backend.run(&self.compiled.body[program], &table)?;
-        self.tell(observer, ProgramIndex::Body(program), &table, &report);
+        let mut report = StepReport { gates: vec![GateReport::default(); gates] };
+        for pass in 0..self.compiled.passes[input].len() {
+            self.run_pass(input, pass, &table, &mut report, observer)?;
+        }
         let allow: Vec<u32> = table.gates.iter().map(|g| g.allow).collect();
         for id in ids {
             self.record(*id, &allow, &report);
+        }
+        Ok(())
+    }
+
+    /// One pass: its weights are there before it begins, and what it decides is added to the report.
+    fn run_pass(
+        &mut self,
+        input: usize,
+        index: usize,
+        table: &StepTable,
+        report: &mut StepReport,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), SessionError> {
+        let passes = &self.compiled.passes[input];
+        let pass = &passes[index];
+        self.windows.prepare(&mut *self.backend, &self.model, passes, index, report)?;
+        let carried = pass.decided.map(|gate| carried_out(table, usize::from(gate), report));
+        let table = carried.as_ref().unwrap_or(table);
+        let own = self.backend.run(&self.compiled.body[pass.program], table)?;
+        self.tell(observer, ProgramIndex::Body(pass.program), table, &own);
+        for (gate, entry) in own.gates.into_iter().enumerate() {
+            let new = entry.active != 0 && pass.decided.is_none_or(|decided| usize::from(decided) != gate);
+            if new {
+                report.gates[gate] = entry;
+            }
         }
         Ok(())
     }
@@ -481,7 +550,7 @@ impl Session {
 
     /// Writes a sequence's slot and gate entries.
     fn enter(&mut self, id: SequenceId, table: &mut StepTable) {
-        let (programs, period) = (self.compiled.body.len(), self.period);
+        let (programs, period) = (self.compiled.passes.len(), self.period);
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
         let paired = if sequence.slots.len() == 2 { PAIRED } else { 0 };
         let output = if sequence.yields() { OUTPUT } else { 0 };
@@ -601,6 +670,14 @@ impl Session {
     pub fn slots(&self, id: SequenceId) -> Result<&[usize], SessionError> {
         self.sequences.get(&id).map(|s| &s.slots[..]).ok_or(SessionError::Unknown { id: id.0 })
     }
+}
+
+/// A step table by which `gate_host` repeats what a gate has decided.
+fn carried_out(table: &StepTable, gate: usize, report: &StepReport) -> StepTable {
+    let mut table = table.clone();
+    let replay = report.gates[gate].replay;
+    table.gates[gate] = GateEntry { allow: replay, force: replay };
+    table
 }
 
 /// Tokens that an input can look up.

@@ -315,7 +315,13 @@ impl MemoryMap {
     /// An empty map of a configuration's channels.
     #[must_use]
     pub fn new(config: &AccelConfig) -> Self {
-        Self { capacity: config.channel_capacity(), regions: Vec::new() }
+        Self::with_capacity(config.channel_capacity())
+    }
+
+    /// An empty map of channels of some capacity.
+    #[must_use]
+    pub fn with_capacity(capacity: Bytes) -> Self {
+        Self { capacity, regions: Vec::new() }
     }
 
     /// Allocates a region and returns its first local byte.
@@ -331,6 +337,12 @@ impl MemoryMap {
         };
         self.regions.push(Region { name, start, size: Bytes(rounded) });
         Ok(start)
+    }
+
+    /// What a channel holds.
+    #[must_use]
+    pub fn capacity(&self) -> Bytes {
+        self.capacity
     }
 
     /// The regions in address order.
