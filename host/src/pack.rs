@@ -58,7 +58,23 @@ pub fn pack(
     options: PackOptions,
     progress: &dyn Progress,
 ) -> Result<PackedModel, PackError> {
-    let mut plan = Plan::new(config, &ModelShape::of(model)?, options)?;
+    fill(model, Plan::new(config, &ModelShape::of(model)?, options)?, progress)
+}
+
+/// As [`pack`], for a model that may be larger than the card's memory: only streamed sessions can use it.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_streamed(
+    model: &Model,
+    config: &AccelConfig,
+    options: PackOptions,
+    progress: &dyn Progress,
+) -> Result<PackedModel, PackError> {
+    fill(model, Plan::streamed(config, &ModelShape::of(model)?, options)?, progress)
+}
+
+fn fill(model: &Model, mut plan: Plan, progress: &dyn Progress) -> Result<PackedModel, PackError> {
     let mut packer = Packer::new(&plan, progress, weights(model));
     packer.image(&mut plan.image, model)?;
     let channels = packer.channels;

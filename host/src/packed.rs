@@ -21,6 +21,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Version of the file format.
 pub const FORMAT_VERSION: u32 = 1;
@@ -120,10 +121,36 @@ enum Data {
     File { mapping: MappedFile, offsets: Vec<u64>, bytes: u64 },
 }
 
+impl Data {
+    fn channel(&self, channel: usize) -> &[u8] {
+        match self {
+            Data::Memory(channels) => &channels[channel],
+            Data::File { mapping, offsets, bytes } => {
+                let start = offsets[channel] as usize;
+                &mapping.bytes()[start..start + *bytes as usize]
+            }
+        }
+    }
+}
+
+/// One channel's constants, kept in place by whoever holds this.
+#[cfg(feature = "opencl")]
+struct SharedChannel {
+    data: Arc<Data>,
+    channel: usize,
+}
+
+#[cfg(feature = "opencl")]
+impl AsRef<[u8]> for SharedChannel {
+    fn as_ref(&self) -> &[u8] {
+        self.data.channel(self.channel)
+    }
+}
+
 /// A model's constants, laid out for one configuration.
 pub struct PackedModel {
     plan: Plan,
-    data: Data,
+    data: Arc<Data>,
 }
 
 impl std::fmt::Debug for PackedModel {
@@ -135,7 +162,7 @@ impl std::fmt::Debug for PackedModel {
 impl PackedModel {
     /// Constants already in memory: one byte string per channel, all of one length.
     pub(crate) fn from_memory(plan: Plan, channels: Vec<Vec<u8>>) -> Self {
-        Self { plan, data: Data::Memory(channels) }
+        Self { plan, data: Arc::new(Data::Memory(channels)) }
     }
 
     /// Where the constants lie: what [`crate::compile::compile`] takes.
@@ -165,13 +192,13 @@ impl PackedModel {
     /// One channel's constants, from local byte 0.
     #[must_use]
     pub fn channel(&self, channel: usize) -> &[u8] {
-        match &self.data {
-            Data::Memory(channels) => &channels[channel],
-            Data::File { mapping, offsets, bytes } => {
-                let start = offsets[channel] as usize;
-                &mapping.bytes()[start..start + *bytes as usize]
-            }
-        }
+        self.data.channel(channel)
+    }
+
+    /// One channel's constants for a device that reads them while the program goes on.
+    #[cfg(feature = "opencl")]
+    pub(crate) fn shared(&self, channel: usize) -> Arc<dyn AsRef<[u8]> + Send + Sync> {
+        Arc::new(SharedChannel { data: Arc::clone(&self.data), channel })
     }
 
     /// Hash over image and constants: two models are the same exactly when it is.
@@ -242,7 +269,7 @@ impl PackedModel {
         let bytes = reader.check_sections(&manifest, &config)?;
         let offsets = manifest.sections.iter().map(|s| s.offset).collect();
         let plan = Plan { config, image: manifest.image, constants: Bytes(bytes) };
-        Ok(Self { plan, data: Data::File { mapping, offsets, bytes } })
+        Ok(Self { plan, data: Arc::new(Data::File { mapping, offsets, bytes }) })
     }
 
     /// As [`PackedModel::open`], for one configuration.
@@ -341,9 +368,7 @@ impl Reader<'_> {
         let bytes = manifest.sections[0].bytes;
         let check = |(channel, section): (usize, &Section)| {
             let end = section.offset.checked_add(section.bytes).filter(|&end| end <= self.raw.len() as u64);
-            let Some(end) =
-                end.filter(|_| section.bytes == bytes && bytes <= config.channel_capacity().get())
-            else {
+            let Some(end) = end.filter(|_| section.bytes == bytes) else {
                 return Err(self.refuse(format!("section {channel} does not lie in the file")));
             };
             let data = &self.raw[section.offset as usize..end as usize];

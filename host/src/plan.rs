@@ -124,8 +124,28 @@ impl Plan {
     /// # Errors
     /// [`PlanError`].
     pub fn new(config: &AccelConfig, model: &ModelShape, formats: PackOptions) -> Result<Self, PlanError> {
-        let mut planner =
-            Planner { config, formats, map: MemoryMap::new(config), records: RecordLayout::new(config) };
+        Self::within(config, model, formats, MemoryMap::new(config))
+    }
+
+    /// As [`Plan::new`], for a model that may be larger than the card's memory: only streamed sessions can use it.
+    ///
+    /// # Errors
+    /// [`PlanError::Shape`].
+    pub fn streamed(
+        config: &AccelConfig,
+        model: &ModelShape,
+        formats: PackOptions,
+    ) -> Result<Self, PlanError> {
+        Self::within(config, model, formats, MemoryMap::with_capacity(Bytes(u64::MAX)))
+    }
+
+    fn within(
+        config: &AccelConfig,
+        model: &ModelShape,
+        formats: PackOptions,
+        map: MemoryMap,
+    ) -> Result<Self, PlanError> {
+        let mut planner = Planner { config, formats, map, records: RecordLayout::new(config) };
         model.check().map_err(|reason| PlanError::Shape { reason })?;
         let image = planner.model(model)?;
         image.check_parts().map_err(|reason| PlanError::Shape { reason })?;

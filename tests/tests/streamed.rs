@@ -1,13 +1,14 @@
 //! Models of which only parts are in device memory at a time: the bits of the resident ones, and what is copied.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use fastcar_arch::config::AccelConfig;
 use fastcar_arch::units::Bytes;
 use fastcar_host::backend::{GoldenBackend, SimBackend};
 use fastcar_host::compile::{CompileOptions, Compiled, compile, compile_streamed};
 use fastcar_host::image::Format;
 use fastcar_host::model::Model;
 use fastcar_host::model::testing::{LlamaSpec, VideoSpec, VilaUSpec};
-use fastcar_host::pack::PackOptions;
+use fastcar_host::pack::{PackOptions, pack, pack_streamed};
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::{Gate, Method, PairCoupling, Policy, TasForm};
 use fastcar_host::sampler::Sampling;
@@ -177,4 +178,35 @@ fn too_little_memory_is_refused_with_the_numbers() {
     );
     let text = refused.err().unwrap().to_string();
     assert!(text.contains("64.00 KiB") || text.contains("65536"), "{text}");
+}
+
+/// A model that is larger than the card: refused where all of it would have to fit, decoded bit for bit where not.
+#[test]
+fn a_model_larger_than_the_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = LlamaSpec { layers: 30, heads: 4, kv_heads: 2, ..LlamaSpec::default() };
+    VideoSpec { body, ..VideoSpec::default() }.write(dir.path()).unwrap();
+    let model = Model::open(dir.path()).unwrap();
+    let formats = PackOptions { weights: Format::MxInt8, head: None };
+    let card = |channel_bytes| {
+        let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
+        fields.channel_bytes = channel_bytes;
+        AccelConfig::new(fields).unwrap()
+    };
+    let roomy = Arc::new(pack(&model, &card(16 << 20), formats, &()).unwrap());
+    let small = card(1 << 20);
+    assert!(roomy.constants() > small.channel_capacity());
+    let packed = Arc::new(pack_streamed(&model, &small, formats, &()).unwrap());
+    let size = SessionOptions { slots: 1, positions: 64 };
+    let open = Session::open(Box::new(GoldenBackend::new()), Arc::clone(&packed), tas(-0.02), size);
+    let refused = open.err().unwrap().to_string();
+    assert!(refused.contains("memory map"), "{refused}");
+
+    let path = dir.path().join("model.fcar");
+    packed.save(&path).unwrap();
+    let read = Arc::new(PackedModel::open_for(&path, &small).unwrap());
+    let requests = [request(1, false)];
+    let mut resident = golden_session(&roomy, tas(-0.02), size.slots, size.positions).unwrap();
+    let mut session = self::open(&read, &tas(-0.02), size, small.channel_capacity(), true);
+    assert!(decode_bits(&mut session, &requests).unwrap() == decode_bits(&mut resident, &requests).unwrap());
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use fastcar_arch::config::AccelConfig;
 use fastcar_host::image::Format;
 use fastcar_host::model::Model;
-use fastcar_host::pack::{PackOptions, pack};
+use fastcar_host::pack::{PackOptions, pack, pack_streamed};
 use fastcar_host::packed::PackedModel;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,8 +161,11 @@ impl Source {
     /// It does not fit the configuration, is damaged, or packing was interrupted.
     pub fn load(self, machine: &MachineArgs, ui: Ui) -> Result<Opened> {
         let started = Instant::now();
-        let packed =
-            if self.packed { self.load_packed(machine)? } else { pack_folder(self.model()?, machine, ui)? };
+        let packed = if self.packed {
+            self.load_packed(machine)?
+        } else {
+            pack_folder(self.model()?, machine, false, ui)?
+        };
         let seconds = started.elapsed().as_secs_f64();
         Ok(Opened { name: self.name(), packed: Arc::new(packed), model: self.model, seconds })
     }
@@ -196,13 +199,14 @@ fn needed<'a>(model: Option<&'a Model>, name: &str) -> Result<&'a Model> {
 /// Packs a model folder, with progress.
 ///
 /// # Errors
-/// As [`pack`].
-pub fn pack_folder(model: &Model, machine: &MachineArgs, ui: Ui) -> Result<PackedModel> {
+/// The model does not open, has bad values, or is larger than the card although it is not to be streamed.
+pub fn pack_folder(model: &Model, machine: &MachineArgs, streamed: bool, ui: Ui) -> Result<PackedModel> {
     let config = match machine.asked()? {
         Some(config) => config,
         None => AccelConfig::preset("edge")?,
     };
     let bar = ui.bar("packing", model.body().spec().layer_parameters(), "weights");
+    let pack = if streamed { pack_streamed } else { pack };
     Ok(pack(model, &config, machine.pack_options(), &bar)?)
 }
 

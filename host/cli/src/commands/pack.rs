@@ -28,6 +28,9 @@ pub struct Args {
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
+    /// Pack a model that may be larger than the card's memory; it can then only be decoded with --streamed
+    #[arg(long)]
+    streamed: bool,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -59,16 +62,20 @@ pub fn run(args: &Args) -> Result<()> {
     check_target(&args.output, args.force)?;
     let ui = Ui::new(args.quiet, args.json);
     let started = Instant::now();
-    let packed = pack_folder(&Model::open(&args.model)?, &args.machine, ui)?;
+    let packed = pack_folder(&Model::open(&args.model)?, &args.machine, args.streamed, ui)?;
     interrupt::check(|| "before writing".to_owned())?;
     packed.save(&args.output)?;
     let report = Report::new(&args.output, &packed, started.elapsed().as_secs_f64())?;
     if args.json { output::print_json(&report) } else { output::print(&report.text()) }
 }
 
-fn check_target(path: &Path, force: bool) -> Result<()> {
+/// Checks that a file may be written, before the work for it begins.
+///
+/// # Errors
+/// The file exists and is not to be replaced, or its folder cannot be written.
+pub fn check_target(path: &Path, force: bool) -> Result<()> {
     if path.is_dir() {
-        bail!("cannot write {}: it is a folder; name a file with --output", path.display());
+        bail!("cannot write {}: it is a folder; name a file", path.display());
     }
     if path.exists() && !force {
         bail!("{} exists already: give --force to replace it, or another name", path.display());
