@@ -5,7 +5,7 @@
 
 use crate::image::{Format, Image, Input, Layer, Matrix, Norm, Table, Transformer};
 use crate::model::{
-    Linear, LinearRole, LinearView, Model, NormRole, NormWeights, Transformer as Source, VilaU,
+    LinearRole, LinearView, Model, ModelError, NormRole, NormWeights, Transformer as Source, VilaU,
 };
 use crate::packed::{PackError, PackedModel};
 use crate::plan::{ModelShape, Plan};
@@ -134,7 +134,7 @@ impl<'a> Packer<'a> {
             self.table(table, &vectors);
         }
         match &mut planned.head {
-            Some(head) => self.matrix(head, &source.head()?.load()?),
+            Some(head) => self.matrix(head, &Rows::of(source.head()?)),
             None => Ok(()),
         }
     }
@@ -147,19 +147,19 @@ impl<'a> Packer<'a> {
         gelu: bool,
     ) -> Result<(), PackError> {
         let weights = source.layer(index)?;
-        let load = |role| weights.linear(role)?.load();
-        let qkv = stack(&[load(LinearRole::Q)?, load(LinearRole::K)?, load(LinearRole::V)?]);
+        let view = |role| weights.linear(role);
+        let qkv = Rows::stacked(vec![view(LinearRole::Q)?, view(LinearRole::K)?, view(LinearRole::V)?]);
         let (up, down) = if gelu {
-            (load(LinearRole::Fc1)?, load(LinearRole::Fc2)?)
+            (Rows::of(view(LinearRole::Fc1)?), view(LinearRole::Fc2)?)
         } else {
-            (interleave(&load(LinearRole::Gate)?, &load(LinearRole::Up)?), load(LinearRole::Down)?)
+            (Rows::interleaved(view(LinearRole::Gate)?, view(LinearRole::Up)?), view(LinearRole::Down)?)
         };
         self.norm(&planned.input_norm, &weights.norm(NormRole::Input)?);
         self.matrix(&mut planned.qkv, &qkv)?;
-        self.matrix(&mut planned.o, &load(LinearRole::O)?)?;
+        self.matrix(&mut planned.o, &Rows::of(view(LinearRole::O)?))?;
         self.norm(&planned.post_norm, &weights.norm(NormRole::PostAttention)?);
         self.matrix(&mut planned.up, &up)?;
-        self.matrix(&mut planned.down, &down)
+        self.matrix(&mut planned.down, &Rows::of(down))
     }
 
     fn norm(&mut self, planned: &Norm, weights: &NormWeights) {
@@ -184,7 +184,7 @@ impl<'a> Packer<'a> {
     }
 
     fn projector(&mut self, planned: &mut [Matrix], views: &[LinearView<'_>]) -> Result<(), PackError> {
-        planned.iter_mut().zip(views).try_for_each(|(matrix, view)| self.matrix(matrix, &view.load()?))
+        planned.iter_mut().zip(views).try_for_each(|(matrix, view)| self.matrix(matrix, &Rows::of(*view)))
     }
 
     fn code_tables(&mut self, planned: &[Table], vila: &VilaU) -> Result<(), PackError> {
@@ -205,71 +205,135 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// Quantises a matrix and writes its tiles.
-    fn matrix(&mut self, planned: &mut Matrix, source: &Linear) -> Result<(), PackError> {
+    /// Quantises a matrix and writes its tiles, each channel's rows on their own.
+    fn matrix(&mut self, planned: &mut Matrix, source: &Rows<'_>) -> Result<(), PackError> {
         if self.progress.cancelled() {
             return Err(PackError::Cancelled);
         }
-        let format = planned.format;
-        let quantised: Vec<Row> =
-            source.weight.par_chunks(source.cols).map(|row| Row::new(row, format)).collect();
-        planned.scale_max = quantised.iter().flat_map(|r| &r.scales).copied().max().unwrap_or(0);
+        let bias = source.bias()?;
+        planned.scale_max = 0;
         for tile in &planned.tiles {
-            let layout = WeightLayout::new(&self.config, tile.rows, planned.blocks, format.into());
-            let range = tile.first_row as usize..(tile.first_row + tile.rows) as usize;
-            self.place(&layout, tile.addr, &quantised[range.clone()]);
-            if let (Some(addr), Some(bias)) = (tile.bias, &source.bias) {
-                self.record(addr, &bias[range]);
+            let layout = WeightLayout::new(&self.config, tile.rows, planned.blocks, planned.format.into());
+            let chunk = Chunk { layout, addr: tile.addr, first_row: tile.first_row, format: planned.format };
+            let channels = self.channels.par_iter_mut().enumerate();
+            let largest = channels.map(|(channel, bytes)| chunk.place(channel, source, bytes));
+            let largest = largest.try_reduce(|| 0, |a, b| Ok(a.max(b)))?;
+            planned.scale_max = planned.scale_max.max(largest);
+            if let (Some(addr), Some(bias)) = (tile.bias, &bias) {
+                self.record(addr, &bias[tile.first_row as usize..][..tile.rows as usize]);
             }
         }
-        self.done += source.weight.len() as u64;
+        self.done += (source.rows() * source.cols()) as u64;
         self.progress.advance(self.done.min(self.total), self.total);
         Ok(())
     }
+}
 
-    /// Writes a tile's rows, each channel on its own.
-    fn place(&mut self, layout: &WeightLayout, addr: u64, rows: &[Row]) {
-        self.channels.par_iter_mut().enumerate().for_each(|(channel, bytes)| {
-            for row in layout.rows_of(channel) {
-                let source = &rows[row as usize];
-                for (block, &scale) in source.scales.iter().enumerate() {
-                    let (at, elements) = layout.place(row, block as u64);
-                    bytes[(addr + at.offset) as usize] = scale;
-                    let size = source.elements.len() / source.scales.len();
-                    let start = (addr + elements.offset) as usize;
-                    bytes[start..start + size].copy_from_slice(&source.elements[block * size..][..size]);
-                }
-            }
-        });
+/// Rows of a matrix in the order in which the machine wants them, still in their files.
+struct Rows<'a> {
+    parts: Vec<LinearView<'a>>,
+    interleaved: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn of(view: LinearView<'a>) -> Self {
+        Self::stacked(vec![view])
+    }
+
+    /// Matrices of one width on top of each other.
+    fn stacked(parts: Vec<LinearView<'a>>) -> Self {
+        Self { parts, interleaved: false }
+    }
+
+    /// Rows of two matrices in turn: gate 0, up 0, gate 1, up 1, ...
+    fn interleaved(gate: LinearView<'a>, up: LinearView<'a>) -> Self {
+        Self { parts: vec![gate, up], interleaved: true }
+    }
+
+    fn rows(&self) -> usize {
+        self.parts.iter().map(LinearView::rows).sum()
+    }
+
+    fn cols(&self) -> usize {
+        self.parts[0].cols()
+    }
+
+    /// The part that a row comes from, and which of its rows it is.
+    fn locate(&self, row: usize) -> (usize, usize) {
+        if self.interleaved {
+            return (row % self.parts.len(), row / self.parts.len());
+        }
+        let (mut part, mut row) = (0, row);
+        while part + 1 < self.parts.len() && row >= self.parts[part].rows() {
+            row -= self.parts[part].rows();
+            part += 1;
+        }
+        (part, row)
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        let (part, row) = self.locate(row);
+        self.parts[part].row_f32(row, out)
+    }
+
+    /// Zero where a part has none and another has.
+    fn bias(&self) -> Result<Option<Vec<f32>>, ModelError> {
+        if !self.parts.iter().any(LinearView::has_bias) {
+            return Ok(None);
+        }
+        let own = |part: &LinearView<'_>| Ok(part.bias_f32()?.unwrap_or_else(|| vec![0.0; part.rows()]));
+        let parts = self.parts.iter().map(own).collect::<Result<Vec<_>, ModelError>>()?;
+        let word = |row| {
+            let (part, row) = self.locate(row);
+            parts[part][row]
+        };
+        Ok(Some((0..self.rows()).map(word).collect()))
     }
 }
 
-/// A quantised matrix row.
-struct Row {
-    scales: Vec<u8>,
-    elements: Vec<u8>,
+/// A tile on its way to the channels.
+struct Chunk {
+    layout: WeightLayout,
+    addr: u64,
+    first_row: u32,
+    format: Format,
 }
 
-impl Row {
-    fn new(row: &[f32], format: Format) -> Self {
-        let (blocks, _) = row.as_chunks::<BLOCK>();
-        let mut out =
-            Self { scales: Vec::with_capacity(blocks.len()), elements: Vec::with_capacity(row.len()) };
-        for block in blocks {
-            match format {
-                Format::MxInt8 => {
-                    let q = mx::quantise_int8(block);
-                    out.scales.push(q.scale.0);
-                    out.elements.extend(q.elems.iter().map(|&e| e as u8));
-                }
-                Format::MxFp4 => {
-                    let q = best_fp4(block);
-                    out.scales.push(q.scale.0);
-                    out.elements.extend(q.codes);
-                }
+impl Chunk {
+    /// Quantises the rows of a channel and writes them; returns the largest scale byte.
+    fn place(&self, channel: usize, source: &Rows<'_>, bytes: &mut [u8]) -> Result<u8, ModelError> {
+        let run = self.layout.block_run().get() as usize;
+        let mut words = vec![0.0; source.cols()];
+        let mut largest = 0;
+        for row in self.layout.rows_of(channel) {
+            source.read(self.first_row as usize + row as usize, &mut words)?;
+            let (scale, elements) = self.layout.place(row, 0);
+            let mut scale_at = (self.addr + scale.offset) as usize;
+            let mut elements_at = (self.addr + elements.offset) as usize;
+            for block in words.as_chunks::<BLOCK>().0 {
+                let scale = self.write(block, &mut bytes[elements_at..]);
+                bytes[scale_at] = scale;
+                largest = largest.max(scale);
+                (scale_at, elements_at) = (scale_at + run, elements_at + run);
             }
         }
-        out
+        Ok(largest)
+    }
+
+    /// Writes a block's elements and returns its scale byte.
+    fn write(&self, block: &[f32; BLOCK], to: &mut [u8]) -> u8 {
+        match self.format {
+            Format::MxInt8 => {
+                let q = mx::quantise_int8(block);
+                to[..BLOCK].copy_from_slice(bytemuck::cast_slice(&q.elems));
+                q.scale.0
+            }
+            Format::MxFp4 => {
+                let q = best_fp4(block);
+                to[..BLOCK / 2].copy_from_slice(&q.codes);
+                q.scale.0
+            }
+        }
     }
 }
 
@@ -282,29 +346,11 @@ fn best_fp4(block: &[f32; BLOCK]) -> mx::Fp4Block {
 }
 
 fn squared_error(block: &[f32; BLOCK], q: &mx::Fp4Block) -> f64 {
-    let diff = |(&x, y): (&f32, f64)| (f64::from(x) - y) * (f64::from(x) - y);
-    block.iter().zip(q.dequantise_f64()).map(diff).sum()
-}
-
-/// Matrices of one width on top of each other.
-fn stack(parts: &[Linear]) -> Linear {
-    let rows = parts.iter().map(|p| p.rows).sum();
-    let weight = parts.iter().flat_map(|p| p.weight.iter().copied()).collect();
-    let bias = parts.iter().any(|p| p.bias.is_some()).then(|| parts.iter().flat_map(bias_or_zero).collect());
-    Linear { rows, cols: parts[0].cols, weight, bias }
-}
-
-fn bias_or_zero(part: &Linear) -> Vec<f32> {
-    part.bias.clone().unwrap_or_else(|| vec![0.0; part.rows])
-}
-
-/// Rows of two matrices in turn: gate 0, up 0, gate 1, up 1, ...
-fn interleave(gate: &Linear, up: &Linear) -> Linear {
-    let rows = gate.weight.chunks_exact(gate.cols).zip(up.weight.chunks_exact(up.cols));
-    let weight = rows.flat_map(|(g, u)| g.iter().chain(u).copied()).collect();
-    let bias = (gate.bias.is_some() || up.bias.is_some()).then(|| {
-        let pairs = bias_or_zero(gate).into_iter().zip(bias_or_zero(up));
-        pairs.flat_map(|(g, u)| [g, u]).collect()
-    });
-    Linear { rows: gate.rows + up.rows, cols: gate.cols, weight, bias }
+    let mut squares = q.dequantise_f64();
+    for (square, &x) in squares.iter_mut().zip(block) {
+        let error = f64::from(x) - *square;
+        *square = error * error;
+    }
+    // In order, so that the choice does not depend on how a compiler splits sums.
+    squares.iter().sum()
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -195,6 +196,33 @@ impl<'a> TensorView<'a> {
             Dtype::F16 => self.convert::<2>(range, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::Bf16 => self.convert::<2>(range, |b| bf16::from_le_bytes(b).to_f32()),
             _ => Err(self.wrong_dtype("F32, F16 or BF16")),
+        }
+    }
+
+    /// The elements from `first` on as binary32, as many as `out` holds; on the caller's thread.
+    ///
+    /// # Errors
+    /// As [`TensorView::to_f32`].
+    pub fn read_f32(&self, first: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        let range = first..first.saturating_add(out.len());
+        let part = |size: usize| {
+            let bytes = range.start.saturating_mul(size)..range.end.saturating_mul(size);
+            self.bytes.get(bytes).ok_or_else(|| self.past_the_end(&range))
+        };
+        match self.dtype {
+            Dtype::F32 => widen(part(4)?, out, f32::from_le_bytes),
+            Dtype::F16 => match bytemuck::try_cast_slice::<u8, u16>(part(2)?) {
+                Ok(bits) => bits.reinterpret_cast::<f16>().convert_to_f32_slice(out),
+                Err(_) => widen(part(2)?, out, |b| f16::from_le_bytes(b).to_f32()),
+            },
+            Dtype::Bf16 => widen(part(2)?, out, |b| bf16::from_le_bytes(b).to_f32()),
+            _ => return Err(self.wrong_dtype("F32, F16 or BF16")),
+        }
+        match out.iter().position(|v| !v.is_finite()) {
+            None => Ok(()),
+            Some(i) => {
+                Err(ModelError::NonFinite { name: self.name.to_owned(), index: first + i, value: out[i] })
+            }
         }
     }
 
@@ -448,4 +476,9 @@ impl<'de> Deserialize<'de> for RawHeader {
 
         deserializer.deserialize_map(Entries)
     }
+}
+
+fn widen<const N: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn([u8; N]) -> f32) {
+    let (elements, _) = bytes.as_chunks::<N>();
+    out.iter_mut().zip(elements).for_each(|(to, from)| *to = decode(*from));
 }

@@ -382,6 +382,14 @@ impl<'a> LinearView<'a> {
         self.weight.to_f32(rows.start.saturating_mul(self.cols)..rows.end.saturating_mul(self.cols))
     }
 
+    /// One row, on the caller's thread.
+    ///
+    /// # Errors
+    /// [`ModelError::NonFinite`]; [`ModelError::Shape`] for a row past the last.
+    pub fn row_f32(&self, row: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        self.weight.read_f32(row.saturating_mul(self.cols), out)
+    }
+
     /// The whole matrix.
     ///
     /// # Errors

@@ -128,7 +128,11 @@ impl Fp4Block {
     #[must_use]
     pub fn dequantise_f64(&self) -> [f64; BLOCK] {
         let unit = self.scale.to_f64() / 2.0;
-        self.half_units().map(|h| f64::from(h) * unit)
+        let mut out = [0.0; BLOCK];
+        for (value, h) in out.iter_mut().zip(self.half_units()) {
+            *value = f64::from(h) * unit;
+        }
+        out
     }
 }
 
@@ -182,7 +186,10 @@ fn int8_block(x: &[f32; BLOCK], scale: E8M0) -> Int8Block {
     }
     let (p, q) = pow2_pair(6 + 127 - i32::from(scale.0));
     // Saturating before rounding is the same as after, because the limits are integers.
-    let elems = x.map(|v| round_small(saturate(flush(v) * p * q, 127.0)) as i8);
+    let mut elems = [0; BLOCK];
+    for (elem, v) in elems.iter_mut().zip(x) {
+        *elem = round_small(saturate(flush(*v) * p * q, 127.0)) as i8;
+    }
     Int8Block { scale, elems }
 }
 
@@ -210,11 +217,20 @@ pub fn quantise_fp4_with_scale(x: &[f32; BLOCK], scale: E8M0) -> Fp4Block {
 
 /// Finite inputs under a scale that is not NaN.
 fn fp4_block(x: &[f32; BLOCK], scale: u8) -> Fp4Block {
-    let limits = fp4_limits(scale);
-    let nibbles = x.map(|v| fp4_code(v, &limits));
+    // Limit by limit over the whole block, which vector units can do.
+    let mut nibbles = [0i32; BLOCK];
+    for limit in fp4_limits(scale) {
+        for (nibble, v) in nibbles.iter_mut().zip(x) {
+            *nibble += i32::from(magnitude(*v) > limit);
+        }
+    }
+    for (nibble, v) in nibbles.iter_mut().zip(x) {
+        let sign = (v.to_bits() >> 28 & 8) as i32;
+        *nibble |= if *nibble == 0 { 0 } else { sign };
+    }
     let mut codes = [0; BLOCK / 2];
     for (byte, pair) in codes.iter_mut().zip(nibbles.as_chunks::<2>().0) {
-        *byte = pair[0] | pair[1] << 4;
+        *byte = (pair[0] | pair[1] << 4) as u8;
     }
     Fp4Block { scale: E8M0(scale), codes }
 }
@@ -234,15 +250,11 @@ fn fp4_limits(scale: u8) -> [i32; 7] {
     })
 }
 
-/// The code of one finite element.
+/// The bits of a finite element without its sign; below every limit where it counts as zero.
 #[inline]
-fn fp4_code(x: f32, limits: &[i32; 7]) -> u8 {
+fn magnitude(x: f32) -> i32 {
     let bits = x.to_bits();
-    // Below every limit where the number counts as zero.
-    let magnitude = if bits & 0x7F80_0000 == 0 { i32::MIN } else { (bits & 0x7FFF_FFFF) as i32 };
-    let code: i32 = limits.iter().map(|&l| i32::from(magnitude > l)).sum();
-    let sign = if code == 0 { 0 } else { bits >> 28 & 8 };
-    code as u8 | sign as u8
+    if bits & 0x7F80_0000 == 0 { i32::MIN } else { (bits & 0x7FFF_FFFF) as i32 }
 }
 
 /// Splits `x` into blocks, the last one padded with zeros.
