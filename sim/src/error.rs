@@ -33,6 +33,21 @@ pub enum SimError {
         /// Capacity of a channel.
         capacity: Bytes,
     },
+    /// Program, step table or report at a place that cannot be.
+    #[error(
+        "{what}: {bytes} from byte {start} of channel 0; it must begin at a multiple of {} and end within the channel's {capacity}",
+        crate::run::Placement::ALIGNMENT
+    )]
+    Placement {
+        /// Which part.
+        what: &'static str,
+        /// Where it begins.
+        start: u64,
+        /// Its size.
+        bytes: Bytes,
+        /// Capacity of a channel.
+        capacity: Bytes,
+    },
     /// The decisions are not those of the program.
     #[error("decisions: {what} is {found}, the program has {expected}")]
     Decisions {

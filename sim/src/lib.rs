@@ -20,6 +20,6 @@ mod wave;
 
 pub use counters::{Counters, Traffic, UnitCycles};
 pub use error::SimError;
-pub use run::{Advance, Policy, SimOptions, Timer, Timing, UnknownPolicy};
+pub use run::{Advance, Placement, Policy, SimOptions, Timer, Timing, UnknownPolicy};
 pub use simulator::{Simulator, ValueRun};
 pub use trace::{Span, chrome_trace};

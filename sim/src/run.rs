@@ -74,15 +74,40 @@ pub enum Advance {
     Step,
 }
 
-/// Where program, step table and report lie on channel 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Placement {
-    pub(crate) program: u64,
-    pub(crate) step: u64,
-    pub(crate) report: u64,
+/// Where program, step table and report lie on channel 0, in bytes from its start.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Placement {
+    /// The first command.
+    pub program: u64,
+    /// The step table.
+    pub step: u64,
+    /// The report.
+    pub report: u64,
 }
 
 impl Placement {
+    /// What the register map asks of the addresses of program, step table and report.
+    pub const ALIGNMENT: u64 = COMMAND_BYTES as u64;
+
+    /// Every part is aligned and ends within the channel.
+    fn check(&self, config: &AccelConfig, program: &Program, table: &StepTable) -> Result<(), SimError> {
+        let gates = program.limits().gates as usize;
+        let parts = [
+            ("program", self.program, program.commands().len() * COMMAND_BYTES),
+            ("step table", self.step, SLOT_BYTES * (1 + table.slots.len()) + 8 * gates),
+            ("report", self.report, gates * size_of::<GateReport>()),
+        ];
+        let capacity = config.channel_capacity();
+        for (what, start, bytes) in parts {
+            let end = start.checked_add(bytes as u64);
+            if !start.is_multiple_of(Self::ALIGNMENT) || end.is_none_or(|end| end > capacity.get()) {
+                let bytes = Bytes(bytes as u64);
+                return Err(SimError::Placement { what, start, bytes, capacity });
+            }
+        }
+        Ok(())
+    }
+
     /// Behind the data, on pages of their own.
     pub(crate) fn behind(config: &AccelConfig, program: &Program, data: Bytes) -> Result<Self, SimError> {
         let pages = |bytes: usize| (bytes as u64).next_multiple_of(PAGE_BYTES);
@@ -191,9 +216,25 @@ impl Timer {
         decisions: &Decisions,
         data: Bytes,
     ) -> Result<Timing, SimError> {
+        let placement = Placement::behind(&self.config, program, data)?;
+        self.run_placed(program, table, decisions, placement)
+    }
+
+    /// Times one run whose program, step table and report lie at given places. Local byte 0 of every channel is taken
+    /// to be the first byte of its memory.
+    ///
+    /// # Errors
+    /// As [`Timer::run`], or the placement is not aligned or leaves the channel.
+    pub fn run_placed(
+        &self,
+        program: &Program,
+        table: &StepTable,
+        decisions: &Decisions,
+        placement: Placement,
+    ) -> Result<Timing, SimError> {
         program.check_step(table)?;
         check_decisions(program, table, decisions)?;
-        let placement = Placement::behind(&self.config, program, data)?;
+        placement.check(&self.config, program, table)?;
         let memory = self.memory()?;
         let classes = self.classes(program, table, decisions, &memory);
         let leaders: Vec<u32> = classes.iter().map(|c| c[0]).collect();

@@ -15,7 +15,7 @@ use fastcar_arch::units::Bytes;
 use fastcar_golden::Decisions;
 use fastcar_sim::dram::Dir;
 use fastcar_sim::memory::{Fault, MemorySpec};
-use fastcar_sim::{Advance, Policy, SimError, SimOptions, Timer, Timing};
+use fastcar_sim::{Advance, Placement, Policy, SimError, SimOptions, Timer, Timing};
 
 const GATES: u32 = 2;
 const WORDS: u32 = 128;
@@ -449,4 +449,25 @@ fn no_room_behind_the_data_is_refused() {
         refused.starts_with("program, step table and report need 12288 bytes behind the data"),
         "{refused}"
     );
+}
+
+/// Program, step table and report may lie anywhere on channel 0, on multiples of 64.
+#[test]
+fn a_run_is_placed() {
+    let config = config(|_| ());
+    let (program, table) = (program(&config, vec![add()]), table(1, 200, 0));
+    let timer = Timer::new(config.clone(), ideal()).unwrap();
+    let placed = |placement| timer.run_placed(&program, &table, &nothing(), placement);
+    let behind = timer.run(&program, &table, &nothing(), Bytes(0)).unwrap();
+    let place = Placement { program: 0x10_0000, step: 0x20_0040, report: 0x30_0080 };
+    assert_eq!(placed(place).unwrap(), behind, "the ideal memory has no rows to cross");
+    let end = config.channel_capacity().get();
+    for (wrong, what) in [
+        (Placement { program: 32, ..place }, "program"),
+        (Placement { step: end - 64, ..place }, "step table"),
+        (Placement { report: u64::MAX - 63, ..place }, "report"),
+    ] {
+        let error = placed(wrong).unwrap_err();
+        assert!(matches!(error, SimError::Placement { what: found, .. } if found == what), "{error}");
+    }
 }

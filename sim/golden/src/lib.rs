@@ -16,4 +16,4 @@ mod vector;
 
 pub use decisions::Decisions;
 pub use golden::{Golden, GoldenError};
-pub use memory::Memory;
+pub use memory::{ChannelCount, Memory};

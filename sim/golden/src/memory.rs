@@ -11,6 +11,16 @@ pub struct Memory {
     records: RecordLayout,
 }
 
+/// Not one memory for every channel.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{found} channel memories are given, the configuration has {expected} channels")]
+pub struct ChannelCount {
+    /// Memories given.
+    pub found: usize,
+    /// Channels of the configuration.
+    pub expected: usize,
+}
+
 impl Memory {
     /// Zeroed memory of `size` bytes on each channel of a configuration.
     #[must_use]
@@ -19,10 +29,28 @@ impl Memory {
         Self { channels, records: RecordLayout::new(config) }
     }
 
-    /// Bytes on each channel.
+    /// Memory that is already there: the bytes of every channel, which may differ in number.
+    ///
+    /// # Errors
+    /// [`ChannelCount`] where there is not one for every channel of the configuration.
+    pub fn from_channels(config: &AccelConfig, channels: Vec<Vec<u8>>) -> Result<Self, ChannelCount> {
+        let (found, expected) = (channels.len(), config.channels() as usize);
+        if found != expected {
+            return Err(ChannelCount { found, expected });
+        }
+        Ok(Self { channels, records: RecordLayout::new(config) })
+    }
+
+    /// The bytes of every channel.
+    #[must_use]
+    pub fn into_channels(self) -> Vec<Vec<u8>> {
+        self.channels
+    }
+
+    /// Bytes that every channel has.
     #[must_use]
     pub fn size(&self) -> Bytes {
-        Bytes(self.channels[0].len() as u64)
+        Bytes(self.channels.iter().map(Vec::len).min().unwrap_or(0) as u64)
     }
 
     /// One channel's bytes.

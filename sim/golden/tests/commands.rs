@@ -488,3 +488,18 @@ proptest! {
         prop_assert!(RecordLayout::new(&config).local_bytes(bytes.len() as u64).get() <= 0x1000);
     }
 }
+
+/// Memory that is there already is used as it is and given back, however long each channel's is.
+#[test]
+fn memory_is_taken_over() {
+    let config = AccelConfig::preset("edge").unwrap();
+    let channels: Vec<Vec<u8>> =
+        (0..config.channels() as usize).map(|c| vec![c as u8; 4096 * (c + 1)]).collect();
+    let memory = Memory::from_channels(&config, channels.clone()).unwrap();
+    assert_eq!(memory.size(), Bytes(4096), "what every channel has");
+    assert_eq!(memory.into_channels(), channels);
+    let error = Memory::from_channels(&config, Vec::new()).unwrap_err();
+    let expected =
+        format!("0 channel memories are given, the configuration has {} channels", config.channels());
+    assert_eq!(error.to_string(), expected);
+}

@@ -1,0 +1,65 @@
+//! Programs: images, and what happened to their runs.
+
+use crate::context::Context;
+use crate::device::Device;
+use crate::refusal::{Answer, Refusal};
+use fastcar_xclbin::Xclbin;
+use fastcar_xclbin::image::ImageInfo;
+use opencl_sys as cl;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Lines that a build log keeps.
+const LOG_LINES: usize = 64;
+
+/// An image of the accelerator.
+pub(crate) struct Image {
+    /// What it says of itself.
+    pub(crate) info: ImageInfo,
+    /// The file.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Image {
+    /// Reads an image.
+    pub(crate) fn read(bytes: &[u8]) -> Answer<Self> {
+        let invalid = |text: String| Refusal::new(cl::CL_INVALID_BINARY, text);
+        let xclbin = Xclbin::from_bytes(bytes).map_err(|e| invalid(e.to_string()))?;
+        let info = ImageInfo::read(&xclbin).map_err(|e| invalid(e.to_string()))?;
+        Ok(Self { info, bytes: bytes.to_vec() })
+    }
+}
+
+/// A program: an image on devices of a context.
+pub(crate) struct Program {
+    pub(crate) context: Arc<Context>,
+    pub(crate) devices: Vec<Arc<Device>>,
+    pub(crate) image: Arc<Image>,
+    log: Mutex<VecDeque<String>>,
+}
+
+impl Program {
+    /// Loads an image on the devices.
+    pub(crate) fn load(context: Arc<Context>, devices: Vec<Arc<Device>>, bytes: &[u8]) -> Answer<Self> {
+        let mut image = Arc::new(Image::read(bytes)?);
+        for device in &devices {
+            image = device.load(image)?;
+        }
+        Ok(Self { context, devices, image, log: Mutex::default() })
+    }
+
+    /// Takes down what happened to a run.
+    pub(crate) fn note(&self, line: &str) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() == LOG_LINES {
+            log.pop_front();
+        }
+        log.push_back(line.to_owned());
+    }
+
+    /// What happened to the last runs that failed, a line each.
+    pub(crate) fn log(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
