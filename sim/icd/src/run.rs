@@ -72,8 +72,8 @@ struct Timed {
     time: Nanos,
 }
 
-/// Programs and times that a machine remembers.
-const REMEMBERED: usize = 16;
+/// Programs and times that a machine remembers: those of a model whose layers are passes of their own, too.
+const REMEMBERED: usize = 256;
 
 /// The accelerator of an image: buffers of its units, and what it remembers of earlier runs.
 pub(crate) struct Machine {
