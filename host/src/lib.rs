@@ -11,6 +11,8 @@ pub mod compile;
 pub mod image;
 mod mmap;
 pub mod model;
+#[cfg(feature = "opencl")]
+pub mod opencl;
 pub mod oracle;
 pub mod pack;
 pub mod packed;

@@ -1,6 +1,9 @@
 //! The command line: sub-commands and what they share in `--help`.
 
-use crate::commands::{calibrate, decode, disasm, info, pack, presets, quality, simulate, sweep, targets};
+use crate::commands::{
+    calibrate, decode, devices, disasm, info, pack, presets, quality, simulate, sweep, targets, xclbin,
+};
+use crate::device_args::DeviceArgs;
 use crate::interrupt;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -40,6 +43,9 @@ enum Command {
     Quality(Box<quality::Args>),
     /// Choose a policy's thresholds for a model.
     Calibrate(Box<calibrate::Args>),
+    /// List the OpenCL devices: the simulator's, or the system's.
+    #[command(after_help = EXIT_CODES)]
+    Devices(devices::Args),
     /// Time a video on the simulated machine: cycles, bandwidth, what each unit did.
     #[command(after_help = EXIT_CODES)]
     Simulate(Box<simulate::Args>),
@@ -49,6 +55,20 @@ enum Command {
     /// Simulate what the machine is meant to reach: a table of bounds, targets and figures.
     #[command(after_help = EXIT_CODES)]
     Targets(targets::Args),
+    /// Describe FPGA images (.xclbin), and make them.
+    #[command(after_help = EXIT_CODES)]
+    Xclbin(xclbin::Args),
+}
+
+impl Command {
+    /// The OpenCL device of commands that use one.
+    fn device(&self) -> Option<&DeviceArgs> {
+        match self {
+            Self::Decode(args) => args.device(),
+            Self::Devices(args) => args.device(),
+            _ => None,
+        }
+    }
 }
 
 /// Parses the command line and runs it.
@@ -57,6 +77,9 @@ enum Command {
 /// Whatever stops the command; [`crate::exit::report`] turns it into text and exit code.
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(device) = cli.command.device() {
+        device.settle()?;
+    }
     interrupt::install()?;
     match cli.command {
         Command::Decode(args) => decode::run(&args),
@@ -66,8 +89,10 @@ pub fn run() -> Result<()> {
         Command::Presets(args) => presets::run(&args),
         Command::Quality(args) => quality::run(*args),
         Command::Calibrate(args) => calibrate::run(*args),
+        Command::Devices(args) => devices::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Targets(args) => targets::run(&args),
+        Command::Xclbin(args) => xclbin::run(&args),
     }
 }

@@ -1,6 +1,7 @@
 //! Exit codes, and how errors read.
 
 use anyhow::{Error, Result};
+use fastcar_host::opencl::OpenClError;
 use fastcar_host::packed::PackError;
 use std::process::ExitCode;
 
@@ -39,7 +40,11 @@ pub fn report(result: Result<()>) -> ExitCode {
 
 fn code(error: &Error) -> u8 {
     let cancelled = |e: &PackError| matches!(e, PackError::Cancelled);
-    if error.is::<Interrupted>() || error.downcast_ref().is_some_and(cancelled) {
+    let unloaded = |e: &OpenClError| matches!(e, OpenClError::Cancelled { .. });
+    if error.is::<Interrupted>()
+        || error.downcast_ref().is_some_and(cancelled)
+        || error.chain().any(|e| e.downcast_ref().is_some_and(unloaded))
+    {
         return INTERRUPTED;
     }
     if error.is::<Usage>() { USAGE } else { FAILED }
@@ -60,6 +65,8 @@ fn text(error: &Error) -> String {
 mod tests {
     use super::*;
     use anyhow::{Context, anyhow};
+    use fastcar_host::backend::BackendError;
+    use fastcar_host::session::SessionError;
 
     #[test]
     fn causes_stand_on_lines_of_their_own_and_once() {
@@ -73,6 +80,8 @@ mod tests {
         assert_eq!(code(&Err::<(), _>(interrupted).context("decode").unwrap_err()), INTERRUPTED);
         assert_eq!(code(&usage::<()>("x").unwrap_err()), USAGE);
         assert_eq!(code(&Error::from(PackError::Cancelled)), INTERRUPTED);
+        let unloaded = BackendError::new("opencl", OpenClError::Cancelled { done: 1, total: 2 });
+        assert_eq!(code(&Error::from(SessionError::from(unloaded))), INTERRUPTED);
         assert_eq!(code(&anyhow!("x")), FAILED);
     }
 }

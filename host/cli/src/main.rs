@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod constants;
+mod device_args;
 mod exit;
 mod interrupt;
 mod metrics;

@@ -1,12 +1,16 @@
-//! What executes step programs: the functional model and the simulator now; RTL and cards behind the same trait.
+//! What executes step programs: the functional model, the simulator, and OpenCL devices; RTL behind the same trait.
 
 #[cfg(feature = "golden")]
 mod golden;
+#[cfg(feature = "opencl")]
+mod opencl;
 #[cfg(feature = "sim")]
 mod sim;
 
 #[cfg(feature = "golden")]
 pub use golden::GoldenBackend;
+#[cfg(feature = "opencl")]
+pub use opencl::OpenClBackend;
 #[cfg(feature = "sim")]
 pub use sim::SimBackend;
 
@@ -17,6 +21,7 @@ use fastcar_arch::step::{StepReport, StepTable};
 use fastcar_arch::units::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A device failed or refused.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +105,11 @@ pub trait Backend: Send {
     /// Decisions and timing of the last run, where the backend takes them down.
     #[cfg(feature = "sim")]
     fn last_run(&self) -> Option<&RunDetails> {
+        None
+    }
+
+    /// Time that the device took for the last run, where it keeps time.
+    fn last_run_time(&self) -> Option<Duration> {
         None
     }
 

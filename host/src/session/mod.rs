@@ -29,6 +29,7 @@ use stats::LayerBytes;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use stream::Windows;
 
 /// Names a sequence of a session.
@@ -176,6 +177,8 @@ pub struct ObservedRun<'a> {
     /// Decisions and timing, from backends that take them down.
     #[cfg(feature = "sim")]
     pub details: Option<&'a crate::backend::RunDetails>,
+    /// Time that the device took, from backends that keep it.
+    pub device_time: Option<Duration>,
 }
 
 /// Told of every run.
@@ -545,6 +548,7 @@ impl Session {
             report,
             #[cfg(feature = "sim")]
             details: self.backend.last_run(),
+            device_time: self.backend.last_run_time(),
         });
     }
 

@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod decode;
+pub mod devices;
 pub mod disasm;
 pub mod info;
 pub mod pack;
@@ -10,3 +11,4 @@ pub mod quality;
 pub mod simulate;
 pub mod sweep;
 pub mod targets;
+pub mod xclbin;

@@ -3,9 +3,11 @@
 mod decode;
 mod interrupt;
 mod measure;
+mod opencl;
 mod refusals;
 mod simulated;
 mod tools;
+mod xclbin;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

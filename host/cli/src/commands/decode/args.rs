@@ -1,6 +1,7 @@
 //! The flags of `fastcar decode`.
 
 use super::watch::SimArgs;
+use crate::device_args::DeviceArgs;
 use crate::policy_args::PolicyArgs;
 use crate::source::ModelArgs;
 use clap::ValueEnum;
@@ -14,6 +15,9 @@ pub enum BackendKind {
     Golden,
     /// The cycle-accurate simulator, in this process: the same bits, and how long they take.
     Sim,
+    /// An OpenCL device: a card, or the simulator's platform.
+    #[value(name = "opencl")]
+    OpenCl,
 }
 
 /// A prompt as token numbers.
@@ -49,6 +53,8 @@ pub struct Args {
     /// What executes the programs
     #[arg(long, value_enum, default_value_t = BackendKind::Golden)]
     pub backend: BackendKind,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     #[command(flatten)]
     pub sim: SimArgs,
     #[command(flatten)]
@@ -87,6 +93,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The OpenCL device, where one is used.
+    pub fn device(&self) -> Option<&DeviceArgs> {
+        (self.backend == BackendKind::OpenCl).then_some(&self.device)
+    }
+
     /// The sampling settings.
     pub fn sampling(&self) -> Sampling {
         Sampling {

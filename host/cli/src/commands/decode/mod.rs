@@ -1,6 +1,7 @@
 //! `fastcar decode`: prompts to videos.
 
 mod args;
+mod device;
 mod pictures;
 mod plan;
 mod report;
@@ -17,7 +18,7 @@ use crate::output::{self, Staged};
 use crate::progress::Ui;
 use crate::source::Opened;
 use anyhow::Result;
-use fastcar_host::backend::GoldenBackend;
+use fastcar_host::backend::{Backend, GoldenBackend};
 use fastcar_host::model::{Codebook, Model};
 use fastcar_host::policy::Policy;
 use plan::Plan;
@@ -34,6 +35,8 @@ struct Runs {
     dense: Option<Run>,
     /// Under the policy asked for, with the dense run's tokens given.
     along_dense: Option<Run>,
+    /// The device, where one was used.
+    device: Option<device::Opened>,
 }
 
 /// Runs the command.
@@ -51,6 +54,9 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     args.sim.check(args.backend)?;
+    if args.device().is_none() {
+        args.device.refuse()?;
+    }
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
     let source = args.model.find()?;
@@ -74,18 +80,24 @@ fn codebook(model: &Model) -> Result<Option<Codebook>> {
 }
 
 fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) -> Result<Runs> {
-    // What a decode is compared with needs its values only: every backend has the same ones.
+    // What a decode is compared with needs its values only: every backend has the same ones. A device also tells how
+    // long the dense decode took.
     let beside = |policy: &Policy, given: Option<&[Vec<Vec<u32>>]>, stage: &str| {
-        let session = run::session(Box::new(GoldenBackend::new()), opened, policy, plan)?;
+        let backend: Box<dyn Backend> = match (args.device(), given) {
+            (Some(device), None) => device::open(&device.options(), &opened.packed, ui)?.0,
+            _ => Box::new(GoldenBackend::new()),
+        };
+        let session = run::session(backend, opened, policy, plan)?;
         run::run(session, Watch::default(), plan, given, stage, ui)
     };
     let dense = args.compare_dense.then(|| beside(&Policy::dense(), None, "dense")).transpose()?;
-    let session = run::session(watch::backend(args), opened, policy, plan)?;
+    let (backend, device) = watch::backend(args, &opened.packed, ui)?;
+    let session = run::session(backend, opened, policy, plan)?;
     let watch = Watch::new(args, &session, plan)?;
     let free = run::run(session, watch, plan, None, "decoding", ui)?;
     let along = |dense: &Run| beside(policy, Some(&dense.tokens), "along dense");
     let along_dense = dense.as_ref().map(along).transpose()?;
-    Ok(Runs { policy: free, dense, along_dense })
+    Ok(Runs { policy: free, dense, along_dense, device })
 }
 
 /// Writes all files, or none.

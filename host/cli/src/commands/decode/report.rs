@@ -1,5 +1,6 @@
 //! What a decode did: the figures, as they go to JSON.
 
+use super::device::DeviceReport;
 use super::plan::{Plan, Sequence};
 use super::simulated::Simulated;
 use super::{Args, Runs, run::Run};
@@ -37,6 +38,9 @@ pub struct Report {
     /// On the simulator: cycles, and what follows from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) simulated: Option<Simulated>,
+    /// On an OpenCL device: its times and rates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<DeviceReport>,
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -141,6 +145,10 @@ impl Report {
             total: savings(&runs.policy.stats),
             timings: Timings::new(opened.seconds, &runs.policy),
             simulated: simulated(args, context)?,
+            device: runs
+                .device
+                .as_ref()
+                .and_then(|opened| DeviceReport::new(opened, &runs.policy, runs.dense.as_ref())),
             files: Vec::new(),
         })
     }

@@ -10,7 +10,7 @@ use fastcar_host::backend::Backend;
 use fastcar_host::policy::Policy;
 use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a decode gave.
 pub struct Run {
@@ -24,8 +24,21 @@ pub struct Run {
     pub prefill: f64,
     /// Seconds from there.
     pub decode: f64,
+    /// Time of the device, where it keeps time.
+    pub device: DeviceTime,
     /// Cycles, decisions and timeline, where they were asked for.
     pub watched: Watched,
+}
+
+/// Time that a device took, by its own clock.
+#[derive(Clone, Copy, Default)]
+pub struct DeviceTime {
+    /// Until the prompts were processed.
+    pub prompt: Duration,
+    /// From there.
+    pub decode: Duration,
+    /// Runs of programs in all.
+    pub runs: u64,
 }
 
 /// Opens a session for a plan.
@@ -61,6 +74,7 @@ pub fn run(
         stats: Vec::new(),
         prefill: 0.0,
         decode: 0.0,
+        device: DeviceTime::default(),
         watched: Watched::default(),
     };
     let bar = ui.bar(stage, u64::from(plan.positions), "positions");
@@ -85,10 +99,18 @@ impl Run {
         ids: &[SequenceId],
         started: Instant,
     ) -> Result<()> {
-        let generated = session.step_with(&mut |run| watch.observe(&run))?;
+        let mut time = Duration::ZERO;
+        let generated = session.step_with(&mut |run| {
+            watch.observe(&run);
+            time += run.device_time.unwrap_or_default();
+            self.device.runs += 1;
+        })?;
         watch.check()?;
         if generated.is_empty() {
             self.prefill = started.elapsed().as_secs_f64();
+            self.device.prompt += time;
+        } else {
+            self.device.decode += time;
         }
         for position in generated {
             if let Some(at) = ids.iter().position(|&id| id == position.sequence) {

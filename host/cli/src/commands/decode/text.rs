@@ -39,7 +39,8 @@ pub fn text(report: &Report) -> String {
     ]);
     let files: String = report.files.iter().map(|f| format!("wrote {}\n", f.display())).collect();
     let simulated = report.simulated.as_ref().map_or_else(String::new, |s| format!("\n{}", s.text()));
-    format!("{facts}\n{}{}{simulated}\n{files}", sequences(&report.sequences), layers(report))
+    let device = report.device.as_ref().map_or_else(String::new, |d| format!("\n{}", d.text()));
+    format!("{facts}\n{}{}{simulated}{device}\n{files}", sequences(&report.sequences), layers(report))
 }
 
 fn sampling(report: &Report) -> String {

@@ -1,6 +1,7 @@
 //! What a decode on the simulator leaves beside its tokens: cycles, a timeline, and decisions to time it again.
 
 use super::args::{Args, BackendKind};
+use super::device;
 use super::plan::Plan;
 use crate::exit::usage;
 use crate::interrupt;
@@ -8,6 +9,7 @@ use crate::progress::{Bar, Ui};
 use anyhow::Result;
 use fastcar_arch::config::AccelConfig;
 use fastcar_host::backend::{Backend, GoldenBackend, SimBackend};
+use fastcar_host::packed::PackedModel;
 use fastcar_host::session::{ObservedRun, ProgramIndex, Session};
 use fastcar_host::simulate::{Meter, Progress, Recorder, Recording, RecordingError, SessionReport};
 use fastcar_sim::memory::MemorySpec;
@@ -48,10 +50,15 @@ impl SimArgs {
             ("--memory-seed", self.memory_seed.is_some()),
             ("--trace", self.trace.is_some()),
         ];
-        match given.iter().find(|g| g.1 && backend != BackendKind::Sim) {
-            Some((flag, _)) => usage(format!("{flag} belongs to the simulator: add --backend sim")),
-            None => Ok(()),
+        if let Some((flag, _)) = given.iter().find(|g| g.1 && backend != BackendKind::Sim) {
+            return usage(format!("{flag} belongs to the simulator: add --backend sim"));
         }
+        if self.record.is_some() && backend == BackendKind::OpenCl {
+            return usage(
+                "--record needs decisions, which a device does not give: add --backend golden or sim",
+            );
+        }
+        Ok(())
     }
 
     /// Where the decisions go.
@@ -87,13 +94,25 @@ impl SimArgs {
     }
 }
 
-/// A machine for a watched decode.
-pub fn backend(args: &Args) -> Box<dyn Backend> {
-    match (args.backend, args.sim.record()) {
+/// A machine for a watched decode, and the device where it is one.
+///
+/// # Errors
+/// The device does not open.
+pub fn backend(
+    args: &Args,
+    model: &PackedModel,
+    ui: Ui,
+) -> Result<(Box<dyn Backend>, Option<device::Opened>)> {
+    let in_process: Box<dyn Backend> = match (args.backend, args.sim.record()) {
+        (BackendKind::OpenCl, _) => {
+            let (backend, opened) = device::open(&args.device.options(), model, ui)?;
+            return Ok((backend, Some(opened)));
+        }
         (BackendKind::Sim, _) => Box::new(SimBackend::new(args.sim.options())),
         (BackendKind::Golden, Some(_)) => Box::new(GoldenBackend::recording()),
         (BackendKind::Golden, None) => Box::new(GoldenBackend::new()),
-    }
+    };
+    Ok((in_process, None))
 }
 
 /// Watches the runs of a session, as far as the flags ask for it.

@@ -1,0 +1,88 @@
+//! Whole decodes: times, and modes of the simulated device.
+
+use crate::alone::alone;
+use crate::{load, model, open};
+use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
+use fastcar_host::backend::{Backend, GoldenBackend};
+use fastcar_host::compile::Compiled;
+use std::time::{Duration, Instant};
+
+/// A table that processes one token in slot 0.
+fn table(compiled: &Compiled, position: u32) -> StepTable {
+    let mut table = StepTable::new(2, compiled.body[0].limits().gates as usize);
+    table.slots[0] =
+        SlotEntry { flags: ACTIVE | OUTPUT, pos: position, token: [50, 0, 0, 0], ..SlotEntry::idle() };
+    table
+}
+
+#[test]
+fn runs_give_the_functional_models_reports_and_memory() {
+    if alone("sessions::runs_give_the_functional_models_reports_and_memory", &[]) {
+        for preset in ["tiny", "edge"] {
+            let model = model(preset);
+            let (mut golden, mut opencl) = (GoldenBackend::new(), open(&model).unwrap());
+            let compiled = load(&mut golden, &model);
+            load(&mut opencl, &model);
+            for position in 0..6 {
+                let table = table(&compiled, position);
+                // Both programs in turn: each is uploaded once.
+                let program = &compiled.body[position as usize % compiled.body.len()];
+                let expected = golden.run(program, &table).unwrap();
+                let found = opencl.run(program, &table).unwrap();
+                assert_eq!(expected.to_bytes(), found.to_bytes(), "{preset}, position {position}");
+            }
+            let used = compiled.map.used().get() as usize;
+            for channel in 0..model.config().channels() as usize {
+                let [expected, found] = [&golden as &dyn Backend, &opencl].map(|backend| {
+                    let mut out = vec![0; used];
+                    backend.read_channel(channel, 0, &mut out).unwrap();
+                    out
+                });
+                assert!(expected == found, "{preset}: channel {channel}");
+            }
+        }
+    }
+}
+
+#[test]
+fn device_time_is_the_cycles_of_the_machine() {
+    if alone("sessions::device_time_is_the_cycles_of_the_machine", &[("FASTCAR_SIM_MODE", "values")]) {
+        use fastcar_host::backend::SimBackend;
+        let model = model("tiny");
+        let mut sim = SimBackend::new(fastcar_sim::SimOptions::default());
+        let mut opencl = open(&model).unwrap();
+        let compiled = load(&mut sim, &model);
+        load(&mut opencl, &model);
+        for position in 0..3 {
+            let table = table(&compiled, position);
+            sim.run(&compiled.body[0], &table).unwrap();
+            opencl.run(&compiled.body[0], &table).unwrap();
+            let cycles = sim.last_run().unwrap().timing.as_ref().unwrap().cycles();
+            let expected = cycles as f64 / model.config().clock().get() as f64;
+            let found = opencl.last_run_time().unwrap().as_secs_f64();
+            // Program, step table and report lie elsewhere than behind the data, so their bursts meet other rows.
+            assert!((found / expected - 1.0).abs() < 0.05, "{found} s on the device, {expected} s of cycles");
+        }
+    }
+}
+
+#[test]
+fn a_device_that_executes_nothing_shows_the_hosts_own_time() {
+    let name = "sessions::a_device_that_executes_nothing_shows_the_hosts_own_time";
+    if alone(name, &[("FASTCAR_SIM_MODE", "instant"), ("FASTCAR_SIM_LINK", "none")]) {
+        let model = model("tiny");
+        let mut opencl = open(&model).unwrap();
+        let compiled = load(&mut opencl, &model);
+        let table = table(&compiled, 0);
+        opencl.run(&compiled.body[0], &table).unwrap();
+        let started = Instant::now();
+        let runs = 2000;
+        for _ in 0..runs {
+            opencl.run(&compiled.body[0], &table).unwrap();
+            assert_eq!(opencl.last_run_time(), Some(Duration::ZERO));
+        }
+        let each = started.elapsed().as_secs_f64() / f64::from(runs) * 1e6;
+        println!("{each:.1} us a run");
+        assert!(each < 5000.0, "{each} us a run");
+    }
+}
