@@ -3,18 +3,22 @@
 CARGO ?= cargo
 DEMO_OUT ?= out/demo
 
-.PHONY: demo test lint doc bench bench-table fuzz deny quality clean
+.PHONY: demo test setup lint doc bench bench-table fuzz deny quality clean
 
-## Decode two held-out videos with the shipped model and MLP replay on the simulator, and compare them with the dense run.
+## Decode two held-out videos with the shipped model and MLP replay on a simulated OpenCL device, and compare them with the dense run.
 demo:
 	$(CARGO) run --release -p fastcar-cli -- decode \
 	  --model tests/models/moving-digits --first-frame heldout:3 --first-frame heldout:11 \
 	  --policy-file tests/models/moving-digits/policy-input-delta.toml --compare-dense \
-	  --backend sim --out $(DEMO_OUT)
+	  --backend opencl --out $(DEMO_OUT)
 
 ## Formatting, clippy, documentation and every test.
-test: lint doc
+test: setup lint doc
 	$(CARGO) test --workspace
+
+## OpenCL clients, loader and, where Debian has it, AMD's runtime for the tests. SKIP_SETUP=1 leaves the machine as it is.
+setup:
+	scripts/setup-test.sh
 
 lint:
 	$(CARGO) fmt --all --check
@@ -32,7 +36,7 @@ bench-table:
 
 ## Fuzz the readers of untrusted bytes, one minute each (needs `cargo install cargo-fuzz`; the flag lets the stable compiler instrument).
 fuzz:
-	cd fuzz && for target in packed commands config; do RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target --sanitizer none -- -max_total_time=60 || exit 1; done
+	cd fuzz && for target in packed commands config xclbin; do RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target --sanitizer none -- -max_total_time=60 || exit 1; done
 
 ## Licences, duplicate and banned crates (needs `cargo install cargo-deny`).
 deny:

@@ -1,5 +1,7 @@
 //! Shared helpers of the cross-crate tests.
 
+pub mod opencl;
+
 use fastcar_arch::config::AccelConfig;
 use fastcar_host::backend::GoldenBackend;
 use fastcar_host::model::Model;

@@ -74,8 +74,8 @@ impl ModelArgs {
     ///
     /// # Errors
     /// As [`Source::load`].
-    pub fn load(&self, source: Source, ui: Ui) -> Result<Opened> {
-        source.load(&self.machine, ui)
+    pub fn load(&self, source: Source, streamed: bool, ui: Ui) -> Result<Opened> {
+        source.load(&self.machine, streamed, ui)
     }
 
     /// Finds and loads in one.
@@ -83,7 +83,7 @@ impl ModelArgs {
     /// # Errors
     /// As [`Source::find`] and [`Source::load`].
     pub fn open(&self, ui: Ui) -> Result<Opened> {
-        self.load(self.find()?, ui)
+        self.load(self.find()?, false, ui)
     }
 }
 
@@ -155,16 +155,16 @@ impl Source {
         full.file_stem().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// Packs the folder or opens the packed file.
+    /// Packs the folder, of any size where it is to be streamed, or opens the packed file.
     ///
     /// # Errors
     /// It does not fit the configuration, is damaged, or packing was interrupted.
-    pub fn load(self, machine: &MachineArgs, ui: Ui) -> Result<Opened> {
+    pub fn load(self, machine: &MachineArgs, streamed: bool, ui: Ui) -> Result<Opened> {
         let started = Instant::now();
         let packed = if self.packed {
             self.load_packed(machine)?
         } else {
-            pack_folder(self.model()?, machine, false, ui)?
+            pack_folder(self.model()?, machine, streamed, ui)?
         };
         let seconds = started.elapsed().as_secs_f64();
         Ok(Opened { name: self.name(), packed: Arc::new(packed), model: self.model, seconds })

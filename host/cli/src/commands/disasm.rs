@@ -66,7 +66,7 @@ fn length(commands: usize) -> String {
 
 fn model(args: &Args, path: &Path) -> Result<()> {
     let policy = args.policy.build()?;
-    let opened = Source::find(path, None)?.load(&args.machine, Ui::Quiet)?;
+    let opened = Source::find(path, None)?.load(&args.machine, false, Ui::Quiet)?;
     let packed = &opened.packed;
     let (config, image) = (packed.config(), packed.image());
     let positions = config.score_tokens().min(image.body.shape.max_positions);

@@ -203,3 +203,25 @@ fn vila_u_decodes_its_codes() -> TestResult {
     }
     Ok(())
 }
+
+/// Weights copied step by step give the same video; the simulator's report has no place for it.
+#[test]
+fn a_streamed_decode_gives_the_same_tokens() -> TestResult {
+    let clip = ["--prompt", "7 left stripes", "--positions", "70"];
+    let tokens = |args: &[&str]| {
+        let dir = tempfile::tempdir()?;
+        let out = dir.path().to_string_lossy().into_owned();
+        let output = run("decode", [args, &clip, &["--name", "a", "--out", &out]].concat())?;
+        assert!(output.status.success(), "{}", stderr(&output));
+        let file = File::open(dir.path().join("a.tokens.json"))?;
+        Ok::<Value, Box<dyn std::error::Error>>(serde_json::from_reader(file)?)
+    };
+    let resident = tokens(&[])?;
+    assert_eq!(tokens(&["--streamed", "--device-memory", "400000"])?["sequences"], resident["sequences"]);
+    let refused = run("decode", [&["--streamed", "--backend", "sim"][..], &clip].concat())?;
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--backend golden or opencl"), "{}", stderr(&refused));
+    let small = run("decode", [&["--streamed", "--device-memory", "4096"][..], &clip].concat())?;
+    assert!(stderr(&small).contains("memory map"), "{}", stderr(&small));
+    Ok(())
+}

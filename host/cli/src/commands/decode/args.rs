@@ -55,6 +55,12 @@ pub struct Args {
     pub backend: BackendKind,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Keep only what fits of the layers' weights in device memory, and copy the rest step by step
+    #[arg(long)]
+    pub streamed: bool,
+    /// Bytes that a streamed decode may use on each channel [default: all]
+    #[arg(long, value_name = "BYTES", requires = "streamed")]
+    pub device_memory: Option<u64>,
     #[command(flatten)]
     pub sim: SimArgs,
     #[command(flatten)]

@@ -83,6 +83,12 @@ pub struct DeviceReport {
 }
 
 impl DeviceReport {
+    fn host_time(&self) -> String {
+        let simulated = self.name.contains("(simulated)");
+        let also = if simulated { ", the work of simulating included" } else { "" };
+        format!("{:.1} us a step beside the device's{also}", self.host_microseconds_per_step)
+    }
+
     /// Figures of a run, and of the dense one beside it; none where the device keeps no time.
     pub fn new(opened: &Opened, run: &Run, dense: Option<&Run>) -> Option<Self> {
         let load = opened.load.get()?;
@@ -130,7 +136,7 @@ impl DeviceReport {
                     self.milliseconds, self.positions_per_second, self.prompt_milliseconds
                 ),
             ),
-            ("host time", format!("{:.1} us a step beside the device's", self.host_microseconds_per_step)),
+            ("host time", self.host_time()),
         ];
         if let Some(speed_up) = self.speed_up_over_dense {
             facts.push(("speed-up", format!("{speed_up:.2}x over the dense decode on the same device")));

@@ -11,6 +11,7 @@ mod text;
 mod watch;
 
 pub use args::Args;
+use args::BackendKind;
 
 use crate::exit::{Usage, usage};
 use crate::interrupt;
@@ -57,6 +58,11 @@ pub fn run(args: &Args) -> Result<()> {
     if args.device().is_none() {
         args.device.refuse()?;
     }
+    if args.streamed && args.backend == BackendKind::Sim {
+        return usage(
+            "--streamed goes with --backend golden or opencl: the simulator's report counts one run a position",
+        );
+    }
     output::prepare_folder(&args.out)?;
     let ui = Ui::new(args.quiet, args.json);
     let source = args.model.find()?;
@@ -65,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     policy.check_layers(spec.layers())?;
     policy.check_heads(spec.kv_heads())?;
     let codebook = codebook(source.model()?)?;
-    let opened = args.model.load(source, ui)?;
+    let opened = args.model.load(source, args.streamed, ui)?;
     let runs = decode(args, &opened, &policy, &plan, ui)?;
     let context = report::Context { opened: &opened, policy: &policy, plan: &plan, runs: &runs };
     let mut report = Report::new(args, &context, codebook.as_ref())?;
@@ -87,12 +93,12 @@ fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) ->
             (Some(device), None) => device::open(&device.options(), &opened.packed, ui)?.0,
             _ => Box::new(GoldenBackend::new()),
         };
-        let session = run::session(backend, opened, policy, plan)?;
+        let session = run::session(args, backend, opened, policy, plan)?;
         run::run(session, Watch::default(), plan, given, stage, ui)
     };
     let dense = args.compare_dense.then(|| beside(&Policy::dense(), None, "dense")).transpose()?;
     let (backend, device) = watch::backend(args, &opened.packed, ui)?;
-    let session = run::session(backend, opened, policy, plan)?;
+    let session = run::session(args, backend, opened, policy, plan)?;
     let watch = Watch::new(args, &session, plan)?;
     let free = run::run(session, watch, plan, None, "decoding", ui)?;
     let along = |dense: &Run| beside(policy, Some(&dense.tokens), "along dense");

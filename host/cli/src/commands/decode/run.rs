@@ -1,11 +1,13 @@
 //! One decode of all sequences.
 
+use super::args::Args;
 use super::plan::Plan;
 use super::watch::{Watch, Watched};
 use crate::interrupt;
 use crate::progress::Ui;
 use crate::source::Opened;
 use anyhow::Result;
+use fastcar_arch::units::Bytes;
 use fastcar_host::backend::Backend;
 use fastcar_host::policy::Policy;
 use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions};
@@ -45,9 +47,20 @@ pub struct DeviceTime {
 ///
 /// # Errors
 /// The model does not fit, or the device fails.
-pub fn session(backend: Box<dyn Backend>, opened: &Opened, policy: &Policy, plan: &Plan) -> Result<Session> {
+pub fn session(
+    args: &Args,
+    backend: Box<dyn Backend>,
+    opened: &Opened,
+    policy: &Policy,
+    plan: &Plan,
+) -> Result<Session> {
     let options = SessionOptions { slots: plan.slots(), positions: plan.longest() };
-    Ok(Session::open(backend, Arc::clone(&opened.packed), policy.clone(), options)?)
+    let (model, policy) = (Arc::clone(&opened.packed), policy.clone());
+    if !args.streamed {
+        return Ok(Session::open(backend, model, policy, options)?);
+    }
+    let memory = args.device_memory.map_or(model.config().channel_capacity(), Bytes);
+    Ok(Session::open_streamed(backend, model, policy, options, memory)?)
 }
 
 /// Decodes all sequences, with progress, watching the runs; `given` holds all tokens of every sequence where they are not to be

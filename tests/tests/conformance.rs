@@ -1,0 +1,211 @@
+//! Every backend gives the same bits: tokens and logits of whole decodes, and of decodes that move from one backend to
+//! another in between. A backend joins by a line in [`BACKENDS`].
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../host/tests/opencl/alone.rs"]
+mod alone;
+
+use alone::alone;
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::units::Bytes;
+use fastcar_host::backend::{Backend, GoldenBackend, OpenClBackend, SimBackend};
+use fastcar_host::model::Model;
+use fastcar_host::opencl::DeviceOptions;
+use fastcar_host::pack::PackOptions;
+use fastcar_host::packed::PackedModel;
+use fastcar_host::policy::{Gate, Policy};
+use fastcar_host::sampler::Sampling;
+use fastcar_host::session::{Request, Session, SessionOptions, Snapshot};
+use fastcar_sim::SimOptions;
+use fastcar_tests::opencl::platforms::{Platform, not_run};
+use fastcar_tests::{decode_bits, moving_digits, packed};
+use fastcar_xclbin::image::FastcarImage;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A backend's name, and how one is made for a configuration.
+type Made = (&'static str, fn(&AccelConfig) -> Box<dyn Backend>);
+
+/// The first is what the others are compared with.
+const BACKENDS: [Made; 3] = [
+    ("golden", |_| Box::new(GoldenBackend::new())),
+    ("sim", |_| Box::new(SimBackend::new(SimOptions::default()))),
+    ("opencl", |config| Box::new(OpenClBackend::open(&DeviceOptions::default(), config).unwrap())),
+];
+
+/// A frame of the shipped model has 64 positions; behind it, policies begin to skip.
+const POSITIONS: u32 = 72;
+const SIZE: SessionOptions = SessionOptions { slots: 4, positions: 80 };
+
+fn shipped(preset: &str) -> Arc<PackedModel> {
+    packed(&Model::open(moving_digits()).unwrap(), preset, PackOptions::default()).unwrap()
+}
+
+fn policies() -> Vec<(&'static str, Policy)> {
+    let file = |name: &str| Policy::load(&moving_digits().join(name)).unwrap();
+    vec![
+        ("dense", Policy::dense()),
+        ("sparse", Policy::dense().with_attention("sink4+local30".parse().unwrap())),
+        ("always", Policy::replay(Gate::Always).unwrap()),
+        ("input delta", file("policy-input-delta.toml")),
+        ("delta", file("policy-delta.toml")),
+    ]
+}
+
+fn request(seed: u64, guided: bool) -> Request {
+    Request {
+        prompt: vec![2, 3, 5, 4],
+        guidance: guided.then(|| (vec![6, 6, 6, 6], 2.0)),
+        positions: POSITIONS,
+        sampling: Sampling { temperature: 1.0, top_k: 20, top_p: 0.95, seed },
+        allowed: 8..48,
+        given: Vec::new(),
+    }
+}
+
+/// One sequence and a guided pair beside it.
+fn requests() -> [Request; 2] {
+    [request(1, false), request(2, true)]
+}
+
+fn session(made: Made, model: &Arc<PackedModel>, policy: &Policy) -> Session {
+    Session::open((made.1)(model.config()), Arc::clone(model), policy.clone(), SIZE).unwrap()
+}
+
+fn same_bits(preset: &str) {
+    let model = shipped(preset);
+    for (name, policy) in policies() {
+        let decode = |made| decode_bits(&mut session(made, &model, &policy), &requests()).unwrap();
+        let expected = decode(BACKENDS[0]);
+        assert!(expected.iter().all(|bits| bits.len() > POSITIONS as usize * 40));
+        for made in &BACKENDS[1..] {
+            assert!(decode(*made) == expected, "{preset}, policy {name}: {} differs", made.0);
+        }
+    }
+}
+
+/// Tokens and logits of up to `count` further positions.
+fn bits(session: &mut Session, count: u32) -> Vec<u32> {
+    let mut out = Vec::new();
+    for _ in 0..count {
+        for made in session.step().unwrap() {
+            out.extend(&made.tokens);
+            for &slot in session.slots(made.sequence).unwrap() {
+                out.extend(session.logits(slot).unwrap().iter().map(|l| l.to_bits()));
+            }
+        }
+    }
+    out
+}
+
+/// A decode that is interrupted behind its first frame, and goes on elsewhere.
+fn moves(preset: &str) {
+    let model = shipped(preset);
+    let policy = Policy::replay(Gate::Always).unwrap();
+    let rest = 6;
+    let started = |made| {
+        let mut session = session(made, &model, &policy);
+        for request in requests() {
+            session.start(request).unwrap();
+        }
+        session.prefill().unwrap();
+        let first = bits(&mut session, POSITIONS - rest);
+        (session.snapshot().unwrap().to_bytes().unwrap(), first, bits(&mut session, rest))
+    };
+    let expected = started(BACKENDS[0]);
+    assert!(!expected.2.is_empty());
+    for from in BACKENDS {
+        let (snapshot, first, _) = if from.0 == BACKENDS[0].0 { expected.clone() } else { started(from) };
+        assert!(first == expected.1, "{preset}: {} differs before the snapshot", from.0);
+        assert!(snapshot == expected.0, "{preset}: {} gives another snapshot", from.0);
+        for to in BACKENDS {
+            let snapshot = Snapshot::from_bytes(&snapshot).unwrap();
+            let backend = (to.1)(model.config());
+            let mut session = Session::restore(backend, Arc::clone(&model), &snapshot).unwrap();
+            assert!(bits(&mut session, rest) == expected.2, "{preset}: from {} to {}", from.0, to.0);
+        }
+    }
+}
+
+/// A model of which only parts are on the device at a time.
+fn streams(preset: &str) {
+    let model = shipped(preset);
+    let policy = Policy::replay(Gate::Always).unwrap();
+    let resident = session(BACKENDS[0], &model, &policy).compiled().map.used();
+    let memory = Bytes(resident.get() * 9 / 10);
+    let expected = decode_bits(&mut session(BACKENDS[0], &model, &policy), &requests()).unwrap();
+    for made in BACKENDS {
+        let backend = (made.1)(model.config());
+        let mut session =
+            Session::open_streamed(backend, Arc::clone(&model), policy.clone(), SIZE, memory).unwrap();
+        assert!(decode_bits(&mut session, &requests()).unwrap() == expected, "{preset}: {} differs", made.0);
+        assert!(session.streamed() > Bytes(0), "{preset}: all fits");
+    }
+}
+
+#[test]
+fn the_smallest_machine_gives_the_same_bits_on_every_backend() {
+    if alone("the_smallest_machine_gives_the_same_bits_on_every_backend", &[]) {
+        same_bits("tiny");
+    }
+}
+
+#[test]
+fn the_edge_machine_gives_the_same_bits_on_every_backend() {
+    if alone("the_edge_machine_gives_the_same_bits_on_every_backend", &[]) {
+        same_bits("edge");
+    }
+}
+
+#[test]
+fn a_decode_moves_from_any_backend_to_any_other() {
+    if alone("a_decode_moves_from_any_backend_to_any_other", &[]) {
+        moves("edge");
+    }
+}
+
+#[test]
+fn weights_are_streamed_to_any_backend() {
+    if alone("weights_are_streamed_to_any_backend", &[]) {
+        streams("edge");
+    }
+}
+
+/// The cards' own runtime with a device that computes nothing: it takes every call of a decode, and keeps the bytes of
+/// every channel apart.
+#[test]
+fn the_vendors_runtime_takes_the_calls_of_a_decode() {
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(xrt) = Platform::xrt(scratch.path()).unwrap() else {
+        return not_run("a decode on the vendor's runtime: XRT 2.13 is not installed");
+    };
+    let mut variables: Vec<(&str, &str)> = vec![("OPENCL_DYLIB_PATH", xrt.library.to_str().unwrap())];
+    variables.extend(xrt.environment.iter().map(|(n, v)| (n.to_str().unwrap(), v.to_str().unwrap())));
+    if alone("the_vendors_runtime_takes_the_calls_of_a_decode", &variables) {
+        on_the_vendors_runtime(scratch.path(), "u55c");
+    }
+}
+
+fn on_the_vendors_runtime(scratch: &Path, preset: &str) {
+    let model = shipped(preset);
+    let image = scratch.join("image.xclbin");
+    std::fs::write(&image, FastcarImage::simulator(model.config()).unwrap().to_bytes()).unwrap();
+    let options = DeviceOptions { image: Some(image), ..DeviceOptions::default() };
+    let mut backend = OpenClBackend::open(&options, model.config()).unwrap();
+    let compiled = session(BACKENDS[0], &model, &Policy::dense()).compiled().clone();
+    backend.load(&model, compiled.map.used()).unwrap();
+    for channel in 0..model.config().channels() as usize {
+        let mut constants = vec![0; model.channel(channel).len()];
+        backend.read_channel(channel, 0, &mut constants).unwrap();
+        assert!(constants == model.channel(channel), "channel {channel}");
+        let mut state = vec![1; 4096];
+        backend.read_channel(channel, compiled.state_start, &mut state).unwrap();
+        assert!(state.iter().all(|&b| b == 0), "channel {channel} is not zeroed");
+    }
+    let mut session =
+        Session::open(Box::new(backend), Arc::clone(&model), policies().remove(3).1, SIZE).unwrap();
+    for request in requests() {
+        session.start(request).unwrap();
+    }
+    assert_eq!(session.generate().filter(|made| made.is_ok()).count(), 2 * POSITIONS as usize);
+}
