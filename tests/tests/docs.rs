@@ -108,3 +108,15 @@ fn decisions_are_numbered_and_listed() {
         assert!(index.contains(&format!("]({name})")), "{name} is not in the index");
     }
 }
+
+/// The guide shows the example as it is.
+#[test]
+fn the_guide_shows_the_example() {
+    let example = std::fs::read_to_string(root().join("host/examples/decode.rs")).unwrap();
+    let guide = std::fs::read_to_string(root().join("docs/host-guide.md")).unwrap();
+    let code = guide.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(
+        code.lines().count() > 30 && example.ends_with(code),
+        "docs/host-guide.md differs from the example"
+    );
+}
