@@ -342,15 +342,18 @@ impl Chunk {
 fn best_fp4(block: &[f32; BLOCK]) -> mx::Fp4Block {
     let own = mx::quantise_fp4(block);
     let larger = mx::quantise_fp4_with_scale(block, E8M0(own.scale.0.saturating_add(1).min(254)));
-    if squared_error(block, &larger) < squared_error(block, &own) { larger } else { own }
+    // Each sum in order, so that the choice does not depend on how a compiler splits it; side by side, so that one does
+    // not wait for the other.
+    let errors = squared_errors(block, &own).into_iter().zip(squared_errors(block, &larger));
+    let (of_own, of_larger) = errors.fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+    if of_larger < of_own { larger } else { own }
 }
 
-fn squared_error(block: &[f32; BLOCK], q: &mx::Fp4Block) -> f64 {
-    let mut squares = q.dequantise_f64();
-    for (square, &x) in squares.iter_mut().zip(block) {
-        let error = f64::from(x) - *square;
-        *square = error * error;
+fn squared_errors(block: &[f32; BLOCK], q: &mx::Fp4Block) -> [f64; BLOCK] {
+    let mut errors = q.dequantise_f64();
+    for (error, &x) in errors.iter_mut().zip(block) {
+        let difference = f64::from(x) - *error;
+        *error = difference * difference;
     }
-    // In order, so that the choice does not depend on how a compiler splits sums.
-    squares.iter().sum()
+    errors
 }

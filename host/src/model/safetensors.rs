@@ -218,12 +218,12 @@ impl<'a> TensorView<'a> {
             Dtype::Bf16 => widen(part(2)?, out, |b| bf16::from_le_bytes(b).to_f32()),
             _ => return Err(self.wrong_dtype("F32, F16 or BF16")),
         }
-        match out.iter().position(|v| !v.is_finite()) {
-            None => Ok(()),
-            Some(i) => {
-                Err(ModelError::NonFinite { name: self.name.to_owned(), index: first + i, value: out[i] })
-            }
+        // All are looked at before any is looked for, which vector units can do.
+        if out.iter().fold(true, |finite, v| finite & v.is_finite()) {
+            return Ok(());
         }
+        let bad = out.iter().position(|v| !v.is_finite()).unwrap_or_default();
+        Err(ModelError::NonFinite { name: self.name.to_owned(), index: first + bad, value: out[bad] })
     }
 
     fn convert<const N: usize>(
