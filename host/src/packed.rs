@@ -7,6 +7,7 @@
 //! ```
 //! The header is written last, so a file cut short is no packed model.
 
+use crate::files;
 use crate::image::Image;
 use crate::mmap::MappedFile;
 use crate::model::ModelError;
@@ -17,11 +18,11 @@ use fastcar_arch::layout::PAGE_BYTES;
 use fastcar_arch::units::Bytes;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Version of the file format.
 pub const FORMAT_VERSION: u32 = 1;
@@ -151,6 +152,7 @@ impl AsRef<[u8]> for SharedChannel {
 pub struct PackedModel {
     plan: Plan,
     data: Arc<Data>,
+    fingerprint: OnceLock<String>,
 }
 
 impl std::fmt::Debug for PackedModel {
@@ -162,7 +164,7 @@ impl std::fmt::Debug for PackedModel {
 impl PackedModel {
     /// Constants already in memory: one byte string per channel, all of one length.
     pub(crate) fn from_memory(plan: Plan, channels: Vec<Vec<u8>>) -> Self {
-        Self { plan, data: Arc::new(Data::Memory(channels)) }
+        Self { plan, data: Arc::new(Data::Memory(channels)), fingerprint: OnceLock::new() }
     }
 
     /// Where the constants lie: what [`crate::compile::compile`] takes.
@@ -201,9 +203,13 @@ impl PackedModel {
         Arc::new(SharedChannel { data: Arc::clone(&self.data), channel })
     }
 
-    /// Hash over image and constants: two models are the same exactly when it is.
+    /// Hash over image and constants: two models are the same exactly when it is. Computed once.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        self.fingerprint.get_or_init(|| self.hash()).clone()
+    }
+
+    fn hash(&self) -> String {
         let mut all = blake3::Hasher::new();
         all.update(Identity::of(self.config()).to_string().as_bytes());
         for channel in 0..self.config().channels() as usize {
@@ -217,15 +223,8 @@ impl PackedModel {
     /// # Errors
     /// [`PackError::Io`]; nothing is then left under `path`.
     pub fn save(&self, path: &Path) -> Result<(), PackError> {
-        let io = |source| PackError::Io { path: path.to_owned(), source };
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Readable as the umask says, where a temporary file would be the owner's alone.
-        let mode = Permissions::from_mode(0o666);
-        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(dir).map_err(io)?;
-        self.write(temporary.as_file()).map_err(io)?;
-        temporary.as_file().sync_all().map_err(io)?;
-        temporary.persist(path).map_err(|e| io(e.error))?;
-        Ok(())
+        files::replace(path, |file| self.write(file))
+            .map_err(|source| PackError::Io { path: path.to_owned(), source })
     }
 
     fn write(&self, file: &File) -> io::Result<()> {
@@ -269,7 +268,8 @@ impl PackedModel {
         let bytes = reader.check_sections(&manifest, &config)?;
         let offsets = manifest.sections.iter().map(|s| s.offset).collect();
         let plan = Plan { config, image: manifest.image, constants: Bytes(bytes) };
-        Ok(Self { plan, data: Arc::new(Data::File { mapping, offsets, bytes }) })
+        let data = Arc::new(Data::File { mapping, offsets, bytes });
+        Ok(Self { plan, data, fingerprint: OnceLock::new() })
     }
 
     /// As [`PackedModel::open`], for one configuration.

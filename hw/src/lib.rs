@@ -1,5 +1,14 @@
-//! Hardware generator of the fastcar accelerator: from an [`AccelConfig`](fastcar_arch::config::AccelConfig) to Verilog,
-//! packaging and a manifest.
+//! Hardware of the fastcar accelerator, from an [`AccelConfig`](fastcar_arch::config::AccelConfig) to Verilog.
 //!
-//! The crate is a place in the workspace so far: nothing is generated yet. It will share the types of `fastcar-arch`
-//! with the functional model, and none of its code.
+//! * [`rtl`] describes circuits: a small set of types in which every block is written, simulated and printed.
+//! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
+//! * [`axi`] holds the ports to the outside.
+//! * [`pe`] holds the arithmetic of the MAC array.
+//!
+//! Types of `fastcar-arch` are shared with the functional model, code is not. How to write a block, how to test it and how names
+//! come about is told in `docs/hw.md`.
+
+pub mod axi;
+pub mod pe;
+pub mod prim;
+pub mod rtl;

@@ -1,6 +1,7 @@
 //! Shared helpers of the cross-crate tests.
 
 pub mod opencl;
+pub mod rtl;
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_host::backend::GoldenBackend;

@@ -5,7 +5,7 @@
 #[path = "../../host/tests/opencl/alone.rs"]
 mod alone;
 
-use alone::alone;
+use alone::{alone, in_child};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::units::Bytes;
 use fastcar_host::backend::{Backend, GoldenBackend, OpenClBackend, SimBackend};
@@ -17,7 +17,7 @@ use fastcar_host::policy::{Gate, Policy};
 use fastcar_host::sampler::Sampling;
 use fastcar_host::session::{Request, Session, SessionOptions, Snapshot};
 use fastcar_sim::SimOptions;
-use fastcar_tests::opencl::platforms::{Platform, not_run};
+use fastcar_tests::opencl::platforms::{Platform, loader, not_run, vendors};
 use fastcar_tests::{decode_bits, moving_digits, packed};
 use fastcar_xclbin::image::FastcarImage;
 use std::path::Path;
@@ -143,11 +143,45 @@ fn streams(preset: &str) {
     }
 }
 
+/// Runs a body once for each way to the simulated platform: its library opened directly, behind the system's loader, and
+/// linked into this program.
+fn on_every_route(test: &str, body: impl FnOnce()) {
+    if in_child(test) {
+        check_route();
+        return body();
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let vendors = vendors(scratch.path(), &alone::platform()).unwrap();
+    let vendors = vendors.to_str().unwrap();
+    alone(test, &[(ROUTE, "direct")]);
+    if let Some(loader) = loader().unwrap() {
+        let library = loader.to_str().unwrap();
+        alone(test, &[(ROUTE, "loader"), ("OPENCL_DYLIB_PATH", library), ("OCL_ICD_VENDORS", vendors)]);
+    }
+    alone(test, &[(ROUTE, "linked"), ("OPENCL_DYLIB_PATH", "")]);
+}
+
+/// Names the way in the process that takes it.
+const ROUTE: &str = "FASTCAR_TEST_ROUTE";
+
+/// Makes sure that the device is reached the way that is meant, by the libraries that this process has open.
+fn check_route() {
+    assert!(fastcar_icd::link() > 0);
+    let config = AccelConfig::preset("tiny").unwrap();
+    drop(OpenClBackend::open(&DeviceOptions::default(), &config).unwrap());
+    let open = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let found = (open.contains("libOpenCL.so"), open.contains("libfastcar_icd.so"));
+    let expected = match std::env::var(ROUTE).unwrap().as_str() {
+        "direct" => (false, true),
+        "loader" => (true, true),
+        _ => (false, false),
+    };
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn the_smallest_machine_gives_the_same_bits_on_every_backend() {
-    if alone("the_smallest_machine_gives_the_same_bits_on_every_backend", &[]) {
-        same_bits("tiny");
-    }
+    on_every_route("the_smallest_machine_gives_the_same_bits_on_every_backend", || same_bits("tiny"));
 }
 
 #[test]
@@ -166,9 +200,7 @@ fn a_decode_moves_from_any_backend_to_any_other() {
 
 #[test]
 fn weights_are_streamed_to_any_backend() {
-    if alone("weights_are_streamed_to_any_backend", &[]) {
-        streams("edge");
-    }
+    on_every_route("weights_are_streamed_to_any_backend", || streams("edge"));
 }
 
 /// The cards' own runtime with a device that computes nothing: it takes every call of a decode, and keeps the bytes of

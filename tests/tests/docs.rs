@@ -109,14 +109,39 @@ fn decisions_are_numbered_and_listed() {
     }
 }
 
-/// The guide shows the example as it is.
+/// The guides show the examples as they are.
 #[test]
-fn the_guide_shows_the_example() {
-    let example = std::fs::read_to_string(root().join("host/examples/decode.rs")).unwrap();
-    let guide = std::fs::read_to_string(root().join("docs/host-guide.md")).unwrap();
-    let code = guide.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert!(
-        code.lines().count() > 30 && example.ends_with(code),
-        "docs/host-guide.md differs from the example"
-    );
+fn the_guide_shows_the_examples() {
+    for (page, language, file) in [
+        ("docs/host-guide.md", "rust", "host/examples/decode.rs"),
+        ("docs/host-guide.md", "c", "tests/clients/c/decode.c"),
+        ("docs/host-guide.md", "python", "tests/clients/python/decode_step.py"),
+        ("docs/sessions.md", "rust", "host/examples/serve.rs"),
+    ] {
+        let guide = std::fs::read_to_string(root().join(page)).unwrap();
+        let example = std::fs::read_to_string(root().join(file)).unwrap();
+        let block = guide.split(&format!("```{language}\n")).nth(1).unwrap();
+        let code = block.split("```").next().unwrap();
+        // A Rust program's head comment is for its reader only.
+        assert!(code.lines().count() > 30 && example.ends_with(code), "{page} differs from {file}");
+    }
+}
+
+/// What the troubleshooting table quotes is what the programs say.
+#[test]
+fn errors_in_the_troubleshooting_table_exist() {
+    let page = std::fs::read_to_string(root().join("docs/simulator-to-card.md")).unwrap();
+    let mut paths = Vec::new();
+    files(&root().join("host"), "rs", &mut paths);
+    // A message may be broken over lines.
+    let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap().replace("\\\n", "");
+    let sources: String = paths.iter().map(text).collect();
+    let sources = sources.split_whitespace().collect::<Vec<_>>().join(" ");
+    let table = page.split("| the error says |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|l| l.starts_with("| `"));
+    let quotes: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert!(quotes.len() >= 15, "only {} errors found", quotes.len());
+    for quote in quotes {
+        assert!(sources.contains(quote), "no program says '{quote}'");
+    }
 }

@@ -10,6 +10,7 @@ use fastcar_host::pack::PackOptions;
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::{Gate, Policy, TasForm};
 use fastcar_tests::{TestResult, moving_digits, packed};
+use std::sync::Arc;
 
 const PERIOD: u32 = 64;
 
@@ -20,7 +21,7 @@ const INPUT_DELTA_ERROR: f32 = 0.08;
 
 /// Every step's report over a clip whose tokens are given.
 fn machine_reports(
-    model: &PackedModel,
+    model: &Arc<PackedModel>,
     policy: &Policy,
     clip: &Clip,
 ) -> Result<Vec<StepReport>, Box<dyn std::error::Error>> {

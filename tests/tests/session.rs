@@ -1,14 +1,15 @@
-//! Sessions: slots claimed and freed, requests refused, cancellation, ages, statistics.
+//! Sessions: slots claimed and freed, requests refused, cancellation, ages, statistics, snapshots.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use fastcar_host::backend::GoldenBackend;
 use fastcar_host::image::Format;
 use fastcar_host::model::Model;
-use fastcar_host::model::testing::{LlamaSpec, VideoSpec};
+use fastcar_host::model::testing::{LlamaSpec, VideoSpec, VilaUSpec};
 use fastcar_host::pack::PackOptions;
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::{Gate, Method, PairCoupling, Policy};
 use fastcar_host::sampler::Sampling;
-use fastcar_host::session::{Request, Session};
+use fastcar_host::session::{Request, SequenceId, SequenceSnapshot, Session, SessionOptions, Snapshot};
 use fastcar_tests::{decode_bits, golden_session, packed};
 use std::sync::Arc;
 
@@ -208,4 +209,200 @@ fn sessions_that_do_not_fit_are_refused() {
     assert_eq!(refused(0, 64), "slots is 0: preset 'tiny' allows 1 to 4");
     assert_eq!(refused(2, 2000), "positions is 2000: preset 'tiny' allows 1 to 1024");
     assert_eq!(refused(2, 257), "positions is 257: the model allows 1 to 256");
+}
+
+/// Policies with every kind of state between steps.
+fn stateful() -> Vec<Policy> {
+    let aged = Method::Replay {
+        gate: Gate::InputDelta { thresholds: vec![0.5] },
+        coupling: PairCoupling::BothAgree,
+        max_age: Some(1),
+    };
+    vec![
+        Policy::dense(),
+        Policy::dense().with_attention("sink2+local9".parse().unwrap()),
+        Policy::replay(Gate::Random { ratio: 0.5, seed: 3 }).unwrap(),
+        Policy::new(aged).unwrap(),
+        Policy::delta(0.3).unwrap(),
+    ]
+}
+
+fn drawn(seed: u64, guided: bool) -> Request {
+    let sampling = Sampling { temperature: 1.0, top_k: 20, top_p: 0.95, seed };
+    Request { sampling, ..if guided { self::guided() } else { request() } }
+}
+
+/// Tokens and logits of up to `steps` steps of one sequence.
+fn bits(session: &mut Session, id: SequenceId, steps: usize) -> Vec<u32> {
+    let mut out = Vec::new();
+    for _ in 0..steps {
+        for made in session.step().unwrap().iter().filter(|made| made.sequence == id) {
+            out.extend(&made.tokens);
+            for &slot in session.slots(id).unwrap() {
+                out.extend(session.logits(slot).unwrap().iter().map(|l| l.to_bits()));
+            }
+        }
+    }
+    out
+}
+
+/// Steps of a whole sequence.
+const STEPS: usize = 43;
+
+#[test]
+fn a_sequence_goes_on_in_any_free_slots_of_any_session() {
+    let model = model();
+    for policy in stateful() {
+        for guided in [false, true] {
+            let mut whole = golden_session(&model, policy.clone(), 4, 64).unwrap();
+            let id = whole.start(drawn(7, guided)).unwrap();
+            let expected = bits(&mut whole, id, STEPS);
+            let whole_stats = whole.finish(id).unwrap();
+            // In the prompt, in the first frame, behind it in the first block of the cache, and in the second.
+            for stop in [2, 9, 21, 38] {
+                let mut from = golden_session(&model, policy.clone(), 4, 64).unwrap();
+                from.start(drawn(1, true)).unwrap();
+                let id = from.start(drawn(7, guided)).unwrap();
+                let mut found = bits(&mut from, id, stop);
+                let raw = from.snapshot_sequence(id).unwrap().to_bytes().unwrap();
+                let snapshot = SequenceSnapshot::from_bytes(&raw).unwrap();
+                // Fewer positions, other neighbours, and slots that others have used.
+                let mut to = golden_session(&model, policy.clone(), 4, 44).unwrap();
+                let gone = [to.start(drawn(2, true)).unwrap(), to.start(drawn(3, true)).unwrap()];
+                (0..30).for_each(|_| drop(to.step().unwrap()));
+                gone.iter().for_each(|id| to.cancel(*id).unwrap());
+                to.start(drawn(4, false)).unwrap();
+                let id = to.adopt(&snapshot).unwrap();
+                assert_eq!(to.slots(id).unwrap(), if guided { &[2, 3][..] } else { &[1] });
+                found.extend(bits(&mut to, id, STEPS - stop));
+                assert!(found == expected, "guided {guided}, stopped at {stop}, {policy:?}");
+                assert_eq!(to.finish(id).unwrap(), whole_stats);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_holds_what_was_written() {
+    let mut session = session(Policy::replay(Gate::Always).unwrap(), 4);
+    let id = session.start(request()).unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..STEPS {
+        session.step().unwrap();
+        sizes.push(session.snapshot_sequence(id).unwrap().to_bytes().unwrap().len());
+    }
+    let state = session.compiled().map.used().get() - session.compiled().state_start;
+    let whole = state as usize * session.model().config().channels() as usize;
+    assert!(sizes.is_sorted() && sizes[0] * 2 < sizes[42] && sizes[42] * 3 < whole, "{whole}: {sizes:?}");
+}
+
+#[test]
+fn streamed_sessions_and_others_restore_each_other() {
+    use fastcar_arch::units::Bytes;
+    let (model, policy) = (model(), Policy::replay(Gate::Random { ratio: 0.5, seed: 3 }).unwrap());
+    let size = SessionOptions { slots: 4, positions: 64 };
+    let resident = golden_session(&model, policy.clone(), 4, 64).unwrap();
+    let memory = Bytes(resident.compiled().map.used().get() * 9 / 10);
+    let backend = || Box::new(GoldenBackend::new());
+    let open = |streamed| match streamed {
+        true => Session::open_streamed(backend(), Arc::clone(&model), policy.clone(), size, memory).unwrap(),
+        false => golden_session(&model, policy.clone(), 4, 64).unwrap(),
+    };
+    let restore = |streamed, snapshot: &Snapshot| match streamed {
+        true => Session::restore_streamed(backend(), Arc::clone(&model), snapshot, memory).unwrap(),
+        false => Session::restore(backend(), Arc::clone(&model), snapshot).unwrap(),
+    };
+    let mut whole = open(false);
+    let ids = [whole.start(drawn(1, false)).unwrap(), whole.start(drawn(2, true)).unwrap()];
+    (0..20).for_each(|_| drop(whole.step().unwrap()));
+    let expected = bits(&mut whole, ids[1], STEPS - 20);
+    let mut snapshots = Vec::new();
+    for from in [false, true] {
+        let mut session = open(from);
+        let first = session.start(drawn(1, false)).unwrap();
+        let second = session.start(drawn(2, true)).unwrap();
+        (0..20).for_each(|_| drop(session.step().unwrap()));
+        assert_eq!(session.streamed() > Bytes(0), from);
+        let raw = session.snapshot().unwrap().to_bytes().unwrap();
+        for to in [false, true] {
+            let snapshot = Snapshot::from_bytes(&raw).unwrap();
+            let mut session = restore(to, &snapshot);
+            assert_eq!(session.sequences().collect::<Vec<_>>(), [first, second]);
+            assert!(bits(&mut session, second, STEPS - 20) == expected, "from {from} to {to}");
+            assert!(session.start(request()).unwrap() > second);
+        }
+        snapshots.push(raw);
+    }
+    assert!(snapshots[0] == snapshots[1], "what is streamed is in no snapshot");
+}
+
+#[test]
+fn snapshots_survive_their_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = session(Policy::delta(0.3).unwrap(), 2);
+    let id = session.start(request()).unwrap();
+    (0..9).for_each(|_| drop(session.step().unwrap()));
+    let path = dir.path().join("a.snapshot");
+    session.snapshot().unwrap().save(&path).unwrap();
+    assert_eq!(Snapshot::load(&path).unwrap(), session.snapshot().unwrap());
+    let error = SequenceSnapshot::load(&path).unwrap_err().to_string();
+    assert!(error.ends_with("it holds a session, not one sequence: restore it as a session"), "{error}");
+    // The new file takes the old one's place.
+    let sequence = session.snapshot_sequence(id).unwrap();
+    assert_eq!((sequence.request(), sequence.tokens().len()), (&request(), 6));
+    sequence.save(&path).unwrap();
+    assert_eq!(SequenceSnapshot::load(&path).unwrap(), sequence);
+    let error = Snapshot::load(&path).unwrap_err().to_string();
+    assert!(error.ends_with("it holds one sequence, not a session: adopt it into one"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    let error = sequence.save(&dir.path().join("none/a")).unwrap_err().to_string();
+    assert!(error.starts_with("snapshot ") && error.contains("No such file"), "{error}");
+    assert!(SequenceSnapshot::load(&dir.path().join("none")).is_err());
+}
+
+#[test]
+fn snapshots_go_where_they_fit() {
+    let model = model();
+    let open = |policy, slots, positions| golden_session(&model, policy, slots, positions).unwrap();
+    let mut from = open(Policy::dense(), 4, 64);
+    let id = from.start(guided()).unwrap();
+    (0..9).for_each(|_| drop(from.step().unwrap()));
+    let snapshot = from.snapshot_sequence(id).unwrap();
+    let refused = |mut session: Session| session.adopt(&snapshot).unwrap_err().to_string();
+    let error = refused(open(Policy::delta(0.3).unwrap(), 4, 64));
+    assert!(error.starts_with("the snapshot was taken under another policy"), "{error}");
+    assert!(error.contains("kind = \"dense\""), "{error}");
+    let error = refused(open(Policy::dense(), 4, 40));
+    assert_eq!(error, "request.positions is 44: the session holds 40 positions, prompt included");
+    let error = refused(open(Policy::dense(), 1, 64));
+    assert_eq!(error, "request.guidance is 2: a guided sequence takes two slots, the session has 1");
+    let mut full = open(Policy::dense(), 2, 64);
+    full.start(request()).unwrap();
+    assert!(refused(full).starts_with("the sequence needs 2 adjacent slots, 1 of 2 are free"));
+    assert!(from.snapshot_sequence(SequenceId::new(9)).is_err());
+}
+
+/// Residual codes: what the depth transformer keeps is made anew for every position.
+#[test]
+fn a_sequence_of_codes_goes_on_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    VilaUSpec::default().write(dir.path()).unwrap();
+    let options = PackOptions { weights: Format::MxInt8, head: None };
+    let model = packed(&Model::open(dir.path()).unwrap(), "tiny", options).unwrap();
+    let open = || golden_session(&model, Policy::dense(), 4, 16).unwrap();
+    let of = |seed| Request { prompt: vec![3, 9, 27], positions: 8, allowed: 0..40, ..drawn(seed, false) };
+    let mut whole = open();
+    let id = whole.start(of(7)).unwrap();
+    let expected = bits(&mut whole, id, 10);
+    for stop in 0..10 {
+        let (mut from, mut to) = (open(), open());
+        let id = from.start(of(7)).unwrap();
+        let mut found = bits(&mut from, id, stop);
+        to.start(of(1)).unwrap();
+        (0..3).for_each(|_| drop(to.step().unwrap()));
+        let id = to.adopt(&from.snapshot_sequence(id).unwrap()).unwrap();
+        assert_eq!(to.slots(id).unwrap(), [1]);
+        found.extend(bits(&mut to, id, 10 - stop));
+        assert!(found == expected, "stopped at {stop}");
+    }
 }

@@ -9,6 +9,7 @@ use fastcar_arch::units::Bytes;
 use fastcar_golden::{Golden, Memory};
 use fastcar_host::attention::{Attention, Place};
 use fastcar_host::backend::{Backend, BackendError, GoldenBackend};
+use fastcar_host::compile::Part;
 use fastcar_host::compile::compile;
 use fastcar_host::image::Format;
 use fastcar_host::model::testing::{LlamaSpec, VideoSpec};
@@ -242,8 +243,13 @@ impl Backend for Counting {
         "counting"
     }
 
-    fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError> {
-        self.inner.load(model, memory)
+    fn load_parts(
+        &mut self,
+        model: &Arc<PackedModel>,
+        parts: &[Part],
+        memory: Bytes,
+    ) -> Result<(), BackendError> {
+        self.inner.load_parts(model, parts, memory)
     }
 
     fn run(&mut self, program: &Program, table: &StepTable) -> Result<StepReport, BackendError> {

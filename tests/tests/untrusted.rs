@@ -10,7 +10,7 @@ use fastcar_host::model::testing::{LlamaSpec, VideoSpec};
 use fastcar_host::pack::PackOptions;
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::{Gate, Policy, TasForm};
-use fastcar_host::session::{Snapshot, SnapshotError};
+use fastcar_host::session::{SequenceSnapshot, Snapshot, SnapshotError};
 use fastcar_tests::{forced, golden_session, packed};
 use proptest::prelude::*;
 use std::path::Path;
@@ -173,6 +173,67 @@ proptest! {
     }
 }
 
+/// A session's snapshot in mid-decode, under a policy with ages.
+fn snapshot() -> &'static (Arc<PackedModel>, Vec<u8>) {
+    static SNAPSHOT: OnceLock<(Arc<PackedModel>, Vec<u8>)> = OnceLock::new();
+    SNAPSHOT.get_or_init(|| {
+        let model = small_model();
+        let policy = Policy::replay(Gate::Tas { form: TasForm::Code, thresholds: vec![0.0] }).unwrap();
+        let mut session = golden_session(&model, policy, 2, 32).unwrap();
+        session.start(forced(vec![1, 2, 3, 4], &[5; 20], 0..48)).unwrap();
+        (0..18).for_each(|_| drop(session.step().unwrap()));
+        let bytes = session.snapshot().unwrap().to_bytes().unwrap();
+        (model, bytes)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_changed_snapshot_is_taken(at in any::<prop::sample::Index>(), value in 1u8..=255, cut in any::<prop::sample::Index>()) {
+        let bytes = &snapshot().1;
+        let mut changed = bytes.clone();
+        changed[at.index(bytes.len())] ^= value;
+        prop_assert!(Snapshot::from_bytes(&changed).is_err());
+        prop_assert!(Snapshot::from_bytes(&bytes[..cut.index(bytes.len())]).is_err());
+        prop_assert!(SequenceSnapshot::from_bytes(&changed).is_err());
+    }
+
+    /// Numbers and characters of the head replaced by someone who also makes the hash fit: refused, or decoded to its
+    /// end.
+    #[test]
+    fn no_forged_snapshot_does_harm(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"0123456789[]{},:\"e-.n".to_vec())), 1..4),
+        longer in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let (model, bytes) = snapshot();
+        let length = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) as usize;
+        let mut head = bytes[56..56 + length].to_vec();
+        // Digits are where the harm would be.
+        let digits: Vec<usize> = (0..head.len()).filter(|&i| head[i].is_ascii_digit()).collect();
+        for (at, value) in changes {
+            head[*at.get(&digits)] = value;
+        }
+        if let Some(at) = longer {
+            let at = *at.get(&digits);
+            head.splice(at..at, *b"429496729");
+        }
+        let body = [&head, &bytes[56 + length..]].concat();
+        let mut forged = bytes[..16].to_vec();
+        forged.extend_from_slice(&(head.len() as u64).to_le_bytes());
+        forged.extend_from_slice(blake3::hash(&body).as_bytes());
+        forged.extend_from_slice(&body);
+        let Ok(snapshot) = Snapshot::from_bytes(&forged) else { return Ok(()) };
+        let backend = Box::new(fastcar_host::backend::GoldenBackend::new());
+        let restored = fastcar_host::session::Session::restore(backend, Arc::clone(model), &snapshot);
+        if let Ok(mut session) = restored {
+            let made = session.generate().collect::<Vec<_>>();
+            prop_assert!(made.len() <= 32 && made.iter().all(Result::is_ok));
+        }
+    }
+}
+
 #[test]
 fn a_changed_snapshot_is_refused() {
     let model = small_model();
@@ -245,12 +306,17 @@ fn a_dishonest_snapshot_is_refused() {
     let contradiction = Err("not a snapshot of this version: sequence 0 contradicts itself".to_owned());
     assert_eq!(forge("\"next\":5", "\"next\":50"), contradiction);
     assert_eq!(forge("\"next\":5", "\"next\":4"), contradiction);
-    assert_eq!(forge("\"slots\":[0]", "\"slots\":[9]"), contradiction);
-    assert_eq!(forge("\"slots\":[0]", "\"slots\":[0,1]"), contradiction);
+    assert_eq!(forge("\"ages\":[{", "\"ages\":[{\"gates\":0,\"ages\":[]},{"), contradiction);
+    assert_eq!(forge("\"joint\":0", "\"joint\":9"), contradiction);
+    assert_eq!(forge("\"eligible\":0", "\"eligible\":18446744073709551615"), contradiction);
+    assert_eq!(forge("\"next_id\":1", "\"next_id\":0"), contradiction);
     assert_eq!(forge("\"tokens\":[[5]", "\"tokens\":[[500]"), contradiction);
     assert!(forge("\"prompt\":[1", "\"prompt\":[999").unwrap_err().contains("request.prompt is 999"));
     assert!(forge("\"slots\":2", "\"slots\":200").unwrap_err().contains("slots is 200"));
-    assert!(forge("\"state_bytes\":", "\"state_bytes\":1").is_err());
+    let error = forge("\"state_bytes\":", "\"state_bytes\":1").unwrap_err();
+    assert!(error.ends_with("the states are longer than the file"), "{error}");
+    let error = forge("\"state_bytes\":", "\"state_bytes\":0,\"unused\":").unwrap_err();
+    assert!(error.ends_with("there is more than the states"), "{error}");
 }
 
 /// A packed file whose manifest lies, with a hash that fits the lie.

@@ -27,6 +27,16 @@ pub struct Interrupted {
     pub place: String,
 }
 
+/// Stopped by a signal, with something left to go on from.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted {place}; {left}")]
+pub struct Suspended {
+    /// Where it stopped.
+    pub place: String,
+    /// What is left, and how to go on.
+    pub left: String,
+}
+
 /// Prints an error and gives its exit code.
 pub fn report(result: Result<()>) -> ExitCode {
     match result {
@@ -42,6 +52,7 @@ fn code(error: &Error) -> u8 {
     let cancelled = |e: &PackError| matches!(e, PackError::Cancelled);
     let unloaded = |e: &OpenClError| matches!(e, OpenClError::Cancelled { .. });
     if error.is::<Interrupted>()
+        || error.is::<Suspended>()
         || error.downcast_ref().is_some_and(cancelled)
         || error.chain().any(|e| e.downcast_ref().is_some_and(unloaded))
     {

@@ -48,13 +48,6 @@ impl GoldenBackend {
         Self { record: true, ..Self::default() }
     }
 
-    fn start(&mut self, machine: Golden) {
-        self.machine = Some(match self.parallel_from {
-            Some(products) => machine.with_parallel_from(products),
-            None => machine,
-        });
-    }
-
     fn machine(&self) -> Result<&Golden, BackendError> {
         self.machine.as_ref().ok_or_else(|| fail(NotLoaded))
     }
@@ -69,18 +62,17 @@ impl Backend for GoldenBackend {
         NAME
     }
 
-    fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError> {
-        self.start(machine(model, &[whole(model)], memory));
-        Ok(())
-    }
-
     fn load_parts(
         &mut self,
         model: &Arc<PackedModel>,
         parts: &[Part],
         memory: Bytes,
     ) -> Result<(), BackendError> {
-        self.start(machine(model, parts, memory));
+        let machine = machine(model, parts, memory);
+        self.machine = Some(match self.parallel_from {
+            Some(products) => machine.with_parallel_from(products),
+            None => machine,
+        });
         Ok(())
     }
 
@@ -113,11 +105,6 @@ impl Backend for GoldenBackend {
         write_channel(self.machine_mut()?, channel, start, bytes);
         Ok(())
     }
-}
-
-/// All constants where the packer has laid them.
-pub(super) fn whole(model: &PackedModel) -> Part {
-    Part { source: 0..model.constants().get(), to: 0 }
 }
 
 /// A functional machine with parts of a model's constants in `memory` bytes on each channel.

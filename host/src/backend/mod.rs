@@ -49,31 +49,73 @@ pub struct RunDetails {
     pub timing: Option<fastcar_sim::Timing>,
 }
 
+/// What a device was busy with since its model was loaded, by its own clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Activity {
+    /// From the start of the first run or streamed part to the end of the last.
+    pub elapsed: Duration,
+    /// Running programs.
+    pub running: Duration,
+    /// Taking in weights that were streamed while decoding.
+    pub streaming: Duration,
+    /// Bytes of these, all channels together.
+    pub streamed: Bytes,
+}
+
+/// One run and what goes with it, handed to a device at once.
+pub struct Step<'a> {
+    /// What runs.
+    pub program: &'a Program,
+    /// Slots, positions, tokens and masks.
+    pub table: &'a StepTable,
+    /// Written before the run.
+    pub writes: Vec<ChannelWrite>,
+    /// Read behind it.
+    pub reads: Vec<RecordRead<'a>>,
+}
+
+/// Bytes for one channel.
+pub struct ChannelWrite {
+    /// Which.
+    pub channel: usize,
+    /// First local byte.
+    pub start: u64,
+    /// What is written.
+    pub bytes: Vec<u8>,
+}
+
+/// A record that is wanted.
+pub struct RecordRead<'a> {
+    /// First local byte, on every channel.
+    pub addr: u64,
+    /// Where it goes, whole.
+    pub out: &'a mut [u8],
+}
+
 /// One accelerator with its memory.
 pub trait Backend: Send {
     /// Name, as in `--backend`.
     fn name(&self) -> &'static str;
 
-    /// Loads a model's constants and zeroes `memory` bytes on each channel beyond them.
+    /// Loads all of a model's constants and zeroes what is left of `memory` bytes on each channel.
     ///
     /// # Errors
     /// The device refuses or fails.
-    fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError>;
+    fn load(&mut self, model: &Arc<PackedModel>, memory: Bytes) -> Result<(), BackendError> {
+        self.load_parts(model, &[Part { source: 0..model.constants().get(), to: 0 }], memory)
+    }
 
     /// As [`Backend::load`], for a model of which only parts are in memory at a time: these first, the rest by
     /// [`Backend::stage`].
     ///
     /// # Errors
-    /// The device refuses or fails, or cannot do that.
+    /// The device refuses or fails.
     fn load_parts(
         &mut self,
         model: &Arc<PackedModel>,
         parts: &[Part],
         memory: Bytes,
-    ) -> Result<(), BackendError> {
-        let _ = (model, parts, memory);
-        Err(BackendError::new(self.name(), NoParts))
-    }
+    ) -> Result<(), BackendError>;
 
     /// Begins to copy a part of a model's constants to every channel. It may go on while programs run that do not use
     /// that memory.
@@ -102,6 +144,23 @@ pub trait Backend: Send {
     /// The device refuses or fails; its state is then lost.
     fn run(&mut self, program: &Program, table: &StepTable) -> Result<StepReport, BackendError>;
 
+    /// Runs a program with all that goes with it: a device gets one list of commands and is waited for once.
+    /// `meanwhile` is called while it works, or where nothing can be done meanwhile, behind the run.
+    ///
+    /// # Errors
+    /// The device refuses or fails; its state is then lost.
+    fn step(&mut self, step: Step<'_>, meanwhile: &mut dyn FnMut()) -> Result<StepReport, BackendError> {
+        for ChannelWrite { channel, start, bytes } in step.writes {
+            self.write_channel(channel, start, &bytes)?;
+        }
+        let report = self.run(step.program, step.table)?;
+        meanwhile();
+        for RecordRead { addr, out } in step.reads {
+            self.read_record(addr, out)?;
+        }
+        Ok(report)
+    }
+
     /// Decisions and timing of the last run, where the backend takes them down.
     #[cfg(feature = "sim")]
     fn last_run(&self) -> Option<&RunDetails> {
@@ -110,6 +169,11 @@ pub trait Backend: Send {
 
     /// Time that the device took for the last run, where it keeps time.
     fn last_run_time(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What the device was busy with, where it keeps time.
+    fn activity(&self) -> Option<Activity> {
         None
     }
 
@@ -131,11 +195,6 @@ pub trait Backend: Send {
     /// The device refuses or fails.
     fn write_channel(&mut self, channel: usize, start: u64, bytes: &[u8]) -> Result<(), BackendError>;
 }
-
-/// A backend that takes whole models only.
-#[derive(Debug, thiserror::Error)]
-#[error("weights cannot be streamed to this backend")]
-struct NoParts;
 
 /// No model is loaded.
 #[cfg(feature = "golden")]

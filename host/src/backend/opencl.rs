@@ -1,6 +1,6 @@
 //! An OpenCL device as a backend.
 
-use super::{Backend, BackendError};
+use super::{Activity, Backend, BackendError, Step};
 use crate::compile::Part;
 use crate::opencl::{Device, DeviceOptions, LoadWatch, OpenClError};
 use crate::packed::PackedModel;
@@ -46,22 +46,11 @@ impl OpenClBackend {
     pub fn device(&self) -> &Device {
         &self.device
     }
-
-    fn load_these(&mut self, model: &PackedModel, parts: &[Part], memory: Bytes) -> Result<(), BackendError> {
-        self.last = None;
-        let report = self.device.load(model, parts, memory, &*self.watch).map_err(fail)?;
-        self.watch.loaded(&report);
-        Ok(())
-    }
 }
 
 impl Backend for OpenClBackend {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError> {
-        self.load_these(model, &[Part { source: 0..model.constants().get(), to: 0 }], memory)
     }
 
     fn load_parts(
@@ -70,7 +59,10 @@ impl Backend for OpenClBackend {
         parts: &[Part],
         memory: Bytes,
     ) -> Result<(), BackendError> {
-        self.load_these(model, parts, memory)
+        self.last = None;
+        let report = self.device.load(model, parts, memory, &*self.watch).map_err(fail)?;
+        self.watch.loaded(&report);
+        Ok(())
     }
 
     fn stage(&mut self, model: &Arc<PackedModel>, part: &Part) -> Result<(), BackendError> {
@@ -82,13 +74,21 @@ impl Backend for OpenClBackend {
     }
 
     fn run(&mut self, program: &Program, table: &StepTable) -> Result<StepReport, BackendError> {
-        let (report, time) = self.device.run(program, table).map_err(fail)?;
+        self.step(Step { program, table, writes: Vec::new(), reads: Vec::new() }, &mut || {})
+    }
+
+    fn step(&mut self, step: Step<'_>, meanwhile: &mut dyn FnMut()) -> Result<StepReport, BackendError> {
+        let (report, time) = self.device.step(step, meanwhile).map_err(fail)?;
         self.last = time;
         Ok(report)
     }
 
     fn last_run_time(&self) -> Option<Duration> {
         self.last
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        self.device.activity()
     }
 
     fn read_record(&self, addr: u64, out: &mut [u8]) -> Result<(), BackendError> {

@@ -1,13 +1,12 @@
 //! The cycle-accurate simulator as a backend.
 
-use super::golden::{machine, read_channel, whole, write_channel};
+use super::golden::{machine, read_channel, write_channel};
 use super::{Backend, BackendError, NotLoaded, RunDetails};
 use crate::compile::Part;
 use crate::packed::PackedModel;
 use fastcar_arch::program::Program;
 use fastcar_arch::step::{StepReport, StepTable};
 use fastcar_arch::units::Bytes;
-use fastcar_golden::Golden;
 use fastcar_sim::{SimOptions, Simulator};
 use std::sync::Arc;
 
@@ -32,12 +31,6 @@ impl SimBackend {
         Self { options, ..Self::default() }
     }
 
-    fn start(&mut self, golden: Golden) -> Result<(), BackendError> {
-        self.machine = Some(Simulator::new(golden, self.options.clone()).map_err(fail)?);
-        self.last = None;
-        Ok(())
-    }
-
     fn machine(&self) -> Result<&Simulator, BackendError> {
         self.machine.as_ref().ok_or_else(|| fail(NotLoaded))
     }
@@ -52,17 +45,16 @@ impl Backend for SimBackend {
         NAME
     }
 
-    fn load(&mut self, model: &PackedModel, memory: Bytes) -> Result<(), BackendError> {
-        self.start(machine(model, &[whole(model)], memory))
-    }
-
     fn load_parts(
         &mut self,
         model: &Arc<PackedModel>,
         parts: &[Part],
         memory: Bytes,
     ) -> Result<(), BackendError> {
-        self.start(machine(model, parts, memory))
+        let golden = machine(model, parts, memory);
+        self.machine = Some(Simulator::new(golden, self.options.clone()).map_err(fail)?);
+        self.last = None;
+        Ok(())
     }
 
     fn run(&mut self, program: &Program, table: &StepTable) -> Result<StepReport, BackendError> {

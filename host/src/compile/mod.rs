@@ -14,6 +14,7 @@ mod streamed;
 pub use lists::ListRecords;
 pub use passes::{Part, Pass};
 pub(crate) use places::wide_room;
+pub use state::Kept;
 pub use streamed::compile_streamed;
 
 use crate::image::{Image, Input, Matrix, Shape, Tile, Transformer};
@@ -112,6 +113,8 @@ pub struct Compiled {
     pub depth: Vec<Program>,
     /// Where the logits of a slot lie, in order.
     pub logits: Vec<SlotRecords>,
+    /// What a slot keeps from one step to the next.
+    pub kept: Vec<Kept>,
     /// Block lists that the host writes before a step, where attention is sparse; layers with the same patterns share
     /// one.
     pub lists: Vec<ListRecords>,
@@ -140,8 +143,9 @@ pub fn compile(plan: &Plan, policy: &Policy, options: CompileOptions) -> Result<
     let passes = (0..body.len()).map(|program| vec![Pass::resident(program)]).collect();
     let resident = vec![Part { source: 0..plan.constants().get(), to: 0 }];
     let depth = source.depth_programs(&storage)?;
+    let kept = storage.kept();
     let Storage { body: State { lists, .. }, logits, .. } = storage;
-    Ok(Compiled { map, state_start, body, passes, resident, depth, logits, lists })
+    Ok(Compiled { map, state_start, body, passes, resident, depth, logits, kept, lists })
 }
 
 /// What is compiled.
@@ -177,6 +181,11 @@ impl Storage {
             |t: &Transformer| State::allocate(config, map, "depth.", t, &dense, source.depth_options());
         let depth = depth.map(state).transpose()?;
         Ok(Self { body, depth, hidden, logits })
+    }
+
+    /// Not what a step writes before it reads it: the depth transformer's cache and its input.
+    fn kept(&self) -> Vec<Kept> {
+        self.body.kept().chain(self.logits.iter().copied().map(Kept::Record)).collect()
     }
 }
 

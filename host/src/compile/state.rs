@@ -1,19 +1,58 @@
 //! What a sequence keeps in device memory between steps, and its block lists.
 
 use super::lists::ListRecords;
-use super::{CompileError, CompileOptions};
+use super::{CompileError, CompileOptions, SlotRecords};
 use crate::image::{Layer, Matrix, Transformer};
 use crate::policy::{Gate, Method, Policy};
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
 use fastcar_arch::layout::{KvLayout, MemoryMap, RecordLayout};
 use fastcar_arch::units::Bytes;
+use std::ops::Range;
 
 /// A record per slot and ring position.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ring {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ring {
     pub(super) addr: u64,
     pub(super) slot_stride: u64,
     pub(super) index_stride: u64,
+}
+
+/// Something that every slot keeps from one step to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// Keys and values of one layer.
+    Cache {
+        /// Of slot 0.
+        addr: u64,
+        /// From one slot to the next.
+        stride: u64,
+        /// Where a token's lie.
+        layout: KvLayout,
+    },
+    /// One record for each position of a frame.
+    Ring(Ring),
+    /// One record.
+    Record(SlotRecords),
+}
+
+impl Kept {
+    /// What a slot has written of it behind `processed` positions, of which `generated` behind the prompt: the same
+    /// local bytes on every channel. How long the ranges are does not depend on slots or on the room for positions.
+    #[must_use]
+    pub fn used(&self, slot: usize, processed: u32, generated: u32) -> Vec<Range<u64>> {
+        let (addr, stride, length) = match *self {
+            Self::Cache { addr, stride, layout } => {
+                let start = addr + slot as u64 * stride;
+                return layout.used(processed.into()).map(|r| start + r.start..start + r.end).collect();
+            }
+            Self::Ring(Ring { addr, slot_stride, index_stride }) => {
+                (addr, slot_stride, slot_stride.min(u64::from(generated) * index_stride))
+            }
+            Self::Record(SlotRecords { addr, stride, .. }) => (addr, stride, stride),
+        };
+        let start = addr + slot as u64 * stride;
+        std::iter::once(start..start + length).collect()
+    }
 }
 
 /// Reference rings of one linear layer in delta decode: its input, and its output per tile.
@@ -27,6 +66,7 @@ pub(super) struct DeltaRings {
 pub(super) struct State {
     pub(super) kv: Vec<u64>,
     pub(super) kv_stride: u64,
+    kv_layout: KvLayout,
     /// Replay: MLP outputs.
     pub(super) outputs: Vec<Ring>,
     /// Input-delta gate: the inputs of those outputs.
@@ -49,17 +89,27 @@ impl State {
         options: CompileOptions,
     ) -> Result<Self, CompileError> {
         let shape = &transformer.shape;
-        let kv_stride =
-            KvLayout::new(config, shape.kv_heads, shape.head_dim, options.positions).local_bytes().get();
+        let kv_layout = KvLayout::new(config, shape.kv_heads, shape.head_dim, options.positions);
+        let kv_stride = kv_layout.local_bytes().get();
         let size = Bytes(kv_stride * u64::from(options.slots));
         let kv = (0..shape.layers).map(|layer| map.allocate(format!("{prefix}kv.{layer}"), size));
         let kv = kv.collect::<Result<_, _>>()?;
         let (outputs, references, deltas) = (Vec::new(), Vec::new(), Vec::new());
-        let mut state =
-            Self { kv, kv_stride, outputs, references, deltas, lists: Vec::new(), list_of: Vec::new() };
+        let (lists, list_of) = (Vec::new(), Vec::new());
+        let mut state = Self { kv, kv_stride, kv_layout, outputs, references, deltas, lists, list_of };
         state.rings(&mut Rings { layout: RecordLayout::new(config), map, options }, transformer, policy)?;
         state.lists(map, &RecordLayout::new(config), prefix, transformer, policy, options)?;
         Ok(state)
+    }
+
+    /// Everything but the block lists, which the host writes.
+    pub(super) fn kept(&self) -> impl Iterator<Item = Kept> {
+        let (stride, layout) = (self.kv_stride, self.kv_layout);
+        let caches = self.kv.iter().map(move |&addr| Kept::Cache { addr, stride, layout });
+        let linear = |d: &DeltaRings| std::iter::once(d.input).chain(d.outputs.clone());
+        let deltas = self.deltas.iter().flatten().flat_map(linear);
+        let rings = self.outputs.iter().chain(&self.references).copied().chain(deltas);
+        caches.chain(rings.map(Kept::Ring))
     }
 
     fn rings(

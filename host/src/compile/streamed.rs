@@ -47,8 +47,9 @@ pub fn compile_streamed(
     let mut body = Vec::new();
     let passes = passes(&source, &storage, between, &placed, &mut body)?;
     let depth = source.depth_programs(&storage)?;
+    let kept = storage.kept();
     let Storage { body: State { lists, .. }, logits, .. } = storage;
-    Ok(Compiled { map, state_start, body, passes, resident: placed.resident, depth, logits, lists })
+    Ok(Compiled { map, state_start, body, passes, resident: placed.resident, depth, logits, kept, lists })
 }
 
 /// Records that hold what goes from pass to pass.

@@ -5,6 +5,7 @@ use super::image::DeviceImage;
 use super::raw::{BankBuffer, Card};
 use fastcar_arch::layout::PAGE_BYTES;
 use fastcar_arch::units::Bytes;
+use opencl3::error_codes::CL_MEM_OBJECT_ALLOCATION_FAILURE;
 
 /// The banks by number: bytes of each, and how many are taken.
 pub(super) struct Banks(Vec<(Bytes, u64)>);
@@ -29,7 +30,12 @@ impl Banks {
         let Some(rounded) = rounded else {
             return Err(OpenClError::Memory { what: what.to_owned(), bank, asked, left, capacity });
         };
-        let buffer = card.allocate(bank, Bytes(rounded), what)?;
+        let buffer = card.allocate(bank, Bytes(rounded), what).map_err(|error| match error {
+            OpenClError::Call { code: CL_MEM_OBJECT_ALLOCATION_FAILURE, .. } => {
+                OpenClError::Taken { what: what.to_owned(), bank, asked, left, capacity }
+            }
+            error => error,
+        })?;
         self.0[bank as usize].1 += rounded;
         Ok(buffer)
     }

@@ -2,25 +2,23 @@
 
 use super::OpenClError;
 use super::banks::{Banks, bank_of};
-use super::host_memory::{HostBuffer, Source};
+use super::host_memory::Source;
 use super::image::DeviceImage;
+use super::meter::Meter;
 use super::platform::{self, DeviceEntry};
-use super::raw::{BankBuffer, Card, Pending, Span};
+use super::raw::{BankBuffer, Card, Pending};
 use super::transfer::{
-    LoadReport, LoadWatch, Pool, Read, Writer, chunks, gaps, read_all, start_part, write_all, write_copied,
+    LoadReport, LoadWatch, Pool, Writer, gaps, read_long, start_part, write_all, write_copied,
 };
-use super::watchdog::{Patience, Watchdog};
+use super::watchdog::Watchdog;
+use crate::backend::Activity;
 use crate::compile::Part;
 use crate::packed::PackedModel;
 use fastcar_arch::config::AccelConfig;
-use fastcar_arch::isa::{self, Command};
-use fastcar_arch::layout::RecordLayout;
 use fastcar_arch::program::Program;
 use fastcar_arch::regs::RegisterMap;
-use fastcar_arch::step::{GateReport, StepReport, StepTable};
 use fastcar_arch::units::Bytes;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Which device, with what.
@@ -35,12 +33,12 @@ pub struct DeviceOptions {
 }
 
 /// The kernel's arguments by number.
-struct Arguments {
-    program: u32,
-    commands: u32,
-    step: u32,
-    report: u32,
-    channels: Vec<u32>,
+pub(super) struct Arguments {
+    pub(super) program: u32,
+    pub(super) commands: u32,
+    pub(super) step: u32,
+    pub(super) report: u32,
+    pub(super) channels: Vec<u32>,
 }
 
 impl Arguments {
@@ -59,17 +57,17 @@ impl Arguments {
 }
 
 /// A model on the device.
-struct Loaded {
+pub(super) struct Loaded {
     /// Bytes of each channel.
-    memory: Bytes,
-    channels: Vec<BankBuffer>,
+    pub(super) memory: Bytes,
+    pub(super) channels: Vec<BankBuffer>,
     /// Programs by their commands: each is uploaded once.
-    programs: Vec<(Vec<Command>, BankBuffer)>,
+    pub(super) programs: Vec<(Program, BankBuffer)>,
     /// Parts to be staged, and the transfers of those under way.
     waiting: Vec<(Vec<Source>, Part)>,
     staging: Vec<(u64, Pending<Source>)>,
-    step: Option<BankBuffer>,
-    report: Option<BankBuffer>,
+    pub(super) step: Option<BankBuffer>,
+    pub(super) report: Option<BankBuffer>,
 }
 
 impl Loaded {
@@ -79,7 +77,7 @@ impl Loaded {
     }
 
     /// Starts the transfers of what is to be staged.
-    fn start_staging(&mut self, card: &Card) -> Result<(), OpenClError> {
+    pub(super) fn start_staging(&mut self, card: &Card) -> Result<(), OpenClError> {
         for (sources, part) in self.waiting.drain(..) {
             self.staging.extend(start_part(card, &mut self.channels, &sources, &part)?);
         }
@@ -89,13 +87,14 @@ impl Loaded {
 
 /// A device with an image loaded, and perhaps a model.
 pub struct Device {
-    card: Card,
-    image: DeviceImage,
-    arguments: Arguments,
-    banks: Banks,
-    loaded: Option<Loaded>,
-    watchdog: Watchdog,
-    pool: Pool,
+    pub(super) card: Card,
+    pub(super) image: DeviceImage,
+    pub(super) arguments: Arguments,
+    pub(super) banks: Banks,
+    pub(super) loaded: Option<Loaded>,
+    pub(super) watchdog: Watchdog,
+    pub(super) pool: Pool,
+    pub(super) meter: Meter,
 }
 
 impl Device {
@@ -130,6 +129,7 @@ impl Device {
             loaded: None,
             watchdog,
             pool: Pool::default(),
+            meter: Meter::default(),
         })
     }
 
@@ -149,6 +149,12 @@ impl Device {
     #[must_use]
     pub fn lost(&self) -> Option<String> {
         self.watchdog.lost()
+    }
+
+    /// What the device was busy with since its model was loaded, where its runtime keeps times.
+    #[must_use]
+    pub fn activity(&self) -> Option<Activity> {
+        self.meter.activity()
     }
 
     /// Loads parts of a model's constants and zeroes the rest of `memory` bytes on each channel.
@@ -182,6 +188,7 @@ impl Device {
             self.card.set_buffer(*index, buffer, &format!("CHANNEL{channel}"))?;
         }
         self.loaded = Some(Loaded::new(memory, channels));
+        self.meter = Meter::default();
         Ok(report)
     }
 
@@ -209,7 +216,11 @@ impl Device {
         loaded.start_staging(&self.card)?;
         let staging = std::mem::take(&mut loaded.staging);
         let all = staging.iter().map(|(bytes, _)| bytes).sum();
-        staging.into_iter().try_for_each(|(_, pending)| self.watchdog.wait(pending, all).map(|_| ()))
+        for (bytes, pending) in staging {
+            let (_, times) = self.watchdog.wait(pending, all)?;
+            self.meter.streamed(bytes, times.span());
+        }
+        Ok(())
     }
 
     fn channels(&mut self, memory: Bytes) -> Result<Vec<BankBuffer>, OpenClError> {
@@ -234,129 +245,26 @@ impl Device {
         pending.into_iter().try_for_each(|(_, p)| self.watchdog.wait(p, all).map(|_| ()))
     }
 
-    /// Runs a program once; gives its report, and the time that the device took where its runtime keeps times.
-    ///
-    /// # Errors
-    /// The program or its table does not fit, or the device fails or hangs and is then lost.
-    pub fn run(
-        &mut self,
-        program: &Program,
-        table: &StepTable,
-    ) -> Result<(StepReport, Option<Duration>), OpenClError> {
-        self.watchdog.check()?;
-        program.check_step(table)?;
-        let index = self.prepare(program, table)?;
-        let result = self.execute(index, program, table);
-        // A run that failed half way has left nobody knows what in memory.
-        result.map_err(|e| self.watchdog.lose(explained(e, self.card.log())))
-    }
-
-    /// Brings the program to the device, and makes room for step table and report.
-    fn prepare(&mut self, program: &Program, table: &StepTable) -> Result<usize, OpenClError> {
-        let Self { card, banks, arguments, image, watchdog, .. } = self;
-        let Some(loaded) = &mut self.loaded else {
-            return Err(not_loaded(watchdog));
-        };
-        if program.reach() > loaded.memory {
-            return Err(OpenClError::Reach { reach: program.reach(), size: loaded.memory });
-        }
-        let step = table.to_bytes(program.limits()).len() as u64;
-        let report = (table.gates.len() * size_of::<GateReport>()) as u64;
-        let bank = |index| bank_of(image, index);
-        banks.make_room(card, &mut loaded.step, bank(arguments.step), step, "the step table")?;
-        banks.make_room(card, &mut loaded.report, bank(arguments.report), report, "the report")?;
-        if let Some(known) = loaded.programs.iter().position(|(p, _)| p == program.commands()) {
-            return Ok(known);
-        }
-        let bytes = isa::encode(program.commands());
-        let size = Bytes(bytes.len() as u64);
-        let mut buffer = banks.allocate(card, bank(arguments.program), size, "a program")?;
-        write_copied(Writer::new(card, watchdog), &mut buffer, 0, &bytes)?;
-        loaded.programs.push((program.commands().to_vec(), buffer));
-        Ok(loaded.programs.len() - 1)
-    }
-
-    /// Table in, kernel, report out: three commands in a row.
-    fn execute(
-        &mut self,
-        index: usize,
-        program: &Program,
-        table: &StepTable,
-    ) -> Result<(StepReport, Option<Duration>), OpenClError> {
-        let Self { card, arguments, watchdog, pool, .. } = self;
-        let loaded = self.loaded.as_mut().ok_or_else(|| not_loaded(watchdog))?;
-        let (Some(step), Some(report)) = (&mut loaded.step, &loaded.report) else {
-            return Err(not_loaded(watchdog));
-        };
-        card.set_buffer(arguments.program, &loaded.programs[index].1, "PROGRAM")?;
-        card.set_number(arguments.commands, program.commands().len() as u32, "COMMANDS")?;
-        card.set_buffer(arguments.step, step, "STEP")?;
-        card.set_buffer(arguments.report, report, "REPORT")?;
-        let raw = table.to_bytes(program.limits());
-        let length = raw.len();
-        let written = card.write(step, 0, Arc::new(raw), 0..length)?;
-        let ran = card.launch(&[written.event()])?;
-        let bytes = table.gates.len() * size_of::<GateReport>();
-        let read = (bytes > 0).then(|| card.read(report, 0, pool.take(bytes), &[ran.event()])).transpose()?;
-        card.flush()?;
-        loaded.start_staging(card)?;
-        let memory = loaded.memory.get() * loaded.channels.len() as u64;
-        let mut patience = Patience::new(watchdog, memory);
-        let (report, span) = collect(&mut patience, written, ran, read)?;
-        let decoded = report.as_ref().map_or_else(StepReport::default, |r| StepReport::from_bytes(r.bytes()));
-        report.into_iter().for_each(|buffer| pool.give(buffer));
-        Ok((decoded, span.map(|s| Duration::from_nanos(s.nanoseconds()))))
-    }
-
-    /// Reads a record: one transfer from each channel that has a part of it.
-    ///
-    /// # Errors
-    /// It lies beyond the memory that was loaded, or the device fails.
-    pub fn read_record(&self, addr: u64, out: &mut [u8]) -> Result<(), OpenClError> {
-        let layout = RecordLayout::new(&self.image.info().config);
-        let channels = self.channel_buffers()?;
-        let mut extents = vec![0; channels.len()];
-        for (place, range) in layout.pieces(out.len() as u64) {
-            extents[place.channel] = place.offset as usize + range.len();
-        }
-        let used: Vec<usize> = extents.into_iter().take_while(|&e| e > 0).collect();
-        for (channel, &bytes) in used.iter().enumerate() {
-            self.check_range(channel, addr, bytes)?;
-        }
-        let reads = used.iter().zip(channels).map(|(&bytes, from)| Read { from, at: addr, bytes });
-        let mut channel = 0;
-        let length = out.len() as u64;
-        let take = |bytes: &[u8]| {
-            for (place, range) in layout.pieces(length).filter(|(place, _)| place.channel == channel) {
-                let start = place.offset as usize;
-                let length = range.len();
-                out[range].copy_from_slice(&bytes[start..start + length]);
-            }
-            channel += 1;
-        };
-        read_all(&self.card, &self.watchdog, &self.pool, reads, take)
-    }
-
     /// Reads from one channel.
     ///
     /// # Errors
-    /// As [`Device::read_record`].
+    /// It lies beyond the memory that was loaded, or the device fails.
     pub fn read_channel(&self, channel: usize, start: u64, out: &mut [u8]) -> Result<(), OpenClError> {
         self.check_range(channel, start, out.len())?;
         let from = &self.channel_buffers()?[channel];
-        let reads = chunks(from, start, out.len());
+        let range = start..start + out.len() as u64;
         let mut at = 0;
         let take = |bytes: &[u8]| {
             out[at..at + bytes.len()].copy_from_slice(bytes);
             at += bytes.len();
         };
-        read_all(&self.card, &self.watchdog, &self.pool, reads, take)
+        read_long(&self.card, &self.watchdog, &self.pool, from, range, take)
     }
 
     /// Writes to one channel.
     ///
     /// # Errors
-    /// As [`Device::read_record`].
+    /// It lies beyond the memory that was loaded, or the device fails.
     pub fn write_channel(&mut self, channel: usize, start: u64, bytes: &[u8]) -> Result<(), OpenClError> {
         self.check_range(channel, start, bytes.len())?;
         let writer = Writer::new(&self.card, &self.watchdog);
@@ -366,7 +274,7 @@ impl Device {
         }
     }
 
-    fn channel_buffers(&self) -> Result<&[BankBuffer], OpenClError> {
+    pub(super) fn channel_buffers(&self) -> Result<&[BankBuffer], OpenClError> {
         self.watchdog.check()?;
         match &self.loaded {
             Some(loaded) => Ok(&loaded.channels),
@@ -374,7 +282,7 @@ impl Device {
         }
     }
 
-    fn check_range(&self, channel: usize, start: u64, bytes: usize) -> Result<(), OpenClError> {
+    pub(super) fn check_range(&self, channel: usize, start: u64, bytes: usize) -> Result<(), OpenClError> {
         let channels = self.channel_buffers()?.len();
         let size = self.loaded.as_ref().map_or(Bytes(0), |l| l.memory);
         let end = start.saturating_add(bytes as u64);
@@ -397,35 +305,8 @@ impl Drop for Device {
     }
 }
 
-/// Waits for the commands of a run; gives the report's bytes and the kernel's times.
-///
-/// Waiting for the last alone costs one wake-up; the others have ended by then, or never will. Of several failures the
-/// first in the order of execution is the cause.
-fn collect(
-    patience: &mut Patience<'_>,
-    written: Pending<Source>,
-    ran: Pending<()>,
-    read: Option<Pending<HostBuffer>>,
-) -> Result<(Option<HostBuffer>, Option<Span>), OpenClError> {
-    let read = read.map(|pending| patience.wait(pending));
-    let ran = patience.wait(ran);
-    patience.wait(written)?;
-    let ((), span) = ran?;
-    Ok((read.transpose()?.map(|(buffer, _)| buffer), span))
-}
-
-fn not_loaded(watchdog: &Watchdog) -> OpenClError {
+pub(super) fn not_loaded(watchdog: &Watchdog) -> OpenClError {
     OpenClError::NotLoaded { device: watchdog.device().to_owned() }
-}
-
-/// A failed call with what the runtime says about it.
-fn explained(error: OpenClError, log: Option<String>) -> OpenClError {
-    match (error, log) {
-        (OpenClError::Call { call, code, name, hint, context }, Some(log)) => {
-            OpenClError::Call { call, code, name, hint, context: format!("{context} ({log})") }
-        }
-        (error, _) => error,
-    }
 }
 
 /// Every channel's constants.

@@ -119,6 +119,14 @@ pub enum OpenClError {
         /// Their configuration.
         model_preset: String,
     },
+    /// The device does not take the image, and may run another one.
+    #[error(
+        "the device does not take {what}: it is in use by another process that runs another image on it, or its driver cannot load this one (its log says which); end that process, choose another device by --device, or load the image that it runs by --xclbin"
+    )]
+    InUse {
+        /// The image, and the device.
+        what: String,
+    },
     /// A memory bank has no room.
     #[error(
         "{what} needs {asked} on memory bank {bank}, which has {left} of {capacity} left: use fewer slots, shorter sequences or a smaller weight format"
@@ -131,6 +139,22 @@ pub enum OpenClError {
         /// Bytes asked for.
         asked: Bytes,
         /// Bytes left.
+        left: Bytes,
+        /// Bytes of the bank.
+        capacity: Bytes,
+    },
+    /// A memory bank has less room than this program knows of.
+    #[error(
+        "{what} needs {asked} on memory bank {bank}, of which this program has left {left} of {capacity}, and the device has less: another user holds memory on this bank; end it, or use fewer slots, shorter sequences or a smaller weight format"
+    )]
+    Taken {
+        /// What was to be placed.
+        what: String,
+        /// The bank.
+        bank: u32,
+        /// Bytes asked for.
+        asked: Bytes,
+        /// Bytes that this program has not taken.
         left: Bytes,
         /// Bytes of the bank.
         capacity: Bytes,
@@ -196,4 +220,196 @@ pub enum OpenClError {
         /// Bytes to write.
         total: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OpenClError as E;
+    use super::*;
+
+    /// Number of a variant: a new one does not compile here until it is in the table below, too.
+    fn number(error: &E) -> usize {
+        match error {
+            E::Library { .. } => 0,
+            E::LinkedTooLate { .. } => 1,
+            E::NoPlatform => 2,
+            E::NoDevice { .. } => 3,
+            E::UnknownDevice { .. } => 4,
+            E::AmbiguousDevice { .. } => 5,
+            E::Call { .. } => 6,
+            E::ImageFile { .. } => 7,
+            E::Container { .. } => 8,
+            E::Image { .. } => 9,
+            E::NoImage { .. } => 10,
+            E::Identity { .. } => 11,
+            E::InUse { .. } => 12,
+            E::Memory { .. } => 13,
+            E::Taken { .. } => 14,
+            E::NotLoaded { .. } => 15,
+            E::Range { .. } => 16,
+            E::Reach { .. } => 17,
+            E::Step(_) => 18,
+            E::Timeout { .. } => 19,
+            E::Lost { .. } => 20,
+            E::Cancelled { .. } => 21,
+        }
+    }
+
+    /// Every variant as it is read.
+    fn table() -> Vec<(E, &'static str)> {
+        let mut all = finding();
+        all.extend(images());
+        all.extend(memory());
+        all.extend(running());
+        all
+    }
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    fn finding() -> Vec<(E, &'static str)> {
+        vec![
+            (
+                E::Library { asked: text("/a.so"), reason: text("no such file") },
+                "OPENCL_DYLIB_PATH is '/a.so', and none of it loads (no such file): correct the path, or unset it to \
+                 use the system's OpenCL library",
+            ),
+            (
+                E::LinkedTooLate { threads: 3 },
+                "the OpenCL library must be settled before other threads start, and 3 threads run: set \
+                 OPENCL_DYLIB_PATH to an empty text before the program starts",
+            ),
+            (
+                E::NoPlatform,
+                "the OpenCL library knows no platform: install the device's runtime (for a card, XRT) or use the \
+                 simulator by --device sim",
+            ),
+            (
+                E::NoDevice { platforms: text("Xilinx") },
+                "no OpenCL device on Xilinx: check that the card is seated and its driver is loaded, or use the \
+                 simulator by --device sim",
+            ),
+            (
+                E::UnknownDevice { asked: text("u51"), known: text("0 'u55c' of Xilinx") },
+                "no OpenCL device is 'u51': there is 0 'u55c' of Xilinx",
+            ),
+            (
+                E::AmbiguousDevice {
+                    asked: text("u5"),
+                    found: text("0 'u50' of Xilinx, 1 'u55c' of Xilinx"),
+                },
+                "several OpenCL devices are 'u5': 0 'u50' of Xilinx, 1 'u55c' of Xilinx; name one by its number with \
+                 --device",
+            ),
+            (
+                E::Call {
+                    call: "clFinish",
+                    code: -5,
+                    name: "CL_OUT_OF_RESOURCES",
+                    hint: "reset it",
+                    context: text("the queue"),
+                },
+                "clFinish answered CL_OUT_OF_RESOURCES (-5) for the queue: reset it",
+            ),
+        ]
+    }
+
+    fn images() -> Vec<(E, &'static str)> {
+        let (path, source) = (PathBuf::from("a.xclbin"), std::io::Error::other("no such file"));
+        let short = XclbinError::Short { found: 3, needed: 456 };
+        let foreign = ImageError::Foreign { found: text("an xclbin without a bitstream") };
+        let identity = E::Identity {
+            image: text("1234"),
+            image_preset: text("edge"),
+            model: text("abcd"),
+            model_preset: text("tiny"),
+        };
+        vec![
+            (E::ImageFile { path, source }, "cannot read image a.xclbin: no such file"),
+            (
+                E::Container { origin: text("image a.xclbin"), source: short },
+                "image a.xclbin: not an xclbin: 3 bytes, and the header alone has 456",
+            ),
+            (
+                E::Image { origin: text("image a.xclbin"), source: foreign },
+                "image a.xclbin: this is no fastcar image but an xclbin without a bitstream: make one with `fastcar \
+                 xclbin pack`, or add the metadata to a fastcar bitstream with `fastcar xclbin pack --bitstream`",
+            ),
+            (
+                E::NoImage { device: text("card"), preset: text("u55c") },
+                "device 'card' needs an image of the accelerator for preset 'u55c': name its file by --xclbin",
+            ),
+            (
+                identity,
+                "the image is of identity 1234 (preset 'edge'), the weights are packed for identity abcd (preset \
+                 'tiny'): load an image of preset 'tiny', or pack the model for preset 'edge'",
+            ),
+            (
+                E::InUse { what: text("image a.xclbin on device 'card'") },
+                "the device does not take image a.xclbin on device 'card': it is in use by another process that runs \
+                 another image on it, or its driver cannot load this one (its log says which); end that process, choose \
+                 another device by --device, or load the image that it runs by --xclbin",
+            ),
+        ]
+    }
+
+    fn memory() -> Vec<(E, &'static str)> {
+        let (asked, left, capacity) = (Bytes(8192), Bytes(4096), Bytes(16384));
+        vec![
+            (
+                E::Memory { what: text("channel 3"), bank: 3, asked, left, capacity },
+                "channel 3 needs 8192 bytes on memory bank 3, which has 4096 bytes of 16384 bytes left: use fewer slots, \
+                 shorter sequences or a smaller weight format",
+            ),
+            (
+                E::Taken { what: text("channel 3"), bank: 3, asked, left: capacity, capacity },
+                "channel 3 needs 8192 bytes on memory bank 3, of which this program has left 16384 bytes of 16384 bytes, and \
+                 the device has less: another user holds memory on this bank; end it, or use fewer slots, shorter \
+                 sequences or a smaller weight format",
+            ),
+            (E::NotLoaded { device: text("card") }, "no model is loaded on device 'card'"),
+            (
+                E::Range { channel: 1, start: 4, end: 12, channels: 2, size: Bytes(8) },
+                "bytes 4 to 12 of channel 1: 2 channels of 8 bytes are loaded",
+            ),
+            (
+                E::Reach { reach: asked, size: left },
+                "the program reaches 8192 bytes of each channel, and 4096 bytes are loaded: load the model that it was \
+                 compiled for",
+            ),
+        ]
+    }
+
+    fn running() -> Vec<(E, &'static str)> {
+        vec![
+            (
+                E::Step(ProgramError::End { found: 2, commands: 2 }),
+                "a program ends with its only 'end': found 2 of 2 commands before the first 'end'",
+            ),
+            (
+                E::Timeout { what: text("a run of the kernel"), device: text("card"), seconds: 1.25 },
+                "a run of the kernel on device 'card' has not ended after 1.2 s: the device hangs; reset it (for a card, \
+                 xbutil reset), or allow more time by --timeout",
+            ),
+            (
+                E::Lost { device: text("card"), reason: text("it hangs") },
+                "device 'card' is lost (it hangs): open it again",
+            ),
+            (
+                E::Cancelled { done: 3, total: 9 },
+                "loading was cancelled after 3 of 9 bytes; no model is loaded",
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_error_says_what_was_found_and_what_to_do() {
+        let table = table();
+        let numbers: Vec<usize> = table.iter().map(|(error, _)| number(error)).collect();
+        assert_eq!(numbers, (0..=21).collect::<Vec<_>>());
+        for (error, expected) in table {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

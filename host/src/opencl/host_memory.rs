@@ -1,4 +1,5 @@
 //! Host memory that a device reads from or writes to while the program goes on.
+#![allow(unsafe_code, reason = "a trait promises what calls of OpenCL rely on")]
 
 use bytemuck::{Pod, Zeroable};
 use fastcar_arch::layout::PAGE_BYTES;
@@ -6,6 +7,28 @@ use std::sync::Arc;
 
 /// Bytes that a device may read for as long as it likes: whoever holds the source keeps them in place.
 pub(super) type Source = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Bytes that a device may read.
+///
+/// # Safety
+/// They stay where they are, and what they are, when their owner is moved.
+pub(super) unsafe trait Steady {
+    fn steady(&self) -> &[u8];
+}
+
+// SAFETY: what is shared is neither moved nor changed.
+unsafe impl Steady for Source {
+    fn steady(&self) -> &[u8] {
+        (**self).as_ref()
+    }
+}
+
+// SAFETY: the pages are on the heap.
+unsafe impl Steady for HostBuffer {
+    fn steady(&self) -> &[u8] {
+        self.bytes()
+    }
+}
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(4096))]
@@ -39,12 +62,6 @@ impl HostBuffer {
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.pages)[..self.bytes]
-    }
-}
-
-impl AsRef<[u8]> for HostBuffer {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes()
     }
 }
 

@@ -11,13 +11,16 @@
 mod banks;
 mod device;
 mod error;
+mod gather;
 mod host_memory;
 pub mod image;
 pub mod library;
+mod meter;
 mod owned;
 pub mod platform;
 mod raw;
 mod status;
+mod step;
 mod transfer;
 mod watchdog;
 

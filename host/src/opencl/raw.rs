@@ -6,7 +6,7 @@
 //! argument set.
 #![allow(unsafe_code, reason = "OpenCL is a C interface; every call of it that needs care is in this file")]
 
-use super::host_memory::{HostBuffer, Source};
+use super::host_memory::{HostBuffer, Steady};
 use super::image::DeviceImage;
 use super::owned::Owned;
 use super::status::failure;
@@ -27,7 +27,7 @@ use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A memory object's extended pointer names its bank (a Xilinx extension; no header of the specification has it).
@@ -173,14 +173,14 @@ impl Card {
     }
 
     /// Starts to write a part of a source.
-    pub(super) fn write(
+    pub(super) fn write<S: Steady>(
         &self,
         to: &mut BankBuffer,
         at: u64,
-        source: Source,
+        source: S,
         part: Range<usize>,
-    ) -> Result<Pending<Source>, OpenClError> {
-        let bytes = &(*source).as_ref()[part];
+    ) -> Result<Pending<S>, OpenClError> {
+        let bytes = &source.steady()[part];
         debug_assert!(at + bytes.len() as u64 <= to.bytes);
         // SAFETY: `bytes` lies in `source`, which moves into the pending command and stays in place until the
         // command has ended.
@@ -284,8 +284,8 @@ impl<M> Pending<M> {
         self.event.get()
     }
 
-    /// Waits for the end; gives the memory back, and the command's times where the runtime keeps them.
-    pub(super) fn wait(self, patience: Duration) -> Result<(M, Option<Span>), Unfinished> {
+    /// Waits for the end; gives the memory back, and the command's times.
+    pub(super) fn wait(self, patience: Duration) -> Result<(M, Times), Unfinished> {
         let Self { event, memory, call, what } = self;
         let Some(status) = ended(&event, patience) else { return Err(Unfinished::Late { what }) };
         // Ended, so the device is done with the memory, whatever the status is.
@@ -296,8 +296,18 @@ impl<M> Pending<M> {
             return Err(Unfinished::Failed { call, what, code: status });
         }
         synchronised.map_err(|e| Unfinished::Failed { call: "clWaitForEvents", what, code: e.0 })?;
-        let times = event.profiling_command_start().and_then(|s| Ok((s, event.profiling_command_end()?)));
-        Ok((memory, times.ok().map(|(start, end)| Span { start, end })))
+        Ok((memory, Times(event)))
+    }
+}
+
+/// The times of a command that has ended.
+pub(super) struct Times(Owned<Event>);
+
+impl Times {
+    /// When it ran, where the runtime keeps times.
+    pub(super) fn span(&self) -> Option<Span> {
+        let start = self.0.profiling_command_start().ok()?;
+        Some(Span { start, end: self.0.profiling_command_end().ok()? })
     }
 }
 
@@ -330,12 +340,14 @@ extern "C" fn notify(_: cl_event, status: i32, signal: *mut c_void) {
 
 /// How often a command is asked for its status beside the callback, in case a runtime drops one.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a command is asked again and again before this thread sleeps: about what waking it would take.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// Waits for a command's end and gives its status; none if it has not ended in time. `clWaitForEvents` knows no
 /// timeout, so the runtime calls back.
 fn ended(event: &Event, patience: Duration) -> Option<i32> {
     let end = || event.command_execution_status().ok().map(|s| s.0).filter(|&s| s <= CL_COMPLETE);
-    if let Some(status) = end() {
+    if let Some(status) = end().or_else(|| look(end)) {
         return Some(status);
     }
     // No deadline where it lies beyond what the clock can say.
@@ -356,4 +368,21 @@ fn ended(event: &Event, patience: Duration) -> Option<i32> {
             return None;
         }
     }
+}
+
+/// Asks again and again for a while, without giving the processor away: who gets it may keep it for long. Where there is
+/// but one, whoever does the work needs it.
+fn look(end: impl Fn() -> Option<i32>) -> Option<i32> {
+    static SEVERAL: OnceLock<bool> = OnceLock::new();
+    if !SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1)) {
+        return None;
+    }
+    let started = Instant::now();
+    while started.elapsed() < LOOK {
+        std::hint::spin_loop();
+        if let Some(status) = end() {
+            return Some(status);
+        }
+    }
+    None
 }

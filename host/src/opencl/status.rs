@@ -50,10 +50,7 @@ const HINTS: &[(i32, &str)] = &[
         "the image is not for this device: choose another image (--xclbin) or another device (--device)",
     ),
     (CL_INVALID_BUILD_OPTIONS, INTERNAL),
-    (
-        CL_INVALID_PROGRAM,
-        "the device does not take the image; it may hold another one: a process loads one image on a device",
-    ),
+    (CL_INVALID_PROGRAM, INTERNAL),
     (CL_INVALID_PROGRAM_EXECUTABLE, "the image is not loaded on this device"),
     (CL_INVALID_KERNEL_NAME, "the image holds no kernel of that name: it is no fastcar image"),
     (CL_INVALID_KERNEL_DEFINITION, "the image's kernel differs from its description: make the image again"),
@@ -109,6 +106,10 @@ const UNKNOWN: &str =
 
 /// A failed call as an error.
 pub(super) fn failure(call: &'static str, code: i32, context: impl Into<String>) -> OpenClError {
+    // XRT's answer where the driver says that the card is busy.
+    if (call, code) == ("clCreateProgramWithBinary", CL_INVALID_PROGRAM) {
+        return OpenClError::InUse { what: context.into() };
+    }
     let hint = HINTS.iter().find(|h| h.0 == code).map_or(UNKNOWN, |h| h.1);
     OpenClError::Call { call, code, name: error_text(code), hint, context: context.into() }
 }
@@ -136,5 +137,7 @@ mod tests {
                         the memory bank is full: use fewer slots or shorter sequences, or end other users of the device";
         assert_eq!(text, expected);
         assert!(failure("clFlush", -12345, "x").to_string().contains("UNKNOWN_ERROR (-12345)"));
+        assert!(matches!(failure("clCreateProgramWithBinary", -44, "x"), OpenClError::InUse { .. }));
+        assert!(matches!(failure("clCreateKernel", -44, "x"), OpenClError::Call { .. }));
     }
 }

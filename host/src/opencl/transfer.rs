@@ -1,6 +1,6 @@
 //! Many bytes to a device and back, with a bounded number of transfers under way.
 
-use super::host_memory::{HostBuffer, Source};
+use super::host_memory::{HostBuffer, Source, Steady};
 use super::raw::{BankBuffer, Card, Pending, Span, ZERO_GRANULE};
 use super::{OpenClError, watchdog::Watchdog};
 use crate::compile::Part;
@@ -60,10 +60,10 @@ impl LoadWatch for () {
 /// The runtime reads straight from each source: packed files are mapped, page by page as a runtime wants its memory
 /// and shared with the page cache, so a copy through staging memory of our own would only cost another pass over
 /// every byte. Only bytes that the caller wants back at once are copied ([`write_copied`]).
-pub(super) struct Writer<'a> {
+pub(super) struct Writer<'a, S: Steady> {
     card: &'a Card,
     watchdog: &'a Watchdog,
-    under_way: VecDeque<(u64, Pending<Source>)>,
+    under_way: VecDeque<(u64, Pending<S>)>,
     tally: Tally,
 }
 
@@ -100,7 +100,7 @@ impl Tally {
     }
 }
 
-impl<'a> Writer<'a> {
+impl<'a, S: Steady> Writer<'a, S> {
     pub(super) fn new(card: &'a Card, watchdog: &'a Watchdog) -> Self {
         Self { card, watchdog, under_way: VecDeque::new(), tally: Tally::default() }
     }
@@ -110,7 +110,7 @@ impl<'a> Writer<'a> {
         &mut self,
         to: &mut BankBuffer,
         at: u64,
-        source: Source,
+        source: S,
         part: Range<usize>,
     ) -> Result<u64, OpenClError> {
         if self.under_way.len() == UNDER_WAY {
@@ -126,8 +126,8 @@ impl<'a> Writer<'a> {
     /// Waits for the oldest transfer.
     fn take(&mut self) -> Result<(), OpenClError> {
         if let Some((bytes, pending)) = self.under_way.pop_front() {
-            let (_, span) = self.watchdog.wait(pending, bytes)?;
-            self.tally.add(bytes, span);
+            let (_, times) = self.watchdog.wait(pending, bytes)?;
+            self.tally.add(bytes, times.span());
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
 
 /// Writes parts of a model to their places, all channels side by side. `sources` holds a channel's constants each.
 pub(super) fn write_all(
-    mut writer: Writer<'_>,
+    mut writer: Writer<'_, Source>,
     channels: &mut [BankBuffer],
     sources: &[Source],
     parts: &[Part],
@@ -197,7 +197,7 @@ pub(super) fn start_part(
 
 /// Writes bytes that the caller keeps.
 pub(super) fn write_copied(
-    mut writer: Writer<'_>,
+    mut writer: Writer<'_, HostBuffer>,
     to: &mut BankBuffer,
     at: u64,
     bytes: &[u8],
@@ -205,7 +205,7 @@ pub(super) fn write_copied(
     for (i, chunk) in bytes.chunks(CHUNK).enumerate() {
         let mut copy = HostBuffer::new(chunk.len());
         copy.bytes_mut().copy_from_slice(chunk);
-        writer.put(to, at + (i * CHUNK) as u64, std::sync::Arc::new(copy), 0..chunk.len())?;
+        writer.put(to, at + (i * CHUNK) as u64, copy, 0..chunk.len())?;
     }
     writer.finish()
 }
@@ -220,24 +220,25 @@ impl Pool {
         kept.map_or_else(|| HostBuffer::new(bytes), |buffer| buffer.resized(bytes))
     }
 
+    /// Memory with a copy of some bytes.
+    pub(super) fn filled(&self, bytes: &[u8]) -> HostBuffer {
+        let mut buffer = self.take(bytes.len());
+        buffer.bytes_mut().copy_from_slice(bytes);
+        buffer
+    }
+
     pub(super) fn give(&self, buffer: HostBuffer) {
         self.0.borrow_mut().push(buffer);
     }
 }
 
-/// One read: from a buffer at a byte, so many bytes.
-pub(super) struct Read<'a> {
-    pub(super) from: &'a BankBuffer,
-    pub(super) at: u64,
-    pub(super) bytes: usize,
-}
-
-/// Reads side by side and hands each read's bytes to `take`, in order.
-pub(super) fn read_all<'a>(
+/// Reads one channel's bytes, several transfers side by side, and hands them to `take`, in order.
+pub(super) fn read_long(
     card: &Card,
     watchdog: &Watchdog,
     pool: &Pool,
-    reads: impl Iterator<Item = Read<'a>>,
+    from: &BankBuffer,
+    range: Range<u64>,
     mut take: impl FnMut(&[u8]),
 ) -> Result<(), OpenClError> {
     let mut under_way: VecDeque<(u64, Pending<HostBuffer>)> = VecDeque::new();
@@ -248,11 +249,12 @@ pub(super) fn read_all<'a>(
         pool.give(buffer);
         Ok::<_, OpenClError>(())
     };
-    for Read { from, at, bytes } in reads {
+    for at in range.clone().step_by(CHUNK) {
         if under_way.len() == UNDER_WAY {
             card.flush()?;
             next(&mut under_way)?;
         }
+        let bytes = CHUNK.min((range.end - at) as usize);
         under_way.push_back((bytes as u64, card.read(from, at, pool.take(bytes), &[])?));
     }
     card.flush()?;
@@ -260,15 +262,6 @@ pub(super) fn read_all<'a>(
         next(&mut under_way)?;
     }
     Ok(())
-}
-
-/// One long read in several.
-pub(super) fn chunks(from: &BankBuffer, start: u64, bytes: usize) -> impl Iterator<Item = Read<'_>> {
-    (0..bytes).step_by(CHUNK).map(move |at| Read {
-        from,
-        at: start + at as u64,
-        bytes: CHUNK.min(bytes - at),
-    })
 }
 
 /// What parts leave of a channel's memory, in whole granules.

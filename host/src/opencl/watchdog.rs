@@ -1,10 +1,10 @@
 //! Waiting for a device that may never answer.
 
 use super::OpenClError;
-use super::raw::{Pending, Span, Unfinished};
+use super::raw::{Pending, Times, Unfinished};
 use super::status::failure;
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits for commands, and knows when a device is lost.
 pub(super) struct Watchdog {
@@ -43,7 +43,7 @@ impl Watchdog {
     }
 
     /// Waits for a command over so many bytes. If it fails the device is lost.
-    pub(super) fn wait<M>(&self, pending: Pending<M>, bytes: u64) -> Result<(M, Option<Span>), OpenClError> {
+    pub(super) fn wait<M>(&self, pending: Pending<M>, bytes: u64) -> Result<(M, Times), OpenClError> {
         let patience = self.patience(bytes);
         pending.wait(patience).map_err(|e| self.lose(self.error(e, patience)))
     }
@@ -76,7 +76,8 @@ impl Watchdog {
     }
 }
 
-/// Waits for commands that wait for each other, the last first: only the first wait takes time.
+/// Waits for commands that are under way together: for all of them no longer than for one. Which of those that do not
+/// wait for each other ends last is for the runtime to choose.
 pub(super) struct Patience<'a> {
     watchdog: &'a Watchdog,
     whole: Duration,
@@ -89,8 +90,10 @@ impl<'a> Patience<'a> {
         Self { watchdog, whole, left: whole }
     }
 
-    pub(super) fn wait<M>(&mut self, pending: Pending<M>) -> Result<(M, Option<Span>), OpenClError> {
-        let left = std::mem::take(&mut self.left);
-        pending.wait(left).map_err(|e| self.watchdog.error(e, self.whole))
+    pub(super) fn wait<M>(&mut self, pending: Pending<M>) -> Result<(M, Times), OpenClError> {
+        let started = Instant::now();
+        let waited = pending.wait(self.left);
+        self.left = self.left.saturating_sub(started.elapsed());
+        waited.map_err(|e| self.watchdog.error(e, self.whole))
     }
 }

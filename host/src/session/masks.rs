@@ -35,14 +35,20 @@ impl Ages {
         (self.gates, self.ages.len()) == (other.gates, other.ages.len())
     }
 
-    fn at(&mut self, gate: usize, ring: u32) -> &mut u32 {
-        &mut self.ages[ring as usize * self.gates + gate]
+    /// Whether all of this can have come about in so many steps.
+    pub(crate) fn within(&self, steps: u32) -> bool {
+        self.ages.iter().all(|&age| age <= steps)
+    }
+
+    fn index(&self, gate: usize, ring: u32) -> usize {
+        ring as usize * self.gates + gate
     }
 
     /// Counts what a step did at a position.
     pub(crate) fn record(&mut self, position: SlotPosition, report: &StepReport) {
         for (gate, entry) in report.gates.iter().enumerate() {
-            let age = self.at(gate, position.ring);
+            let index = self.index(gate, position.ring);
+            let age = &mut self.ages[index];
             *age = if entry.replay >> position.slot & 1 == 1 { *age + 1 } else { 0 };
         }
     }
@@ -54,14 +60,14 @@ pub(crate) fn mark(
     policy: &Policy,
     position: SlotPosition,
     period: u32,
-    ages: &mut Ages,
+    ages: &Ages,
 ) {
     if position.frame == 0 {
         return;
     }
     let bit = 1 << position.slot;
     for (gate, entry) in entries.iter_mut().enumerate() {
-        let young = policy.max_age().is_none_or(|limit| *ages.at(gate, position.ring) < limit);
+        let young = policy.max_age().is_none_or(|limit| ages.ages[ages.index(gate, position.ring)] < limit);
         if !young || matches!(policy.method(), Method::Replay { gate: Gate::Never, .. }) {
             continue;
         }

@@ -3,27 +3,28 @@
 //! A sequence occupies one slot, or a pair of slots when it is guided (conditional row in the even slot,
 //! unconditional row in the odd one). What a sequence yields depends on its request alone, not on its neighbours.
 
+mod advance;
 mod lists;
 mod masks;
+mod rules;
 mod snapshot;
 mod stats;
 mod stream;
 
-pub use snapshot::{Snapshot, SnapshotError};
+pub(crate) use rules::Rules;
+pub use snapshot::{SequenceSnapshot, Snapshot, SnapshotError};
 pub use stats::{DecodeStats, LayerCount, PositionStats};
 
-use crate::attention::Place;
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Activity, Backend, BackendError};
 use crate::compile::{CompileError, CompileOptions, Compiled, SlotRecords, compile, compile_streamed};
 use crate::packed::PackedModel;
 use crate::policy::Policy;
-use crate::sampler::{Sampling, SamplingError, guide, sample};
-use fastcar_arch::step::{
-    ACTIVE, GateEntry, GateReport, NO_RING, OUTPUT, PAIRED, SlotEntry, StepReport, StepTable,
-};
+use crate::sampler::{Sampling, SamplingError};
+use advance::Prepared;
+use fastcar_arch::step::{StepReport, StepTable};
 use fastcar_arch::units::Bytes;
 use lists::WrittenLists;
-use masks::{Ages, SlotPosition};
+use masks::Ages;
 use serde::{Deserialize, Serialize};
 use stats::LayerBytes;
 use std::collections::BTreeMap;
@@ -34,7 +35,21 @@ use stream::Windows;
 
 /// Names a sequence of a session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct SequenceId(u64);
+pub struct SequenceId(pub(crate) u64);
+
+impl SequenceId {
+    /// The sequence of a number, as another language or a restored session's owner knows it.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number; a session counts from 0 and gives none twice.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
 
 /// What a sequence is to generate.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -117,6 +132,8 @@ pub enum SessionError {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Sequence {
     request: Request,
+    /// A snapshot has none: it moves to whichever are free.
+    #[serde(skip)]
     slots: Vec<usize>,
     /// Tokens of the positions generated so far.
     tokens: Vec<Vec<u32>>,
@@ -138,21 +155,29 @@ impl Sequence {
 
     /// Whether the next step makes a new position.
     fn yields(&self) -> bool {
-        self.next + 1 >= self.prompt_len()
+        self.yields_at(self.next)
     }
 
-    /// Tokens that the next step reads for a row, and the number of the body program that reads them.
-    fn input(&self, row: usize, programs: usize) -> (Vec<u32>, usize) {
-        match self.next.checked_sub(self.prompt_len()) {
-            Some(position) => (self.tokens[position as usize].clone(), programs - 1),
-            None => {
-                let prompt = match (&self.request.guidance, row) {
-                    (Some((prompt, _)), 1) => prompt,
-                    _ => &self.request.prompt,
-                };
-                (vec![prompt[self.next as usize]], 0)
-            }
+    /// Whether a step at a position makes a new one.
+    fn yields_at(&self, next: u32) -> bool {
+        next + 1 >= self.prompt_len()
+    }
+
+    /// Which of a number of inputs reads the next tokens: the first prompts, the last generated positions.
+    fn input(&self, inputs: usize) -> usize {
+        if self.next < self.prompt_len() { 0 } else { inputs - 1 }
+    }
+
+    /// Tokens that the next step reads for a row.
+    fn inputs(&self, row: usize) -> &[u32] {
+        if let Some(position) = self.next.checked_sub(self.prompt_len()) {
+            return &self.tokens[position as usize];
         }
+        let prompt = match (&self.request.guidance, row) {
+            (Some((prompt, _)), 1) => prompt,
+            _ => &self.request.prompt,
+        };
+        &prompt[self.next as usize..][..1]
     }
 }
 
@@ -204,6 +229,9 @@ pub struct Session {
     windows: Windows,
     bytes: Vec<LayerBytes>,
     period: u32,
+    /// By slot: what the last run that made any has left of them on the device.
+    logits: Vec<Vec<f32>>,
+    prepared: Option<Prepared>,
     sequences: BTreeMap<SequenceId, Sequence>,
     next_id: u64,
 }
@@ -253,8 +281,11 @@ impl Session {
         options: SessionOptions,
         compiled: Compiled,
     ) -> Self {
+        let words = compiled.logits.iter().map(|l| l.words as usize).sum();
         Self {
             backend,
+            logits: vec![vec![0.0; words]; options.slots as usize],
+            prepared: None,
             bytes: LayerBytes::of(model.image()),
             lists: WrittenLists::new(model.config(), compiled.lists.len(), options.slots),
             period: model.image().period.unwrap_or(0),
@@ -272,6 +303,12 @@ impl Session {
     #[must_use]
     pub fn streamed(&self) -> Bytes {
         self.windows.copied()
+    }
+
+    /// What the device was busy with so far, where it keeps time.
+    #[must_use]
+    pub fn activity(&self) -> Option<Activity> {
+        self.backend.activity()
     }
 
     /// The model.
@@ -303,8 +340,8 @@ impl Session {
     /// # Errors
     /// [`SessionError::Request`], [`SessionError::Sampling`], or [`SessionError::Full`] when no slot is free.
     pub fn start(&mut self, request: Request) -> Result<SequenceId, SessionError> {
-        self.check(&request)?;
-        let slots = self.claim(if request.guidance.is_some() { 2 } else { 1 })?;
+        self.rules().check(&request)?;
+        let slots = self.claim(request.rows())?;
         let layers = self.model.image().body.shape.layers;
         let ages = slots.iter().map(|_| Ages::new(&self.policy, layers, self.period)).collect();
         let stats = DecodeStats::new(layers as usize);
@@ -314,65 +351,20 @@ impl Session {
         Ok(id)
     }
 
-    fn check(&self, request: &Request) -> Result<(), SessionError> {
-        let refuse = |what, found: usize, limit: String| {
-            Err(SessionError::Request { what, found: found as u64, limit })
-        };
-        request.sampling.check()?;
-        let image = self.model.image();
-        let (prompt, total) = (request.prompt.len(), request.prompt.len() + request.positions as usize);
-        if prompt == 0 {
-            return refuse("prompt", 0, "a prompt has at least one token".to_owned());
-        }
-        if request.positions == 0 {
-            return refuse("positions", 0, "at least one position is generated".to_owned());
-        }
-        if total > self.options.positions as usize {
-            return refuse(
-                "positions",
-                total,
-                format!("the session holds {} positions, prompt included", self.options.positions),
-            );
-        }
-        let vocabulary = entries(&image.inputs[0]);
-        let null = request.guidance.iter().flat_map(|g| &g.0);
-        if let Some(&bad) = request.prompt.iter().chain(null).find(|&&t| t as usize >= vocabulary) {
-            return refuse("prompt", bad as usize, format!("the vocabulary has {vocabulary} tokens"));
-        }
-        if let Some((null, _)) = request.guidance.as_ref().filter(|g| g.0.len() != prompt) {
-            return refuse(
-                "guidance",
-                null.len(),
-                format!("both prompts of a guided sequence have the same length, {prompt} here"),
-            );
-        }
-        let codes = self.codes();
-        let choices = self.choices();
-        if request.allowed.is_empty() || request.allowed.end as usize > choices {
-            return refuse(
-                "allowed",
-                request.allowed.end as usize,
-                format!("a non-empty range within 0..{choices}"),
-            );
-        }
-        if let Some(bad) = request.given.iter().find(|g| g.len() != codes) {
-            return refuse("given", bad.len(), format!("a position has {codes} tokens"));
-        }
-        if let Some(&bad) = request.given.iter().flatten().find(|&&t| t as usize >= choices) {
-            return refuse("given", bad as usize, format!("tokens are below {choices}"));
-        }
-        Ok(())
-    }
-
-    /// Tokens that have logits and can be read back as an input.
-    fn choices(&self) -> usize {
-        let logits: u32 = self.compiled.logits.iter().map(|l| l.words).sum();
-        self.model.image().inputs.last().map_or(0, entries).min(logits as usize)
+    /// What requests may ask for.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules::new(self.model.image(), &self.compiled, self.options)
     }
 
     /// Tokens of a position.
     fn codes(&self) -> usize {
         self.compiled.depth.len().max(1)
+    }
+
+    /// Whether a request finds its slots free.
+    #[must_use]
+    pub fn has_room(&self, request: &Request) -> bool {
+        self.claim(request.rows()).is_ok()
     }
 
     /// Free slots: one, or an even one and its neighbour.
@@ -404,6 +396,11 @@ impl Session {
     /// [`SessionError::Unknown`].
     pub fn finish(&mut self, id: SequenceId) -> Result<DecodeStats, SessionError> {
         self.sequences.remove(&id).map(|s| s.stats).ok_or(SessionError::Unknown { id: id.0 })
+    }
+
+    /// The sequences that are neither finished nor cancelled, in the order in which they were started.
+    pub fn sequences(&self) -> impl Iterator<Item = SequenceId> + '_ {
+        self.sequences.keys().copied()
     }
 
     /// Whether a sequence has all its positions.
@@ -461,197 +458,6 @@ impl Session {
         Generate { session: self, ready: Vec::new().into_iter(), failed: false }
     }
 
-    fn advance(
-        &mut self,
-        ids: &[SequenceId],
-        observer: &mut Observer<'_>,
-    ) -> Result<Vec<Generated>, SessionError> {
-        let inputs = self.compiled.passes.len();
-        for input in 0..inputs {
-            let group: Vec<SequenceId> =
-                ids.iter().copied().filter(|id| self.sequences[id].input(0, inputs).1 == input).collect();
-            if !group.is_empty() {
-                self.run_body(input, &group, observer)?;
-            }
-        }
-        let yielding: Vec<SequenceId> =
-            ids.iter().copied().filter(|id| self.sequences[id].yields()).collect();
-        let generated = self.choose(&yielding, observer)?;
-        for id in ids {
-            if let Some(sequence) = self.sequences.get_mut(id) {
-                sequence.next += 1;
-            }
-        }
-        Ok(generated)
-    }
-
-    /// The passes of the body for some sequences with the same input, and their book-keeping.
-    fn run_body(
-        &mut self,
-        input: usize,
-        ids: &[SequenceId],
-        observer: &mut Observer<'_>,
-    ) -> Result<(), SessionError> {
-        let first = self.compiled.passes[input][0].program;
-        let gates = self.compiled.body[first].limits().gates as usize;
-        let mut table = StepTable::new(self.options.slots as usize, gates);
-        for id in ids {
-            self.enter(*id, &mut table);
-            self.write_lists(*id)?;
-        }
-        let mut report = StepReport { gates: vec![GateReport::default(); gates] };
-        for pass in 0..self.compiled.passes[input].len() {
-            self.run_pass(input, pass, &table, &mut report, observer)?;
-        }
-        let allow: Vec<u32> = table.gates.iter().map(|g| g.allow).collect();
-        for id in ids {
-            self.record(*id, &allow, &report);
-        }
-        Ok(())
-    }
-
-    /// One pass: its weights are there before it begins, and what it decides is added to the report.
-    fn run_pass(
-        &mut self,
-        input: usize,
-        index: usize,
-        table: &StepTable,
-        report: &mut StepReport,
-        observer: &mut Observer<'_>,
-    ) -> Result<(), SessionError> {
-        let passes = &self.compiled.passes[input];
-        let pass = &passes[index];
-        self.windows.prepare(&mut *self.backend, &self.model, passes, index, report)?;
-        let carried = pass.decided.map(|gate| carried_out(table, usize::from(gate), report));
-        let table = carried.as_ref().unwrap_or(table);
-        let own = self.backend.run(&self.compiled.body[pass.program], table)?;
-        self.tell(observer, ProgramIndex::Body(pass.program), table, &own);
-        for (gate, entry) in own.gates.into_iter().enumerate() {
-            let new = entry.active != 0 && pass.decided.is_none_or(|decided| usize::from(decided) != gate);
-            if new {
-                report.gates[gate] = entry;
-            }
-        }
-        Ok(())
-    }
-
-    fn tell(
-        &self,
-        observer: &mut Observer<'_>,
-        program: ProgramIndex,
-        table: &StepTable,
-        report: &StepReport,
-    ) {
-        observer(ObservedRun {
-            program,
-            table,
-            report,
-            #[cfg(feature = "sim")]
-            details: self.backend.last_run(),
-            device_time: self.backend.last_run_time(),
-        });
-    }
-
-    /// Writes a sequence's slot and gate entries.
-    fn enter(&mut self, id: SequenceId, table: &mut StepTable) {
-        let (programs, period) = (self.compiled.passes.len(), self.period);
-        let Some(sequence) = self.sequences.get_mut(&id) else { return };
-        let paired = if sequence.slots.len() == 2 { PAIRED } else { 0 };
-        let output = if sequence.yields() { OUTPUT } else { 0 };
-        for row in 0..sequence.slots.len() {
-            let (tokens, _) = sequence.input(row, programs);
-            let position = position(sequence, row, period);
-            table.slots[sequence.slots[row]] = SlotEntry {
-                flags: ACTIVE | paired | output,
-                pos: sequence.next,
-                ring: position.map_or(NO_RING, |p| p.ring),
-                token: four(&tokens),
-                ..SlotEntry::idle()
-            };
-            if let Some(position) = position {
-                masks::mark(&mut table.gates, &self.policy, position, period, &mut sequence.ages[row]);
-            }
-        }
-    }
-
-    /// Block lists of a sequence's slots for its next token.
-    fn write_lists(&mut self, id: SequenceId) -> Result<(), SessionError> {
-        let Some(sequence) = self.sequences.get(&id) else { return Ok(()) };
-        let place = Place { token: sequence.next, prompt: sequence.prompt_len(), period: self.period };
-        for &slot in &sequence.slots {
-            self.lists.write(&mut *self.backend, &self.compiled.lists, slot, place)?;
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, id: SequenceId, allow: &[u32], report: &StepReport) {
-        let period = self.period;
-        let Some(sequence) = self.sequences.get_mut(&id) else { return };
-        for row in 0..sequence.slots.len() {
-            if let Some(position) = position(sequence, row, period) {
-                sequence.ages[row].record(position, report);
-            }
-        }
-        if sequence.next >= sequence.prompt_len() {
-            let later = position(sequence, 0, period).is_some_and(|p| p.frame > 0);
-            sequence.stats.record(&self.policy, &self.bytes, &sequence.slots, later, allow, report);
-        }
-    }
-
-    /// Chooses the tokens of the next position of each sequence: one, or one per code by the depth transformer.
-    fn choose(
-        &mut self,
-        ids: &[SequenceId],
-        observer: &mut Observer<'_>,
-    ) -> Result<Vec<Generated>, SessionError> {
-        let codes = self.codes();
-        let mut tokens = vec![Vec::with_capacity(codes); ids.len()];
-        let mut chosen = vec![Vec::with_capacity(codes); ids.len()];
-        for code in 0..codes {
-            if let (Some(program), false) = (self.compiled.depth.get(code), ids.is_empty()) {
-                let table = self.depth_table(code, ids, &tokens);
-                let report = self.backend.run(program, &table)?;
-                self.tell(observer, ProgramIndex::Depth(code), &table, &report);
-            }
-            for (i, id) in ids.iter().enumerate() {
-                let sequence = &self.sequences[id];
-                let position = sequence.tokens.len();
-                let token = self.sample(sequence, position * codes + code)?;
-                chosen[i].push(token);
-                tokens[i].push(sequence.request.given.get(position).map_or(token, |given| given[code]));
-            }
-        }
-        let mut out = Vec::with_capacity(ids.len());
-        for ((id, tokens), chosen) in ids.iter().zip(tokens).zip(chosen) {
-            let Some(sequence) = self.sequences.get_mut(id) else { continue };
-            let position = sequence.tokens.len() as u32;
-            sequence.tokens.push(tokens.clone());
-            out.push(Generated { sequence: *id, position, tokens, chosen });
-        }
-        Ok(out)
-    }
-
-    fn depth_table(&self, code: usize, ids: &[SequenceId], tokens: &[Vec<u32>]) -> StepTable {
-        let mut table = StepTable::new(self.options.slots as usize, 0);
-        for (id, tokens) in ids.iter().zip(tokens) {
-            for &slot in &self.sequences[id].slots {
-                let token = four(tokens);
-                table.slots[slot] =
-                    SlotEntry { flags: ACTIVE | OUTPUT, pos: code as u32, token, ..SlotEntry::idle() };
-            }
-        }
-        table
-    }
-
-    fn sample(&self, sequence: &Sequence, draw: usize) -> Result<u32, SessionError> {
-        let cond = self.logits(sequence.slots[0])?;
-        let logits = match (&sequence.request.guidance, sequence.slots.get(1)) {
-            (Some((_, scale)), Some(&slot)) => guide(&cond, &self.logits(slot)?, *scale),
-            _ => cond,
-        };
-        Ok(sample(&logits, sequence.request.allowed.clone(), &sequence.request.sampling, draw as u64))
-    }
-
     /// Logits that a slot's last run left, one per token of the head.
     ///
     /// # Errors
@@ -674,31 +480,6 @@ impl Session {
     pub fn slots(&self, id: SequenceId) -> Result<&[usize], SessionError> {
         self.sequences.get(&id).map(|s| &s.slots[..]).ok_or(SessionError::Unknown { id: id.0 })
     }
-}
-
-/// A step table by which `gate_host` repeats what a gate has decided.
-fn carried_out(table: &StepTable, gate: usize, report: &StepReport) -> StepTable {
-    let mut table = table.clone();
-    let replay = report.gates[gate].replay;
-    table.gates[gate] = GateEntry { allow: replay, force: replay };
-    table
-}
-
-/// Tokens that an input can look up.
-fn entries(input: &crate::image::Input) -> usize {
-    input.tables.iter().map(|t| t.entries as usize).min().unwrap_or(0)
-}
-
-/// Where a row of a sequence stands in its frames; none in the prompt, or without frames.
-fn position(sequence: &Sequence, row: usize, period: u32) -> Option<SlotPosition> {
-    let generated = sequence.next.checked_sub(sequence.prompt_len())?;
-    let frame = generated.checked_div(period)?;
-    let key = sequence.request.sampling.seed.wrapping_mul(2).wrapping_add(row as u64);
-    Some(SlotPosition { slot: sequence.slots[row], frame, ring: generated % period, key })
-}
-
-fn four(tokens: &[u32]) -> [u32; 4] {
-    std::array::from_fn(|i| tokens.get(i).copied().unwrap_or(0))
 }
 
 /// Positions of a running session, in the order in which they are made.

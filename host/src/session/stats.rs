@@ -73,6 +73,16 @@ impl DecodeStats {
         Self { layers: vec![LayerCount::default(); layers], ..Self::default() }
     }
 
+    /// Whether this can be what `rows` rows did in so many steps behind the prompt.
+    pub(crate) fn fits(&self, layers: usize, rows: usize, steps: u32) -> bool {
+        let (tokens, steps) = (rows as u64 * u64::from(steps), steps as usize);
+        self.layers.len() == layers
+            && self.layers.iter().all(|l| l.replayed <= l.eligible && l.eligible <= tokens)
+            && self.joint_eligible <= (layers * steps) as u64
+            && self.joint <= self.joint_eligible
+            && self.positions.len() == steps
+    }
+
     /// Share of eligible (row, layer, position) that replayed.
     #[must_use]
     pub fn replay_ratio(&self) -> f64 {

@@ -3,13 +3,10 @@
 use crate::backend::{Backend, BackendError};
 use crate::compile::{Part, Pass};
 use crate::packed::PackedModel;
-use fastcar_arch::step::StepReport;
+use fastcar_arch::step::{ACTIVE, StepReport, StepTable};
 use fastcar_arch::units::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Passes behind the one that begins whose weights are copied while it runs, if they have windows of their own.
-const AHEAD: usize = 2;
 
 /// What the windows hold, or will when all that was staged is there.
 #[derive(Default)]
@@ -25,30 +22,33 @@ impl Windows {
         Bytes(self.copied)
     }
 
-    /// Sees to it that a pass finds its weights, and begins to copy what is needed in any case by those behind it. The
-    /// passes of a step are followed by those of the next.
+    /// Sees to it that a pass finds its weights, and begins to fill every other window with what will be used next in it
+    /// if that is needed in any case. The passes of a step are followed by those of the next.
     pub(super) fn prepare(
         &mut self,
         backend: &mut dyn Backend,
         model: &Arc<PackedModel>,
         passes: &[Pass],
         index: usize,
+        table: &StepTable,
         report: &StepReport,
     ) -> Result<(), BackendError> {
-        if let Some(part) = passes[index].weights.as_ref().filter(|_| is_needed(&passes[index], report)) {
+        let pass = &passes[index];
+        if let Some(part) = pass.weights.as_ref().filter(|_| is_needed(pass, report)) {
             self.stage(backend, model, part)?;
         }
         if std::mem::take(&mut self.pending) {
             backend.staged()?;
         }
-        let mut used: Vec<u64> = passes[index].weights.iter().map(|part| part.to).collect();
-        for pass in passes.iter().cycle().skip(index + 1).take(AHEAD.min(passes.len() - 1)) {
-            let Some(part) = &pass.weights else { continue };
-            // What a gate is still to decide may not be needed at all.
-            if pass.decided.is_none() && !used.contains(&part.to) {
+        let mut used: Vec<u64> = pass.weights.iter().map(|part| part.to).collect();
+        let in_this_step = passes[index + 1..].iter().map(|pass| (pass, Some(table)));
+        let in_the_next = passes.iter().map(|pass| (pass, None));
+        for (pass, table) in in_this_step.chain(in_the_next).take(passes.len() - 1) {
+            let Some(part) = pass.weights.as_ref().filter(|part| !used.contains(&part.to)) else { continue };
+            used.push(part.to);
+            if will_be_needed(pass, table) {
                 self.stage(backend, model, part)?;
             }
-            used.push(part.to);
         }
         Ok(())
     }
@@ -70,6 +70,13 @@ impl Windows {
         self.copied += part.source.end - part.source.start;
         Ok(())
     }
+}
+
+/// Whether a pass needs its weights whatever its gate decides: a slot has to compute. Of a step whose table is not
+/// known, a gate may let all slots replay.
+fn will_be_needed(pass: &Pass, table: Option<&StepTable>) -> bool {
+    let Some(gate) = pass.decided else { return true };
+    table.is_some_and(|table| table.mask(ACTIVE) & !table.gates[usize::from(gate)].allow != 0)
 }
 
 /// Whether any slot of a pass uses its weights.

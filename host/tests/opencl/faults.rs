@@ -1,14 +1,13 @@
 //! Devices that fail while they run.
 
 use crate::alone::alone;
-use crate::{compiled, impatient, load, model, refusal};
+use crate::{compiled, impatient, load, model, refusal, request};
 use fastcar_arch::step::StepTable;
 use fastcar_host::backend::{Backend, OpenClBackend};
 use fastcar_host::compile::Compiled;
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::Policy;
-use fastcar_host::sampler::Sampling;
-use fastcar_host::session::{Request, Session, SessionOptions};
+use fastcar_host::session::{Session, SessionOptions};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ fn failing() -> (Arc<PackedModel>, OpenClBackend, Compiled, StepTable) {
 }
 
 /// Whatever is asked of a lost device is refused with what lost it.
-fn is_lost(model: &PackedModel, backend: &mut OpenClBackend, reason: &str) {
+fn is_lost(model: &Arc<PackedModel>, backend: &mut OpenClBackend, reason: &str) {
     let compiled = compiled(model);
     let table = StepTable::new(2, compiled.body[0].limits().gates as usize);
     for error in [
@@ -90,15 +89,7 @@ fn a_session_ends_with_the_devices_error() {
         let backend = Box::new(impatient(&model));
         let options = SessionOptions { slots: 2, positions: 40 };
         let mut session = Session::open(backend, model, Policy::dense(), options).unwrap();
-        let request = Request {
-            prompt: vec![50, 48, 49, 51],
-            guidance: None,
-            positions: 30,
-            sampling: Sampling::GREEDY,
-            allowed: 0..48,
-            given: Vec::new(),
-        };
-        session.start(request).unwrap();
+        session.start(request()).unwrap();
         let made: Vec<_> = session.generate().collect();
         assert_eq!(made.iter().filter(|m| m.is_ok()).count(), 2, "runs 4 and 5 make positions");
         let error = refusal(made.into_iter().next_back().unwrap());

@@ -9,7 +9,9 @@ mod faults;
 mod images;
 mod libraries;
 mod memory;
+mod processes;
 mod sessions;
+mod streaming;
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::units::Bytes;
@@ -22,6 +24,8 @@ use fastcar_host::opencl::{DeviceOptions, OpenClError};
 use fastcar_host::pack::{PackOptions, pack};
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::{Gate, Policy};
+use fastcar_host::sampler::Sampling;
+use fastcar_host::session::{Request, Session, SessionError};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +77,40 @@ fn refusal<T, E: Error>(result: Result<T, E>) -> String {
     text(&result.err().unwrap())
 }
 
+/// The OpenCL layer's error behind another one.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a OpenClError {
+    match error.downcast_ref() {
+        Some(found) => found,
+        None => cause(error.source().unwrap()),
+    }
+}
+
+/// Thirty positions behind a prompt of four tokens, without chance.
+fn request() -> Request {
+    Request {
+        prompt: vec![50, 48, 49, 51],
+        guidance: None,
+        positions: 30,
+        sampling: Sampling::GREEDY,
+        allowed: 0..48,
+        given: Vec::new(),
+    }
+}
+
+/// The tokens of a [`request`]; up to the error, if there is one.
+fn decoded(session: &mut Session) -> (Vec<u32>, Option<SessionError>) {
+    let mut tokens = Vec::new();
+    let id = match session.start(request()) {
+        Ok(id) => id,
+        Err(error) => return (tokens, Some(error)),
+    };
+    let failed = session.generate().find_map(|made| made.map(|made| tokens.extend(made.tokens)).err());
+    let failed = failed.or_else(|| session.finish(id).err());
+    (tokens, failed)
+}
+
 /// Loads a whole model with as much memory as its programs use.
-fn load(backend: &mut dyn Backend, model: &PackedModel) -> Compiled {
+fn load(backend: &mut dyn Backend, model: &Arc<PackedModel>) -> Compiled {
     let compiled = compiled(model);
     backend.load(model, compiled.map.used()).unwrap();
     compiled

@@ -87,6 +87,7 @@ fn a_device_that_executes_nothing_takes_no_time() {
 fn the_example_decodes_on_a_device() {
     let beside = std::env::current_exe().unwrap();
     let example = beside.parent().unwrap().with_file_name("examples").join("decode");
+    assert!(example.is_file(), "{} is missing: cargo build -p fastcar-host --examples", example.display());
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/models/moving-digits");
     let output = std::process::Command::new(&example)
         .arg(model)

@@ -8,6 +8,7 @@
 use crate::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS, ROW_GRANULE};
 use crate::isa::WeightFormat;
 use crate::units::Bytes;
+use std::ops::Range;
 
 /// Version of the layouts; part of the identity hash.
 pub const LAYOUT_VERSION: u32 = 2;
@@ -251,6 +252,16 @@ impl KvLayout {
         let unit = kv_head * self.interleave + block % self.interleave;
         let row = unit / self.channels * self.blocks.div_ceil(self.interleave) + block / self.interleave;
         Place { channel: (unit % self.channels) as usize, offset: row * self.block_bytes().get() }
+    }
+
+    /// What the blocks of the first `tokens` tokens occupy: the same ranges of offsets on every channel. How long they
+    /// are does not depend on how many positions there is room for.
+    pub fn used(&self, tokens: u64) -> impl Iterator<Item = Range<u64>> + use<> {
+        let units = (self.kv_heads * self.interleave).div_ceil(self.channels);
+        let rows = self.blocks.div_ceil(self.interleave);
+        let used = tokens.div_ceil(u64::from(KV_BLOCK_TOKENS)).div_ceil(self.interleave).min(rows);
+        let block = self.block_bytes().get();
+        (0..units).map(move |unit| unit * rows * block..(unit * rows + used) * block)
     }
 
     /// The places of one token's record.

@@ -20,6 +20,7 @@ use crate::timing::value_passes;
 use crate::units::Bytes;
 use family::{Collector, Operands};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The most gates of a step table: what the gate unit's memory holds.
 pub const MAX_GATES: u32 = 4096;
@@ -45,7 +46,7 @@ pub struct Limits {
 /// A program that is safe on a configuration within its limits.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Program {
-    commands: Vec<Command>,
+    commands: Arc<[Command]>,
     limits: Limits,
     reach: Bytes,
     operands: Operands,
@@ -166,7 +167,7 @@ impl Program {
         }
         let reach = Bytes(checker.reach);
         let operands = checker.operands.finish(limits)?;
-        Ok(Self { commands, limits, reach, operands })
+        Ok(Self { commands: commands.into(), limits, reach, operands })
     }
 
     /// Decodes and checks.
@@ -175,6 +176,12 @@ impl Program {
     /// As [`Program::new`] and [`crate::isa::decode`].
     pub fn from_bytes(config: &AccelConfig, limits: Limits, raw: &[u8]) -> Result<Self, ProgramError> {
         Self::new(config, limits, crate::isa::decode(raw)?)
+    }
+
+    /// Whether the commands are the same. Copies of a program are known to have the same without a look at them.
+    #[must_use]
+    pub fn has_commands_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.commands, &other.commands) || self.commands == other.commands
     }
 
     /// The commands, `end` last.

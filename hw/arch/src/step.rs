@@ -90,6 +90,12 @@ impl StepTable {
         self.slots.iter().take(MAX_SLOTS as usize).enumerate().map(bit).sum()
     }
 
+    /// Length of [`StepTable::to_bytes`].
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (SLOT_BYTES * (1 + self.slots.len()) + size_of::<GateEntry>() * self.gates.len()) as u64
+    }
+
     /// The bytes as the device reads them, for a program of these limits: a 64-byte head (slots, gates, positions, ring,
     /// tokens, zeros), slot entries, gate entries. The device finds a head's blocks in a KV cache by the positions that
     /// the cache has room for; the other limits let whoever reads the program check it.

@@ -131,6 +131,24 @@ proptest! {
     }
 
     #[test]
+    fn used_blocks_are_those_of_the_first_tokens(
+        config in config(), heads in 1u32..48, dim in 1u32..5, tokens in 1u32..150, more in 0u32..150,
+    ) {
+        let layout = KvLayout::new(&config, heads, dim * 32, tokens + more);
+        let used: Vec<_> = layout.used(tokens.into()).collect();
+        let within = |at: u64| used.iter().any(|r| r.contains(&at));
+        for token in 0..tokens + more {
+            let first = (0..heads).map(|head| layout.token(head.into(), token.into()));
+            let first = first.filter(|p| !within(p.key_scales) || !within(p.value + u64::from(dim) * 32 - 1));
+            prop_assert!(token >= tokens || first.count() == 0, "token {token}");
+        }
+        // No room for other positions is in them.
+        let length = |layout: KvLayout| layout.used(tokens.into()).map(|r| r.end - r.start).sum::<u64>();
+        prop_assert_eq!(length(layout), length(KvLayout::new(&config, heads, dim * 32, tokens)));
+        prop_assert!(used.iter().all(|r| r.end <= layout.local_bytes().get()));
+    }
+
+    #[test]
     fn records_do_not_overlap(config in config(), bytes in 0u64..20_000) {
         check_record(&config, bytes);
     }

@@ -62,7 +62,7 @@ impl Queue {
     ) -> Answer<Self> {
         if properties & !QUEUE_PROPERTIES != 0 {
             let text = format!("queue properties {properties:#x}: only {QUEUE_PROPERTIES:#x} are supported");
-            return Err(Refusal::new(cl::CL_INVALID_QUEUE_PROPERTIES, text));
+            return Err(Refusal::value(text));
         }
         if !context.has(&device) {
             let text = format!("device {} does not belong to the context", device.index);

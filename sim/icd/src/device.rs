@@ -1,6 +1,7 @@
 //! Devices: memory, the image that is loaded, and the machine that it makes.
 
-use crate::engine::{Nanos, Outcome, Work};
+use crate::claim::Claim;
+use crate::engine::{Nanos, Outcome, Time, Work};
 use crate::link::Link;
 use crate::memory::Banks;
 use crate::program::Image;
@@ -10,12 +11,20 @@ use crate::settings::{Failure, FailureKind, RunMode, Settings};
 use fastcar_arch::config::AccelConfig;
 use opencl_sys as cl;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// An image on a device, for as long as this is there.
+pub(crate) struct Loading {
+    pub(crate) image: Arc<Image>,
+    /// Where other processes are to know of it.
+    _claim: Option<Claim>,
+}
 
 /// What is loaded.
 struct Loaded {
-    image: Weak<Image>,
+    loading: Weak<Loading>,
     banks: Arc<Banks>,
     machine: Option<Arc<Mutex<Machine>>>,
     runs: u64,
@@ -30,7 +39,10 @@ pub(crate) struct Device {
     pub(crate) link: Link,
     mode: RunMode,
     failure: Option<Failure>,
+    lock: Option<PathBuf>,
     lost: AtomicBool,
+    /// Transfers and runs so far.
+    commands: AtomicU64,
     loaded: Mutex<Loaded>,
 }
 
@@ -43,14 +55,16 @@ fn banks_of(config: &AccelConfig) -> Arc<Banks> {
 impl Device {
     /// Device `index` of a platform.
     pub(crate) fn new(index: usize, preset: AccelConfig, settings: &Settings) -> Self {
-        let loaded = Loaded { image: Weak::new(), banks: banks_of(&preset), machine: None, runs: 0 };
+        let loaded = Loaded { loading: Weak::new(), banks: banks_of(&preset), machine: None, runs: 0 };
         Self {
             index,
             preset,
             link: settings.link.clone(),
             mode: settings.mode,
-            failure: settings.failure,
+            failure: settings.failure.filter(|f| f.device.is_none_or(|d| d == index)),
+            lock: settings.lock.clone(),
             lost: AtomicBool::new(false),
+            commands: AtomicU64::new(0),
             loaded: Mutex::new(loaded),
         }
     }
@@ -76,20 +90,21 @@ impl Device {
 
     /// The image that is loaded.
     pub(crate) fn image(&self) -> Option<Arc<Image>> {
-        self.loaded().image.upgrade()
+        self.loaded().loading.upgrade().map(|loading| loading.image.clone())
     }
 
     /// Loads an image; the one that is loaded already, if it is the same. A card keeps its image while a program of it
-    /// is alive, so another one is refused.
-    pub(crate) fn load(&self, image: Arc<Image>) -> Answer<Arc<Image>> {
+    /// is alive, here or in another process, so another one is refused.
+    pub(crate) fn load(&self, image: Arc<Image>) -> Answer<Arc<Loading>> {
         let mut loaded = self.loaded();
         let (found, uuid) = (&image.info.config, image.info.uuid);
-        if let Some(current) = loaded.image.upgrade() {
-            if current.bytes == image.bytes {
+        if let Some(current) = loaded.loading.upgrade() {
+            let held = &current.image;
+            if held.bytes == image.bytes {
                 return Ok(current);
             }
-            let (name, new) = (current.info.config.name(), found.name());
-            let held = current.info.uuid;
+            let (name, new) = (held.info.config.name(), found.name());
+            let held = held.info.uuid;
             let text = format!(
                 "device {} holds image {held} ({name}) while a program of it is alive; image {uuid} ({new}) is another one: \
                  release that program first, or use another device or process",
@@ -104,13 +119,16 @@ impl Device {
             return Err(Refusal::new(cl::CL_INVALID_BINARY, text));
         }
         let machine = Machine::new(found).map_err(|e| Refusal::new(cl::CL_INVALID_BINARY, e.to_string()))?;
+        let name = format!("{uuid} ({})", found.name());
+        let claim = self.lock.as_ref().map(|folder| Claim::new(folder, self.index, &name)).transpose()?;
         let banks = banks_of(found);
         if !banks.capacities().eq(loaded.banks.capacities()) {
             loaded.banks = banks;
         }
-        loaded.image = Arc::downgrade(&image);
+        let loading = Arc::new(Loading { image, _claim: claim });
+        loaded.loading = Arc::downgrade(&loading);
         loaded.machine = Some(Arc::new(Mutex::new(machine)));
-        Ok(image)
+        Ok(loading)
     }
 
     /// Bytes of memory that are free.
@@ -125,7 +143,7 @@ impl Device {
     }
 
     /// Work that the card does while it is there: a transfer that takes the time given.
-    pub(crate) fn transfer(self: &Arc<Self>, time: Nanos, copy: impl FnOnce() + Send + 'static) -> Work {
+    pub(crate) fn transfer(self: &Arc<Self>, time: Time, copy: impl FnOnce() + Send + 'static) -> Work {
         let device = self.clone();
         Box::new(move || {
             device.guarded(|| {
@@ -144,7 +162,7 @@ impl Device {
                 if let Err(error) = &result {
                     report(&error.to_string());
                 }
-                result
+                result.map(|time| time.map(Time::from))
             })
         })
     }
@@ -155,7 +173,7 @@ impl Device {
             loaded.runs += 1;
             (loaded.machine.clone(), loaded.runs)
         };
-        let failure = self.failure.filter(|f| f.run == number).map(|f| f.kind);
+        let failure = self.failure.filter(|f| f.number == number).map(|f| f.kind);
         if failure == Some(FailureKind::Lost) {
             self.lost.store(true, Ordering::Relaxed);
         }
@@ -166,11 +184,14 @@ impl Device {
         run::execute(&mut machine, self.mode, failure, launch)
     }
 
-    /// Does something unless the card is lost; a panic is a failure, too.
-    fn guarded(&self, work: impl FnOnce() -> Result<Option<Nanos>, RunError>) -> Outcome {
+    /// Does something unless the card is lost or has no memory for it; a panic is a failure, too.
+    fn guarded(&self, work: impl FnOnce() -> Result<Option<Time>, RunError>) -> Outcome {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed) + 1;
+        let full = self.failure.is_some_and(|f| f.kind == FailureKind::Memory && f.number == number);
         let result = match self.is_available() {
-            true => catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(RunError::Broken)),
             false => Err(RunError::Lost { cause: "an earlier run has ended it" }),
+            true if full => Err(RunError::Memory { number }),
+            true => catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(RunError::Broken)),
         };
         match result {
             Ok(Some(time)) => Outcome::Done(time),
@@ -179,6 +200,7 @@ impl Device {
                 log(|| format!("device {}: {error}", self.index));
                 match error {
                     RunError::Lost { .. } => Outcome::Failed(cl::CL_DEVICE_NOT_AVAILABLE),
+                    RunError::Memory { .. } => Outcome::Failed(cl::CL_MEM_OBJECT_ALLOCATION_FAILURE),
                     _ => Outcome::Failed(cl::CL_OUT_OF_RESOURCES),
                 }
             }

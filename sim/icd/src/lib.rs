@@ -20,7 +20,8 @@
 //! | `FASTCAR_SIM_DEVICES` | presets, separated by commas; `tiny*2,u55c` makes three devices. Default `u55c` |
 //! | `FASTCAR_SIM_MODE` | what a run does: `values` (default): values and cycles; `functional`: values, no time; `timing`: the cycles of a dense run, memory untouched but for a report of zeros; `instant`: nothing, no time |
 //! | `FASTCAR_SIM_LINK` | how long transfers take: `gen3x16` (default), `gen4x8`, `none` (no time); figures in `sim/icd/data/links.toml` |
-//! | `FASTCAR_SIM_FAULT` | what goes wrong at a device's N-th run: `hang@N`, `lost@N`, `slverr@N` |
+//! | `FASTCAR_SIM_FAULT` | what goes wrong at a device's N-th run: `hang@N`, `lost@N`, `slverr@N`; at its N-th command, run or transfer: `memory@N`. With `:D` behind it, only on device D |
+//! | `FASTCAR_SIM_LOCK` | a folder in which processes agree which image each device runs. Without it every process has devices of its own |
 //! | `FASTCAR_SIM_AS_XRT` | 1: platform and vendor are named as in XRT ("Xilinx", OpenCL 1.0) |
 //! | `FASTCAR_SIM_LOG` | 1: a line for every refused call and failed command, with the numbers |
 //!
@@ -32,6 +33,21 @@
 //! rate. Each device has one DMA engine each way and one compute unit, which overlap as order and dependencies allow.
 //! The host takes no time: it stands at the latest end that it has waited for. Time on the wall is whatever it takes.
 //!
+//! The cycles of a run take program, step table and report where their buffers lie in their bank, but local byte 0 of
+//! each channel as the first byte of its bank: there the host puts the channels' buffers, which are the first and
+//! largest that it asks for. For a buffer elsewhere values are the same; cycles are those of a bank that begins with
+//! it, so its rows and DRAM banks are others than on a card. The simulator knows channels by local addresses from end
+//! to end, bursts, faults and the search for channels that do the same included, and an offset that only a few runs
+//! have would have to be carried through all of it.
+//!
+//! # Several processes
+//!
+//! A card runs one image for all processes that use it. With `FASTCAR_SIM_LOCK` so does a simulated device: whoever
+//! loads the image that it runs shares it, and another image is refused with CL_INVALID_PROGRAM, XRT's answer to the
+//! driver's "device busy". The device is free when the last process has released its programs or has ended, however
+//! it ended. Devices are known by their number, so all processes give the same list of them. Memory is each process's
+//! own, with or without it.
+//!
 //! # Failure
 //!
 //! Where an image has several banks, a buffer has none until a flag or the first kernel argument gives it one; before
@@ -39,9 +55,12 @@
 //!
 //! A run is refused before it changes anything if its program or step table is not valid or reaches beyond its buffers:
 //! its event gets the status CL_OUT_OF_RESOURCES, and the reason in words is in the log, in the program's build log
-//! and given to the context's callback. A lost device fails every command with CL_DEVICE_NOT_AVAILABLE.
+//! and given to the context's callback. A lost device fails every command with CL_DEVICE_NOT_AVAILABLE. A command for
+//! which there is no memory when it is to begin fails with CL_MEM_OBJECT_ALLOCATION_FAILURE, as it does in XRT, which
+//! allocates late; it has changed nothing.
 
 mod api;
+mod claim;
 mod context;
 mod device;
 mod engine;

@@ -1,6 +1,6 @@
 //! The link between host and card as data: `data/links.toml`.
 
-use crate::engine::Nanos;
+use crate::engine::{Nanos, Time};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ struct Fields {
     from_device_bytes_hz: u64,
     to_device_latency_ns: Nanos,
     from_device_latency_ns: Nanos,
+    dma_channels: u64,
     sources: BTreeMap<String, String>,
 }
 
@@ -56,12 +57,13 @@ pub struct Link {
 struct Way {
     bytes_hz: u64,
     latency: Nanos,
+    channels: usize,
 }
 
 impl Way {
-    fn time(self, bytes: u64) -> Nanos {
+    fn time(self, bytes: u64) -> Time {
         let ns = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_hz);
-        self.latency.saturating_add(Nanos::try_from(ns).unwrap_or(Nanos::MAX))
+        Time { setup: self.latency, busy: Nanos::try_from(ns).unwrap_or(Nanos::MAX), channels: self.channels }
     }
 }
 
@@ -85,19 +87,21 @@ impl Link {
             return Err(LinkError::Unknown { found: name.to_owned(), known: known.join(", ") });
         };
         fields.check(name)?;
-        let to = Way { bytes_hz: fields.to_device_bytes_hz, latency: fields.to_device_latency_ns };
-        let from = Way { bytes_hz: fields.from_device_bytes_hz, latency: fields.from_device_latency_ns };
+        let channels = fields.dma_channels as usize;
+        let way = |bytes_hz, latency| Way { bytes_hz, latency, channels };
+        let to = way(fields.to_device_bytes_hz, fields.to_device_latency_ns);
+        let from = way(fields.from_device_bytes_hz, fields.from_device_latency_ns);
         Ok(Self { ways: Some([to, from]) })
     }
 
     /// Time of a transfer to the device.
-    pub(crate) fn to_device(&self, bytes: u64) -> Nanos {
-        self.ways.map_or(0, |w| w[0].time(bytes))
+    pub(crate) fn to_device(&self, bytes: u64) -> Time {
+        self.ways.map_or(Time::from(0), |w| w[0].time(bytes))
     }
 
     /// Time of a transfer from the device to the host.
-    pub(crate) fn to_host(&self, bytes: u64) -> Nanos {
-        self.ways.map_or(0, |w| w[1].time(bytes))
+    pub(crate) fn to_host(&self, bytes: u64) -> Time {
+        self.ways.map_or(Time::from(0), |w| w[1].time(bytes))
     }
 }
 
@@ -108,6 +112,7 @@ impl Fields {
             ("from_device_bytes_hz", self.from_device_bytes_hz),
             ("to_device_latency_ns", self.to_device_latency_ns),
             ("from_device_latency_ns", self.from_device_latency_ns),
+            ("dma_channels", self.dma_channels),
         ];
         let bad = |&(figure, found): &(&'static str, u64)| {
             found == 0 || self.sources.get(figure).is_none_or(|s| s.trim().is_empty())
@@ -128,12 +133,11 @@ mod tests {
     fn every_link_has_sources_and_a_transfer_takes_latency_and_bytes() {
         for name in ["gen3x16", "gen4x8"] {
             let link = Link::named(name).unwrap();
-            assert_eq!(link.to_device(0), 20_000);
-            assert_eq!(link.to_device(9_300), 21_000);
-            assert_eq!(link.to_host(11_900_000), 1_020_000);
+            let found = [link.to_device(0), link.to_device(9_300), link.to_host(11_900_000)];
+            assert_eq!(found, [0, 1_000, 1_000_000].map(|busy| Time { setup: 20_000, busy, channels: 2 }));
         }
         let none = Link::named("none").unwrap();
-        assert_eq!((none.to_device(1 << 40), none.to_host(1)), (0, 0));
+        assert_eq!([none.to_device(1 << 40), none.to_host(1)], [Time::from(0); 2]);
         let unknown = Link::named("usb").unwrap_err().to_string();
         assert_eq!(unknown, "no link is named 'usb'; the links are gen3x16, gen4x8, none");
     }

@@ -1,7 +1,7 @@
 //! Programs: images, and what happened to their runs.
 
 use crate::context::Context;
-use crate::device::Device;
+use crate::device::{Device, Loading};
 use crate::refusal::{Answer, Refusal};
 use fastcar_xclbin::Xclbin;
 use fastcar_xclbin::image::ImageInfo;
@@ -35,6 +35,8 @@ pub(crate) struct Program {
     pub(crate) context: Arc<Context>,
     pub(crate) devices: Vec<Arc<Device>>,
     pub(crate) image: Arc<Image>,
+    /// Each device keeps the image for as long as one of these is there.
+    _loads: Vec<Arc<Loading>>,
     log: Mutex<VecDeque<String>>,
 }
 
@@ -42,10 +44,13 @@ impl Program {
     /// Loads an image on the devices.
     pub(crate) fn load(context: Arc<Context>, devices: Vec<Arc<Device>>, bytes: &[u8]) -> Answer<Self> {
         let mut image = Arc::new(Image::read(bytes)?);
+        let mut loads = Vec::with_capacity(devices.len());
         for device in &devices {
-            image = device.load(image)?;
+            let loading = device.load(image)?;
+            image = loading.image.clone();
+            loads.push(loading);
         }
-        Ok(Self { context, devices, image, log: Mutex::default() })
+        Ok(Self { context, devices, image, _loads: loads, log: Mutex::default() })
     }
 
     /// Takes down what happened to a run.

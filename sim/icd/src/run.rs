@@ -53,6 +53,8 @@ pub(crate) enum RunError {
     Channels(#[from] ChannelCount),
     #[error("the simulator itself has failed; memory holds part of the run's results")]
     Broken,
+    #[error("no memory for command {number} of the device: this is what FASTCAR_SIM_FAULT asks for")]
+    Memory { number: u64 },
     #[error("the device is lost: {cause}")]
     Lost { cause: &'static str },
 }
@@ -322,7 +324,8 @@ pub(crate) fn execute(
     launch: &Launch,
 ) -> Result<Option<Nanos>, RunError> {
     match failure {
-        None => machine.run(mode, launch).map(Some),
+        // Where memory is short is decided before a command begins.
+        None | Some(FailureKind::Memory) => machine.run(mode, launch).map(Some),
         Some(FailureKind::Hang) => Ok(None),
         Some(FailureKind::Lost) => Err(RunError::Lost { cause: "this is what FASTCAR_SIM_FAULT asks for" }),
         Some(FailureKind::SlaveError) => machine.run_with_error(launch).map(Some),

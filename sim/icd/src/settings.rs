@@ -3,6 +3,7 @@
 use crate::link::{Link, LinkError};
 use fastcar_arch::config::{AccelConfig, ConfigError};
 use std::fmt;
+use std::path::PathBuf;
 
 /// Most devices of a platform: a limit against typing errors, as each has a thread.
 pub const MAX_DEVICES: usize = 64;
@@ -30,13 +31,15 @@ impl RunMode {
     ];
 }
 
-/// What goes wrong, and at which kernel run of a device, counted from 1.
+/// What goes wrong, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure {
     /// What.
     pub kind: FailureKind,
-    /// Number of the run.
-    pub run: u64,
+    /// At which of a device's kernel runs, or of its commands where the kind says so; counted from 1.
+    pub number: u64,
+    /// The device; each one where none is named.
+    pub device: Option<usize>,
 }
 
 /// What goes wrong.
@@ -48,11 +51,13 @@ pub enum FailureKind {
     Lost,
     /// The memory answers a read with an error.
     SlaveError,
+    /// A command, a transfer as well as a run, does not get the memory that it needs.
+    Memory,
 }
 
 impl FailureKind {
-    const ALL: [(Self, &'static str); 3] =
-        [(Self::Hang, "hang"), (Self::Lost, "lost"), (Self::SlaveError, "slverr")];
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Hang, "hang"), (Self::Lost, "lost"), (Self::SlaveError, "slverr"), (Self::Memory, "memory")];
 }
 
 /// The settings of a platform.
@@ -68,6 +73,8 @@ pub struct Settings {
     pub as_xrt: bool,
     /// What goes wrong.
     pub failure: Option<Failure>,
+    /// Where processes agree on the images that the devices run.
+    pub lock: Option<PathBuf>,
 }
 
 /// An environment variable that makes no sense.
@@ -88,6 +95,22 @@ pub enum SettingsError {
     /// No link of that name.
     #[error("FASTCAR_SIM_LINK: {0}")]
     Link(#[from] LinkError),
+    /// Something is to go wrong with a device that there is not.
+    #[error("FASTCAR_SIM_FAULT: device {found}: the devices are 0 to {last}")]
+    NoDevice {
+        /// What was given.
+        found: usize,
+        /// The last device.
+        last: usize,
+    },
+    /// No folder.
+    #[error(
+        "FASTCAR_SIM_LOCK: '{found}': must be a folder, the same one for all processes that share the devices"
+    )]
+    Lock {
+        /// What was given.
+        found: String,
+    },
     /// A word that is not known.
     #[error("{variable}: '{found}': must be {allowed}")]
     Word {
@@ -107,14 +130,15 @@ impl Settings {
     /// [`SettingsError`] for the first variable that makes no sense.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let get = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
-        let devices = get("FASTCAR_SIM_DEVICES").unwrap_or_else(|| "u55c".to_owned());
+        let devices = devices_of(&get("FASTCAR_SIM_DEVICES").unwrap_or_else(|| "u55c".to_owned()))?;
         let link = get("FASTCAR_SIM_LINK").unwrap_or_else(|| "gen3x16".to_owned());
         Ok(Self {
-            devices: devices_of(&devices)?,
             mode: get("FASTCAR_SIM_MODE").map_or(Ok(RunMode::default()), |v| mode_of(&v))?,
             link: Link::named(&link)?,
             as_xrt: get("FASTCAR_SIM_AS_XRT").map_or(Ok(false), |v| switch("FASTCAR_SIM_AS_XRT", &v))?,
-            failure: get("FASTCAR_SIM_FAULT").map(|v| failure_of(&v)).transpose()?,
+            failure: get("FASTCAR_SIM_FAULT").map(|v| failure_of(&v, devices.len())).transpose()?,
+            lock: get("FASTCAR_SIM_LOCK").map(lock_of).transpose()?,
+            devices,
         })
     }
 }
@@ -158,14 +182,26 @@ fn mode_of(text: &str) -> Result<RunMode, SettingsError> {
     word("FASTCAR_SIM_MODE", &RunMode::ALL, text, "values, functional, timing or instant")
 }
 
-fn failure_of(text: &str) -> Result<Failure, SettingsError> {
-    const ALLOWED: &str = "hang@N, lost@N or slverr@N, where N counts a device's kernel runs from 1";
+/// What goes wrong on one of so many devices.
+fn failure_of(text: &str, devices: usize) -> Result<Failure, SettingsError> {
+    const ALLOWED: &str = "hang@N, lost@N, slverr@N or memory@N, where N counts a device's kernel runs (for memory: its \
+                           commands) from 1; with :D behind, only device D's";
     let variable = "FASTCAR_SIM_FAULT";
     let wrong = || SettingsError::Word { variable, found: text.to_owned(), allowed: ALLOWED };
-    let (kind, run) = text.split_once('@').ok_or_else(wrong)?;
+    let (kind, place) = text.split_once('@').ok_or_else(wrong)?;
     let kind = word(variable, &FailureKind::ALL, kind, ALLOWED)?;
-    let run = run.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)?;
-    Ok(Failure { kind, run })
+    let (number, device) = place.split_once(':').map_or((place, None), |(n, d)| (n, Some(d)));
+    let number = number.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)?;
+    let device = device.map(str::parse).transpose().map_err(|_| wrong())?;
+    if let Some(found) = device.filter(|&d| d >= devices) {
+        return Err(SettingsError::NoDevice { found, last: devices - 1 });
+    }
+    Ok(Failure { kind, number, device })
+}
+
+fn lock_of(folder: String) -> Result<PathBuf, SettingsError> {
+    let path = PathBuf::from(&folder);
+    if path.is_dir() { Ok(path) } else { Err(SettingsError::Lock { found: folder }) }
 }
 
 impl fmt::Display for FailureKind {
@@ -198,15 +234,29 @@ mod tests {
     fn words_are_known_or_refused_by_name() {
         assert_eq!(read("FASTCAR_SIM_MODE", "instant").unwrap().mode, RunMode::Instant);
         let failure = read("FASTCAR_SIM_FAULT", "slverr@7").unwrap().failure;
-        assert_eq!(failure, Some(Failure { kind: FailureKind::SlaveError, run: 7 }));
+        assert_eq!(failure, Some(Failure { kind: FailureKind::SlaveError, number: 7, device: None }));
+        let failure = read("FASTCAR_SIM_FAULT", "memory@7:0").unwrap().failure;
+        assert_eq!(failure, Some(Failure { kind: FailureKind::Memory, number: 7, device: Some(0) }));
         let refused = |name, value| read(name, value).unwrap_err().to_string();
         assert_eq!(
             refused("FASTCAR_SIM_MODE", "fast"),
             "FASTCAR_SIM_MODE: 'fast': must be values, functional, timing or instant"
         );
-        for wrong in ["hang", "hang@0", "melt@1", "hang@-1"] {
-            assert!(refused("FASTCAR_SIM_FAULT", wrong).contains("hang@N, lost@N or slverr@N"), "{wrong}");
+        for wrong in ["hang", "hang@0", "melt@1", "hang@-1", "hang@1:", "hang@1:x"] {
+            assert!(
+                refused("FASTCAR_SIM_FAULT", wrong).contains("hang@N, lost@N, slverr@N or memory@N"),
+                "{wrong}"
+            );
         }
+        assert_eq!(
+            refused("FASTCAR_SIM_FAULT", "hang@1:1"),
+            "FASTCAR_SIM_FAULT: device 1: the devices are 0 to 0"
+        );
+        assert_eq!(read("FASTCAR_SIM_LOCK", "/").unwrap().lock, Some(PathBuf::from("/")));
+        assert_eq!(
+            refused("FASTCAR_SIM_LOCK", "/no/such/folder"),
+            "FASTCAR_SIM_LOCK: '/no/such/folder': must be a folder, the same one for all processes that share the devices"
+        );
         assert!(refused("FASTCAR_SIM_AS_XRT", "yes").contains("0 or 1"));
         assert!(refused("FASTCAR_SIM_LINK", "usb").contains("gen3x16, gen4x8, none"));
     }

@@ -334,16 +334,6 @@ pub const DIFFERENCES: &[Difference] = &[
             ("transfer.unplaced.map", "CL_MEM_OBJECT_ALLOCATION_FAILURE,null"),
         ],
     },
-    Difference {
-        title: "Open: properties of queues",
-        reason: "Not on purpose: properties that no such queue has are CL_INVALID_VALUE in XRT as in the \
-                 specification.",
-        undefined: false,
-        cases: &[
-            ("queue.create.on_device", "CL_INVALID_QUEUE_PROPERTIES,null"),
-            ("queue.create.unknown_property", "CL_INVALID_QUEUE_PROPERTIES,null"),
-        ],
-    },
 ];
 
 #[cfg(test)]

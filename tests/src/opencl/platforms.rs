@@ -49,6 +49,16 @@ pub fn vendors(scratch: &Path, library: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
+/// The system's OpenCL loader, which `scripts/setup-test.sh` installs; as [`tool`] where it is absent.
+///
+/// # Errors
+/// As [`tool`].
+pub fn loader() -> io::Result<Option<PathBuf>> {
+    let places = LIBRARY_FOLDERS.map(|folder| Path::new(folder).join("libOpenCL.so.1"));
+    let found = places.iter().find(|place| place.exists());
+    tool(found.unwrap_or(&places[0]))
+}
+
 /// Says on the terminal that a part of the tests does not run. Not by `println`, which a passing test keeps to itself.
 pub fn not_run(what: &str) {
     // A terminal that is gone does not matter to the test.

@@ -5,6 +5,7 @@ mod interrupt;
 mod measure;
 mod opencl;
 mod refusals;
+mod resume;
 mod simulated;
 mod tools;
 mod xclbin;

@@ -2,6 +2,42 @@
 
 use crate::refusal::{Answer, Refusal};
 
+/// A box as a caller describes it.
+pub(super) enum Area {
+    /// A range of bytes.
+    Line { offset: usize, size: usize },
+    /// Three numbers at each pointer, and the bytes from row to row and from slice to slice.
+    Box { origin: *const usize, region: *const usize, row_pitch: usize, slice_pitch: usize },
+}
+
+impl Area {
+    pub(super) fn boxed(
+        origin: *const usize,
+        region: *const usize,
+        row_pitch: usize,
+        slice_pitch: usize,
+    ) -> Self {
+        Self::Box { origin, region, row_pitch, slice_pitch }
+    }
+
+    /// The box.
+    ///
+    /// # Safety
+    /// The pointers are null or point to three numbers.
+    pub(super) unsafe fn read(&self, what: &str) -> Answer<Rect> {
+        let (origin, region, row_pitch, slice_pitch) = match *self {
+            Self::Line { offset, size } => return Rect::line(offset, size),
+            Self::Box { origin, region, row_pitch, slice_pitch } => (origin, region, row_pitch, slice_pitch),
+        };
+        // SAFETY: as the caller promises.
+        let triple = |p: *const usize| unsafe { p.cast::<[usize; 3]>().as_ref() }.copied();
+        let (Some(origin), Some(region)) = (triple(origin), triple(region)) else {
+            return Err(Refusal::value(format!("{what}: a null pointer for origin or region")));
+        };
+        Rect::new(what, origin, region, row_pitch, slice_pitch)
+    }
+}
+
 /// A box within a memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Rect {
@@ -46,6 +82,28 @@ impl Rect {
             .and_then(|n| n.checked_add(start))
             .ok_or_else(refuse)?;
         Ok(rect)
+    }
+
+    /// A range of bytes.
+    pub(super) fn line(offset: usize, size: usize) -> Answer<Self> {
+        if size == 0 || offset.checked_add(size).is_none() {
+            return Err(Refusal::value(format!("{size} bytes from byte {offset}")));
+        }
+        Ok(Self { start: offset, row_pitch: size, slice_pitch: size, region: [size, 1, 1] })
+    }
+
+    /// It lies within a memory of so many bytes.
+    pub(super) fn check(&self, bytes: u64) -> Answer<()> {
+        if self.end() as u64 <= bytes {
+            return Ok(());
+        }
+        let text = format!("bytes {} to {} of a buffer of {bytes} bytes", self.start, self.end());
+        Err(Refusal::value(text))
+    }
+
+    /// The first byte.
+    pub(super) fn start(&self) -> usize {
+        self.start
     }
 
     /// The same box so many bytes further on.
@@ -106,6 +164,11 @@ mod tests {
         assert!(new([0, 1, 1], 0, 0) && new([4, 1, 1], 3, 0) && new([4, 2, 1], 4, 7) && new([4, 2, 1], 4, 9));
         assert!(Rect::new("buffer", [usize::MAX, 0, 0], [1, 1, 1], 0, 0).is_err());
         assert!(Rect::new("buffer", [0, usize::MAX, 0], [2, 1, 1], 0, 0).is_err());
+        assert!(Rect::line(5, 0).is_err() && Rect::line(usize::MAX, 1).is_err());
+        let line = Rect::line(5, 3).unwrap();
+        assert_eq!((line.rows().collect::<Vec<_>>(), line.width(), line.end()), (vec![5], 3, 8));
+        line.check(8).unwrap();
+        assert_eq!(line.check(7).unwrap_err().text, "bytes 5 to 8 of a buffer of 7 bytes");
     }
 
     #[test]

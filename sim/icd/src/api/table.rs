@@ -3,8 +3,10 @@
 //! The table points at functions that are not exported: a pointer at an exported one would be bound to the symbol of
 //! the same name that comes first in the process, which is the loader's.
 
+use super::enqueue::{Host, Part, Range, Target};
+use super::functions::{functions, object, status};
+use super::rect::Area;
 use super::{context, enqueue, event, info, kernel, memory, platform, program, queue, stub};
-use crate::refusal::{Answer, Refusal, log};
 use opencl_sys as cl;
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::{
@@ -15,7 +17,6 @@ use opencl_sys::{
 };
 use opencl_sys::{cl_mem_migration_flags, cl_mem_properties, cl_program, cl_queue_properties, cl_uint};
 use std::ffi::{CStr, c_char, c_uchar, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Told when a program is built.
 pub(super) type BuildNotify = Option<unsafe extern "C" fn(program: cl_program, user_data: *mut c_void)>;
@@ -33,115 +34,6 @@ pub(super) type EventNotify =
     Option<unsafe extern "C" fn(event: cl_event, event_command_status: cl_int, user_data: *mut c_void)>;
 /// Told that a memory object is gone.
 pub(super) type MemNotify = Option<unsafe extern "C" fn(memobj: cl_mem, user_data: *mut c_void)>;
-
-/// Runs a function's body: no panic leaves it, and what it refuses is logged.
-fn guarded<T>(name: &str, body: impl FnOnce() -> Answer<T>) -> Answer<T> {
-    let broken = || Refusal::new(cl::CL_OUT_OF_RESOURCES, "the simulator itself has failed");
-    let answer = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| Err(broken()));
-    answer.inspect_err(|refusal| log(|| format!("{name} = {}: {refusal}", refusal.status)))
-}
-
-fn status(name: &str, body: impl FnOnce() -> Answer<()>) -> cl_int {
-    guarded(name, body).map_or_else(|refusal| refusal.status, |()| cl::CL_SUCCESS)
-}
-
-/// The object, or null; and the status to where the caller wants it.
-///
-/// # Safety
-/// `code` is null or writable.
-unsafe fn object(name: &str, code: *mut cl_int, body: impl FnOnce() -> Answer<*mut c_void>) -> *mut c_void {
-    let answer = guarded(name, body);
-    let found = answer.as_ref().map_or_else(|refusal| refusal.status, |_| cl::CL_SUCCESS);
-    // SAFETY: as the caller promises.
-    unsafe { info::set(code, found) };
-    answer.unwrap_or(std::ptr::null_mut())
-}
-
-macro_rules! functions {
-    (
-        status { $($s:ident ($($sa:ident: $st:ty),* $(,)?) => $sb:path;)* }
-        object { $($o:ident ($($oa:ident: $ot:ty),* $(,)?) => $ob:path;)* }
-        refuse { $($r:ident ($($ra:ident)*) = $rc:ident;)* }
-        refuse_object { $($q:ident ($($qa:ident)*) = $qc:ident;)* }
-        unexported { $($u:ident = $ux:expr;)* }
-        other { $($x:ident ($($xa:ident: $xt:ty),*) -> $xr:ty = $xb:path;)* }
-    ) => {
-        /// What the table points at.
-        #[allow(non_snake_case, reason = "named as the functions of the interface")]
-        mod inner {
-            use super::*;
-            $(pub(super) unsafe extern "C" fn $s($($sa: $st),*) -> cl_int {
-                // SAFETY: the caller gives what the specification asks of this function's arguments.
-                status(stringify!($s), || unsafe { $sb($($sa),*) })
-            })*
-            $(pub(super) unsafe extern "C" fn $o($($oa: $ot,)* errcode_ret: *mut cl_int) -> *mut c_void {
-                // SAFETY: as above; `errcode_ret` is null or writable.
-                unsafe { object(stringify!($o), errcode_ret, || $ob($($oa),*)) }
-            })*
-            $(pub(super) unsafe extern "C" fn $x($($xa: $xt),*) -> $xr {
-                // SAFETY: as above.
-                unsafe { $xb($($xa),*) }
-            })*
-        }
-
-        /// The exported symbols.
-        #[allow(non_snake_case, reason = "named as the functions of the interface")]
-        mod exported {
-            use super::*;
-            $(#[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $s($($sa: $st),*) -> cl_int {
-                // SAFETY: the same function under another name.
-                unsafe { inner::$s($($sa),*) }
-            })*
-            $(#[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $o($($oa: $ot,)* errcode_ret: *mut cl_int) -> *mut c_void {
-                // SAFETY: the same function under another name.
-                unsafe { inner::$o($($oa,)* errcode_ret) }
-            })*
-            $(#[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $x($($xa: $xt),*) -> $xr {
-                // SAFETY: the same function under another name.
-                unsafe { inner::$x($($xa),*) }
-            })*
-            // Every argument of these is an integer or a pointer, so a word; none is looked at.
-            $(#[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $r($(_: functions!(@word $ra)),*) -> cl_int {
-                cl::$rc
-            })*
-            $(#[unsafe(no_mangle)]
-            pub(super) unsafe extern "C" fn $q(
-                $(_: functions!(@word $qa),)*
-                errcode_ret: *mut cl_int,
-            ) -> *mut c_void {
-                // SAFETY: null or writable, as every function that makes an object asks.
-                unsafe { info::set(errcode_ret, cl::$qc) };
-                std::ptr::null_mut()
-            })*
-        }
-
-        static DISPATCH: cl_icd_dispatch = cl_icd_dispatch {
-            $($s: Some(inner::$s),)*
-            $($o: Some(inner::$o),)*
-            $($x: Some(inner::$x),)*
-            $($r: stub::refuse::<{ cl::$rc }, _>(),)*
-            $($q: stub::refuse_object::<{ cl::$qc }, _>(),)*
-            $($u: $ux,)*
-        };
-
-        /// The addresses of the exported symbols: whoever uses them keeps the linker from leaving them out.
-        pub(crate) fn keep() -> Vec<*const ()> {
-            vec![
-                $(exported::$s as *const (),)*
-                $(exported::$o as *const (),)*
-                $(exported::$x as *const (),)*
-                $(exported::$r as *const (),)*
-                $(exported::$q as *const (),)*
-                clIcdGetPlatformIDsKHR as *const (),
-            ]
-        }
-    };
-    (@word $name:ident) => { usize };
-}
 
 functions! {
     status {
@@ -212,66 +104,63 @@ functions! {
         clSetEventCallback(event: cl_event, status: cl_int, notify: EventNotify, user_data: *mut c_void)
             => event::set_callback;
         clSetUserEventStatus(event: cl_event, status: cl_int) => event::set_user_status;
-        clEnqueueReadBuffer(
-            queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, offset: usize, size: usize, ptr: *mut c_void,
-            num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::read_buffer;
-        clEnqueueWriteBuffer(
-            queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, offset: usize, size: usize, ptr: *const c_void,
-            num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::write_buffer;
-        clEnqueueReadBufferRect(
-            queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, buffer_origin: *const usize,
-            host_origin: *const usize, region: *const usize, buffer_row_pitch: usize, buffer_slice_pitch: usize,
-            host_row_pitch: usize, host_slice_pitch: usize, ptr: *mut c_void, num_events: cl_uint,
-            events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::read_buffer_rect;
-        clEnqueueWriteBufferRect(
-            queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, buffer_origin: *const usize,
-            host_origin: *const usize, region: *const usize, buffer_row_pitch: usize, buffer_slice_pitch: usize,
-            host_row_pitch: usize, host_slice_pitch: usize, ptr: *const c_void, num_events: cl_uint,
-            events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::write_buffer_rect;
-        clEnqueueCopyBuffer(
-            queue: cl_command_queue, src: cl_mem, dst: cl_mem, src_offset: usize, dst_offset: usize, size: usize,
-            num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::copy_buffer;
-        clEnqueueCopyBufferRect(
-            queue: cl_command_queue, src: cl_mem, dst: cl_mem, src_origin: *const usize, dst_origin: *const usize,
-            region: *const usize, src_row_pitch: usize, src_slice_pitch: usize, dst_row_pitch: usize,
-            dst_slice_pitch: usize, num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::copy_buffer_rect;
-        clEnqueueFillBuffer(
-            queue: cl_command_queue, buffer: cl_mem, pattern: *const c_void, pattern_size: usize, offset: usize,
-            size: usize, num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::fill_buffer;
-        clEnqueueUnmapMemObject(
-            queue: cl_command_queue, memobj: cl_mem, mapped_ptr: *mut c_void, num_events: cl_uint,
-            events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::unmap;
-        clEnqueueMigrateMemObjects(
-            queue: cl_command_queue, num_mem_objects: cl_uint, mem_objects: *const cl_mem,
-            flags: cl_mem_migration_flags, num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::migrate;
-        clEnqueueNDRangeKernel(
-            queue: cl_command_queue, kernel: cl_kernel, work_dim: cl_uint, global_work_offset: *const usize,
-            global_work_size: *const usize, local_work_size: *const usize, num_events: cl_uint,
-            events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::nd_range_kernel;
-        clEnqueueTask(
-            queue: cl_command_queue, kernel: cl_kernel, num_events: cl_uint, events: *const cl_event,
-            event: *mut cl_event,
-        ) => enqueue::task;
         clEnqueueMarker(queue: cl_command_queue, event: *mut cl_event) => enqueue::marker;
         clEnqueueBarrier(queue: cl_command_queue) => enqueue::barrier;
         clEnqueueWaitForEvents(queue: cl_command_queue, num_events: cl_uint, events: *const cl_event)
             => enqueue::wait_for_events;
-        clEnqueueMarkerWithWaitList(
-            queue: cl_command_queue, num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::marker_with_list;
-        clEnqueueBarrierWithWaitList(
-            queue: cl_command_queue, num_events: cl_uint, events: *const cl_event, event: *mut cl_event,
-        ) => enqueue::barrier_with_list;
+    }
+    // Between the queue, and the wait list and the place of the event.
+    enqueue {
+        clEnqueueReadBuffer(buffer: cl_mem, blocking: cl_bool, offset: usize, size: usize, ptr: *mut c_void)
+            => enqueue::read(cl::CL_COMMAND_READ_BUFFER, Part::line(buffer, offset, size), Host::line(ptr, size, blocking));
+        clEnqueueWriteBuffer(buffer: cl_mem, blocking: cl_bool, offset: usize, size: usize, ptr: *const c_void)
+            => enqueue::write(cl::CL_COMMAND_WRITE_BUFFER, Host::line(ptr, size, blocking), Part::line(buffer, offset, size));
+        clEnqueueReadBufferRect(
+            buffer: cl_mem, blocking: cl_bool, buffer_origin: *const usize, host_origin: *const usize,
+            region: *const usize, buffer_row_pitch: usize, buffer_slice_pitch: usize, host_row_pitch: usize,
+            host_slice_pitch: usize, ptr: *mut c_void,
+        ) => enqueue::read(
+            cl::CL_COMMAND_READ_BUFFER_RECT,
+            Part::of(buffer, Area::boxed(buffer_origin, region, buffer_row_pitch, buffer_slice_pitch)),
+            Host::of(ptr, Area::boxed(host_origin, region, host_row_pitch, host_slice_pitch), blocking),
+        );
+        clEnqueueWriteBufferRect(
+            buffer: cl_mem, blocking: cl_bool, buffer_origin: *const usize, host_origin: *const usize,
+            region: *const usize, buffer_row_pitch: usize, buffer_slice_pitch: usize, host_row_pitch: usize,
+            host_slice_pitch: usize, ptr: *const c_void,
+        ) => enqueue::write(
+            cl::CL_COMMAND_WRITE_BUFFER_RECT,
+            Host::of(ptr, Area::boxed(host_origin, region, host_row_pitch, host_slice_pitch), blocking),
+            Part::of(buffer, Area::boxed(buffer_origin, region, buffer_row_pitch, buffer_slice_pitch)),
+        );
+        clEnqueueCopyBuffer(src: cl_mem, dst: cl_mem, src_offset: usize, dst_offset: usize, size: usize)
+            => enqueue::copy(cl::CL_COMMAND_COPY_BUFFER, Part::line(src, src_offset, size), Part::line(dst, dst_offset, size));
+        clEnqueueCopyBufferRect(
+            src: cl_mem, dst: cl_mem, src_origin: *const usize, dst_origin: *const usize, region: *const usize,
+            src_row_pitch: usize, src_slice_pitch: usize, dst_row_pitch: usize, dst_slice_pitch: usize,
+        ) => enqueue::copy(
+            cl::CL_COMMAND_COPY_BUFFER_RECT,
+            Part::of(src, Area::boxed(src_origin, region, src_row_pitch, src_slice_pitch)),
+            Part::of(dst, Area::boxed(dst_origin, region, dst_row_pitch, dst_slice_pitch)),
+        );
+        clEnqueueFillBuffer(
+            buffer: cl_mem, pattern: *const c_void, pattern_size: usize, offset: usize, size: usize,
+        ) => enqueue::fill(Part::line(buffer, offset, size), pattern, pattern_size);
+        clEnqueueUnmapMemObject(memobj: cl_mem, mapped_ptr: *mut c_void) => enqueue::unmap(memobj, mapped_ptr);
+        clEnqueueMigrateMemObjects(num_mem_objects: cl_uint, mem_objects: *const cl_mem, flags: cl_mem_migration_flags)
+            => enqueue::migrate(num_mem_objects, mem_objects, flags);
+        clEnqueueNDRangeKernel(
+            kernel: cl_kernel, work_dim: cl_uint, global_work_offset: *const usize, global_work_size: *const usize,
+            local_work_size: *const usize,
+        ) => enqueue::nd_range_kernel(
+            kernel,
+            Range {
+                dimensions: work_dim, offset: global_work_offset, global: global_work_size, local: local_work_size,
+            },
+        );
+        clEnqueueTask(kernel: cl_kernel) => enqueue::task(kernel);
+        clEnqueueMarkerWithWaitList() => enqueue::marker_with_list();
+        clEnqueueBarrierWithWaitList() => enqueue::barrier_with_list();
     }
     object {
         clCreateContext(

@@ -3,6 +3,7 @@
 use super::{LineId, Nanos};
 use crate::sync::{Mutex, MutexGuard};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Execution statuses, as OpenCL numbers them. Below 0 stands an error.
 pub(crate) mod status {
@@ -54,6 +55,8 @@ pub(crate) struct Event {
     pub(super) id: u64,
     /// None for a user event.
     pub(super) line: Option<LineId>,
+    /// Its status is final: for whoever looks without a lock.
+    ended: AtomicBool,
     state: Mutex<EventState>,
 }
 
@@ -61,7 +64,7 @@ impl Event {
     pub(super) fn new(id: u64, line: Option<LineId>, status: i32, now: Nanos) -> Self {
         let stamps = Stamps { queued: now, submit: now, start: now, end: now };
         let state = EventState { status, stamps, dependants: Vec::new(), callbacks: Vec::new() };
-        Self { id, line, state: Mutex::new(state) }
+        Self { id, line, ended: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, EventState> {
@@ -71,6 +74,11 @@ impl Event {
     /// Whether the host completes it.
     pub(crate) fn is_user(&self) -> bool {
         self.line.is_none()
+    }
+
+    /// Whether it has ended, well or not.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The times of a command that has ended well.
@@ -121,6 +129,7 @@ impl Event {
         let mut state = self.lock();
         state.status = status;
         (state.stamps.start, state.stamps.end) = (start, end);
+        self.ended.store(true, Ordering::Release);
         let callbacks = state.take_callbacks();
         (std::mem::take(&mut state.dependants), callbacks)
     }

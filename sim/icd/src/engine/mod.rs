@@ -10,21 +10,52 @@
 //! latest end that it has waited for, and what it enqueues is enqueued then.
 //!
 //! Everything is decided under one lock. Callbacks and whatever a command held are run and dropped outside it.
+//!
+//! Waking a thread that sleeps costs more than most commands of a host that issues step after step. So a thread that
+//! has nothing to do looks for a short while without the lock before it looks under the lock and sleeps; and only
+//! threads that sleep are woken.
 
 mod event;
 mod state;
 
 pub(crate) use event::{Event, status};
 
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, Spot, look};
 use event::Callback;
-use state::{Effects, State};
+use state::{Effects, State, Worker};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// Simulated time in nanoseconds.
 pub(crate) type Nanos = u64;
 
-/// A part of a device that does one thing at a time.
+/// How long a command has its unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Time {
+    /// Before it needs all of the unit: other commands may use it meanwhile.
+    pub(crate) setup: Nanos,
+    /// With the unit to itself.
+    pub(crate) busy: Nanos,
+    /// Commands that the unit may have in hand: one is set up while another has the unit.
+    pub(crate) channels: usize,
+}
+
+impl From<Nanos> for Time {
+    fn from(busy: Nanos) -> Self {
+        Self { setup: 0, busy, channels: 1 }
+    }
+}
+
+impl Time {
+    /// Both, one after the other.
+    pub(crate) fn then(self, next: Self) -> Self {
+        let setup = self.setup.saturating_add(next.setup);
+        let channels = self.channels.min(next.channels);
+        Self { setup, busy: self.busy.saturating_add(next.busy), channels }
+    }
+}
+
+/// A part of a device that does one thing at a time, and prepares others meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unit {
     /// The DMA engine from the host to the device.
@@ -44,7 +75,7 @@ impl Unit {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// Done, after so long on its unit.
-    Done(Nanos),
+    Done(Time),
     /// Failed with this status, which is below 0.
     Failed(i32),
     /// Not done, and never will be: the command keeps its unit.
@@ -56,7 +87,10 @@ pub(crate) type Work = Box<dyn FnOnce() -> Outcome + Send>;
 
 /// A command queue of an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct LineId(pub(super) u64);
+pub(crate) struct LineId {
+    number: u64,
+    lane: usize,
+}
 
 /// What is put into a line.
 pub(crate) enum Command {
@@ -68,20 +102,33 @@ pub(crate) enum Command {
     Barrier,
 }
 
+/// How a lane's worker learns that there may be something to do.
+#[derive(Default)]
+struct Bell {
+    /// Counts, for a worker that looks.
+    rings: AtomicU64,
+    /// For one that sleeps.
+    sleeper: Condvar,
+    /// Where the worker is.
+    worker: Spot,
+}
+
 /// Lines, lanes and their commands.
 pub(crate) struct Engine {
     state: Mutex<State>,
     /// Something is done.
     progress: Condvar,
-    /// Per lane: there may be something to do.
-    work: Vec<Condvar>,
+    /// One for each lane.
+    bells: Vec<Bell>,
+    /// Where the host is.
+    host: Spot,
 }
 
 impl Engine {
     /// An engine with so many lanes.
     pub(crate) fn new(lanes: usize) -> Self {
-        let work = (0..lanes).map(|_| Condvar::new()).collect();
-        Self { state: Mutex::new(State::new(lanes)), progress: Condvar::new(), work }
+        let bells = (0..lanes).map(|_| Bell::default()).collect();
+        Self { state: Mutex::new(State::new(lanes)), progress: Condvar::new(), bells, host: Spot::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,6 +148,7 @@ impl Engine {
     /// Puts a command into a line. It waits for the events of its list and for what its line's order asks; a failed
     /// event of the list fails it.
     pub(crate) fn submit(&self, line: LineId, command: Command, list: &[Arc<Event>]) -> Arc<Event> {
+        self.host.mark();
         let mut effects = Effects::default();
         let event = self.lock().submit(line, command, list, &mut effects);
         self.settle(effects);
@@ -132,16 +180,20 @@ impl Engine {
 
     /// The status of an event. The host has then seen its end.
     pub(crate) fn status(&self, event: &Event) -> i32 {
-        let mut state = self.lock();
         let (status, end) = event.status_and_end();
+        // Whoever asks again and again does not keep the others from the engine.
         if status <= status::COMPLETE {
-            state.seen(end);
+            self.lock().seen(end);
         }
         status
     }
 
     /// Waits for events. The status of the first that has failed, if one has.
     pub(crate) fn wait(&self, events: &[Arc<Event>]) -> Result<(), i32> {
+        let open = events.iter().find(|event| !event.has_ended());
+        if let Some(line) = open.and_then(|event| event.line) {
+            look(&self.bells[line.lane].worker, || events.iter().all(|event| event.has_ended()));
+        }
         let mut state = self.lock();
         let mut failed = None;
         for event in events {
@@ -150,7 +202,9 @@ impl Engine {
                 if status <= status::COMPLETE {
                     break (status, end);
                 }
+                state.hosts += 1;
                 state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.hosts -= 1;
             };
             state.seen(end);
             failed = failed.or((status < status::COMPLETE).then_some(status));
@@ -167,14 +221,25 @@ impl Engine {
 
     /// Executes a lane's commands until the engine stops: the body of a worker thread.
     pub(crate) fn work(&self, lane: usize) {
-        let mut state = self.lock();
+        let Bell { rings, sleeper, worker } = &self.bells[lane];
+        let mut looked = false;
         loop {
+            worker.mark();
+            let heard = rings.load(Ordering::Acquire);
+            let mut state = self.lock();
             let mut effects = Effects::default();
             if state.stopped {
                 return;
             }
             let Some((running, work)) = state.begin(lane, &mut effects) else {
-                state = self.work[lane].wait(state).unwrap_or_else(PoisonError::into_inner);
+                if looked {
+                    state.sleeps(lane);
+                    drop(sleeper.wait(state).unwrap_or_else(PoisonError::into_inner));
+                } else {
+                    drop(state);
+                    look(&self.host, || rings.load(Ordering::Acquire) != heard);
+                }
+                looked = !looked;
                 continue;
             };
             drop(state);
@@ -183,7 +248,7 @@ impl Engine {
             let mut effects = Effects::default();
             self.lock().end(running, outcome, &mut effects);
             self.settle(effects);
-            state = self.lock();
+            looked = false;
         }
     }
 
@@ -191,13 +256,18 @@ impl Engine {
     #[allow(dead_code, reason = "workers of a process end with it; the tests of the engine end theirs")]
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
-        self.work.iter().for_each(Condvar::notify_all);
+        self.bells.iter().for_each(|bell| bell.sleeper.notify_all());
     }
 
     /// Wakes whoever waits for what has changed, and runs the callbacks.
     fn settle(&self, effects: Effects) {
-        effects.lanes().for_each(|lane| self.work[lane].notify_one());
-        if effects.completed() {
+        for &(lane, worker) in effects.lanes() {
+            self.bells[lane].rings.fetch_add(1, Ordering::Release);
+            if worker == Worker::Asleep {
+                self.bells[lane].sleeper.notify_one();
+            }
+        }
+        if effects.wake_hosts() {
             self.progress.notify_all();
         }
         effects.run();

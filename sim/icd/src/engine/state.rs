@@ -1,7 +1,7 @@
 //! What the engine's lock guards: which command waits for which, and when each runs.
 
 use super::event::{Callback, Dependant, Event, status};
-use super::{Command, LineId, Nanos, Outcome, Unit, Work};
+use super::{Command, LineId, Nanos, Outcome, Time, Unit, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -11,17 +11,29 @@ pub(super) struct Effects {
     callbacks: Vec<(Callback, i32)>,
     /// Work of commands that have failed before they began: what it holds is dropped outside the lock.
     unused: Vec<Work>,
-    lanes: Vec<usize>,
-    completed: bool,
+    lanes: Vec<(usize, Worker)>,
+    wake_hosts: bool,
+}
+
+/// What a lane's worker does.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Worker {
+    /// Works, or will look for work once more before it sleeps.
+    #[default]
+    Awake,
+    /// Sleeps, and has not been told to wake up.
+    Asleep,
 }
 
 impl Effects {
-    pub(super) fn lanes(&self) -> impl Iterator<Item = usize> + '_ {
-        self.lanes.iter().copied()
+    /// The lanes that have something new to do, and what their workers were doing.
+    pub(super) fn lanes(&self) -> &[(usize, Worker)] {
+        &self.lanes
     }
 
-    pub(super) fn completed(&self) -> bool {
-        self.completed
+    /// Whether threads of the host sleep that may have waited for what has ended.
+    pub(super) fn wake_hosts(&self) -> bool {
+        self.wake_hosts
     }
 
     pub(super) fn run(self) {
@@ -52,7 +64,6 @@ pub(super) struct Running {
 }
 
 struct Line {
-    lane: usize,
     ordered: bool,
     closed: bool,
     /// Commands that have not ended, by number.
@@ -66,9 +77,34 @@ struct Line {
 
 #[derive(Default)]
 struct Lane {
+    worker: Worker,
     ready: Vec<Node>,
-    free: [Nanos; Unit::COUNT],
+    units: [Busy; Unit::COUNT],
     hung: [bool; Unit::COUNT],
+}
+
+/// Until when a unit is taken.
+#[derive(Default)]
+struct Busy {
+    /// By the latest commands that it has in hand, in no order; fewer than it can have where it never had more.
+    channels: Vec<Nanos>,
+    /// By those that have it to themselves.
+    all: Nanos,
+}
+
+impl Busy {
+    /// Takes a unit for a command that is ready; gives its start and end.
+    fn take(&mut self, ready: Nanos, time: Time) -> (Nanos, Nanos) {
+        let first = (0..self.channels.len()).min_by_key(|&c| self.channels[c]);
+        let channel = first.filter(|_| self.channels.len() == time.channels).unwrap_or_else(|| {
+            self.channels.push(0);
+            self.channels.len() - 1
+        });
+        let start = ready.max(self.channels[channel]);
+        let end = start.saturating_add(time.setup).max(self.all).saturating_add(time.busy);
+        (self.channels[channel], self.all) = (end, end);
+        (start, end)
+    }
 }
 
 pub(super) struct State {
@@ -77,6 +113,8 @@ pub(super) struct State {
     next: u64,
     /// Workers end.
     pub(super) stopped: bool,
+    /// Threads of the host that sleep until something ends.
+    pub(super) hosts: usize,
     waiting: HashMap<u64, Node>,
     lanes: Vec<Lane>,
     lines: HashMap<u64, Line>,
@@ -88,6 +126,7 @@ impl State {
             now: 0,
             next: 0,
             stopped: false,
+            hosts: 0,
             waiting: HashMap::new(),
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             lines: HashMap::new(),
@@ -105,18 +144,18 @@ impl State {
     }
 
     pub(super) fn open(&mut self, lane: usize, ordered: bool) -> LineId {
-        let id = self.number();
+        let number = self.number();
         let pending = BTreeMap::new();
-        let line = Line { lane, ordered, closed: false, pending, end: 0, barrier: None, open_from: 0 };
-        self.lines.insert(id, line);
-        LineId(id)
+        let line = Line { ordered, closed: false, pending, end: 0, barrier: None, open_from: 0 };
+        self.lines.insert(number, line);
+        LineId { number, lane }
     }
 
     pub(super) fn close(&mut self, line: LineId) {
-        if let Some(entry) = self.lines.get_mut(&line.0) {
+        if let Some(entry) = self.lines.get_mut(&line.number) {
             entry.closed = true;
             if entry.pending.is_empty() {
-                self.lines.remove(&line.0);
+                self.lines.remove(&line.number);
             }
         }
     }
@@ -149,10 +188,9 @@ impl State {
             Command::Marker | Command::Barrier => None,
         };
         let mut node =
-            Node { event: event.clone(), lane: 0, work, waiting: 0, ready: self.now, failed: false };
+            Node { event: event.clone(), lane: line.lane, work, waiting: 0, ready: self.now, failed: false };
         list.iter().for_each(|e| node.wait_for(e, true));
-        if let Some(entry) = self.lines.get_mut(&line.0) {
-            node.lane = entry.lane;
+        if let Some(entry) = self.lines.get_mut(&line.number) {
             entry.order(&mut node, list.is_empty());
             entry.pending.insert(id, event.clone());
             if barrier {
@@ -176,8 +214,9 @@ impl State {
             self.complete(&node.event, status::COMPLETE, at, effects);
         } else {
             effects.callbacks.extend(node.event.advance(status::SUBMITTED));
-            effects.lanes.push(node.lane);
-            self.lanes[node.lane].ready.push(node);
+            let lane = &mut self.lanes[node.lane];
+            effects.lanes.push((node.lane, std::mem::take(&mut lane.worker)));
+            lane.ready.push(node);
         }
     }
 
@@ -192,7 +231,7 @@ impl State {
         let mut ended = vec![(event.clone(), status, start, end)];
         while let Some((event, status, start, end)) = ended.pop() {
             let (dependants, callbacks) = event.complete(status, start, end);
-            effects.completed = true;
+            effects.wake_hosts = self.hosts > 0;
             effects.callbacks.extend(callbacks);
             self.leave_line(&event, end);
             for dependant in dependants {
@@ -216,7 +255,7 @@ impl State {
 
     fn leave_line(&mut self, event: &Event, end: Nanos) {
         let Some(id) = event.line else { return };
-        let Some(line) = self.lines.get_mut(&id.0) else { return };
+        let Some(line) = self.lines.get_mut(&id.number) else { return };
         line.pending.remove(&event.id);
         line.end = line.end.max(end);
         if line.barrier.as_ref().is_some_and(|b| b.id == event.id) {
@@ -224,8 +263,13 @@ impl State {
             line.open_from = end;
         }
         if line.closed && line.pending.is_empty() {
-            self.lines.remove(&id.0);
+            self.lines.remove(&id.number);
         }
+    }
+
+    /// The lane's worker is about to sleep.
+    pub(super) fn sleeps(&mut self, lane: usize) {
+        self.lanes[lane].worker = Worker::Asleep;
     }
 
     /// The lane's next command: of those whose unit does not hang, the one that could begin first.
@@ -244,18 +288,17 @@ impl State {
     /// Takes down what became of a command.
     pub(super) fn end(&mut self, running: Running, outcome: Outcome, effects: &mut Effects) {
         let Running { event, lane, unit, ready } = running;
-        let Lane { free, hung, .. } = &mut self.lanes[lane];
-        let start = ready.max(free[unit as usize]);
-        let (status, end) = match outcome {
+        let Lane { units, hung, .. } = &mut self.lanes[lane];
+        let (status, time) = match outcome {
             Outcome::Never => {
                 hung[unit as usize] = true;
                 return;
             }
-            Outcome::Done(time) => (status::COMPLETE, start + time),
-            Outcome::Failed(code) => (code, start),
+            Outcome::Done(time) => (status::COMPLETE, time),
+            Outcome::Failed(code) => (code, Time::from(0)),
         };
-        free[unit as usize] = end;
-        self.complete(&event, status, (start, end), effects);
+        let span = units[unit as usize].take(ready, time);
+        self.complete(&event, status, span, effects);
     }
 }
 
@@ -294,5 +337,24 @@ impl Line {
         } else {
             self.barrier.iter().for_each(|event| node.wait_for(event, false));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_transfer_is_set_up_while_another_has_the_link() {
+        let mut link = Busy::default();
+        let time = Time { setup: 20, busy: 100, channels: 2 };
+        let spans = [0, 0, 0, 0].map(|ready| link.take(ready, time));
+        assert_eq!(spans, [(0, 120), (0, 220), (120, 320), (220, 420)]);
+        assert_eq!(link.take(1000, time), (1000, 1120));
+        // Short transfers are bound by the setup: two of them at a time.
+        let short = Time { busy: 1, ..time };
+        assert_eq!([0, 0, 0].map(|_| link.take(2000, short)), [(2000, 2021), (2000, 2022), (2021, 2042)]);
+        let mut kernel = Busy::default();
+        assert_eq!([5, 5].map(|ready| kernel.take(ready, Time::from(7))), [(5, 12), (12, 19)]);
     }
 }

@@ -135,7 +135,7 @@ cases! {
     "clGetContextInfo: unknown" CL_INVALID_VALUE |w, cl| query(8, |s, v, r| (cl.clGetContextInfo)(w.rig.context, 1, s, v, r));
 
     "clCreateCommandQueue: profiling" CL_SUCCESS |w, cl| made(cl.clReleaseCommandQueue, |code| (cl.clCreateCommandQueue)(w.rig.context, w.rig.device, CL_QUEUE_PROFILING_ENABLE, code));
-    "clCreateCommandQueue: unknown property" CL_INVALID_QUEUE_PROPERTIES |w, cl| made(cl.clReleaseCommandQueue, |code| (cl.clCreateCommandQueue)(w.rig.context, w.rig.device, 1 << 9, code));
+    "clCreateCommandQueue: unknown property" CL_INVALID_VALUE |w, cl| made(cl.clReleaseCommandQueue, |code| (cl.clCreateCommandQueue)(w.rig.context, w.rig.device, 1 << 9, code));
     "clCreateCommandQueue: device of no part" CL_INVALID_DEVICE |w, cl| made(cl.clReleaseCommandQueue, |code| (cl.clCreateCommandQueue)(w.rig.context, w.other_device, 0, code));
     "clCreateCommandQueue: null context" CL_INVALID_CONTEXT |w, cl| made(cl.clReleaseCommandQueue, |code| (cl.clCreateCommandQueue)(null_mut(), w.rig.device, 0, code));
     "clCreateCommandQueueWithProperties: profiling" CL_SUCCESS |w, _| queue_of(w, &[CL_QUEUE_PROPERTIES.into(), CL_QUEUE_PROFILING_ENABLE, 0]);

@@ -379,7 +379,11 @@ fn transfers_and_runs_overlap() {
         assert_eq!((cl.clWaitForEvents)(4, events.as_ptr()), 0);
         let [first, second, read, run] = events.map(|e| rig.times(e));
         assert_eq!(first[3] - first[2], 21_000, "20 us and 9300 bytes at 9.3 GB/s");
-        assert_eq!(second[2], first[3], "one engine to the device");
+        assert_eq!(
+            (second[2], second[3]),
+            (first[2], first[3] + 1_000),
+            "set up side by side, then one behind the other"
+        );
         assert_eq!((read[2], run[2]), (first[2], first[2]), "the others are free");
         events.into_iter().for_each(|e| rig.release_event(e));
         rig.release_event(gate);
@@ -557,4 +561,31 @@ slave_errors! {
     an_error_of_the_memory_ends_a_functional_run "functional"
     an_error_of_the_memory_ends_a_timing_run "timing"
     an_error_of_the_memory_ends_an_instant_run "instant"
+}
+
+/// The fourth command of a device gets no memory: it alone fails, and changes nothing.
+#[test]
+fn a_command_without_memory_fails_alone() {
+    let environment = [("FASTCAR_SIM_DEVICES", "tiny*2"), ("FASTCAR_SIM_FAULT", "memory@4:0")];
+    if !in_process_with("a_command_without_memory_fails_alone", &environment) {
+        return;
+    }
+    // The program and the step table are the first two transfers.
+    let rig = ready(Cl::linked(), "tiny");
+    let mem = rig.buffers[3];
+    rig.write(mem, 0, &[1; 64]);
+    let (bytes, mut event) = ([2u8; 64], null_mut());
+    // SAFETY: bytes that are there until the event is waited for.
+    let code = unsafe {
+        let from = bytes.as_ptr().cast();
+        (rig.cl.clEnqueueWriteBuffer)(rig.queue, mem, CL_FALSE, 0, 64, from, 0, null(), &raw mut event)
+    };
+    assert_eq!(code, 0, "memory is allocated late");
+    assert_eq!(rig.wait(event), CL_MEM_OBJECT_ALLOCATION_FAILURE);
+    rig.release_event(event);
+    assert_eq!(rig.read(mem, 0, 64), [1; 64]);
+    let event = rig.run().unwrap();
+    assert_eq!(rig.wait(event), 0, "{}", rig.log());
+    rig.release_event(event);
+    rig.close();
 }

@@ -4,13 +4,23 @@
 /// The engine's locks, scheduled.
 mod sync {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+
+    /// Threads are nowhere, and nobody looks: whoever waits goes to sleep and has to be woken.
+    #[derive(Default)]
+    pub(crate) struct Spot {}
+
+    impl Spot {
+        pub(crate) fn mark(&self) {}
+    }
+
+    pub(crate) fn look(_: &Spot, _: impl FnMut() -> bool) {}
 }
 
 #[allow(dead_code, reason = "the engine's own source; the test uses a part of it")]
 #[path = "../../src/engine/mod.rs"]
 mod engine;
 
-use engine::{Command, Engine, Event, LineId, Outcome, Unit, status};
+use engine::{Command, Engine, Event, LineId, Outcome, Time, Unit, status};
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -56,8 +66,9 @@ fn a_queue_in_order_keeps_it() {
     check(1, |engine| {
         let journal = Journal::default();
         let line = engine.open(0, true);
-        let events: Vec<_> =
-            (0..5).map(|i| engine.submit(line, noting(&journal, i, Outcome::Done(10)), &[])).collect();
+        let events: Vec<_> = (0..5)
+            .map(|i| engine.submit(line, noting(&journal, i, Outcome::Done(Time::from(10))), &[]))
+            .collect();
         engine.finish(line);
         assert_eq!(*journal.lock().unwrap(), [0, 1, 2, 3, 4]);
         let times: Vec<_> = events.iter().map(|e| e.stamps().unwrap()).collect();
@@ -73,9 +84,13 @@ fn what_is_held_up_holds_up_what_follows() {
             let journal = Journal::default();
             let line = engine.open(0, ordered);
             let gate = engine.user_event();
-            engine.submit(line, noting(&journal, 0, Outcome::Done(10)), std::slice::from_ref(&gate));
+            engine.submit(
+                line,
+                noting(&journal, 0, Outcome::Done(Time::from(10))),
+                std::slice::from_ref(&gate),
+            );
             engine.submit(line, Command::Barrier, &[]);
-            let behind = engine.submit(line, noting(&journal, 1, Outcome::Done(10)), &[]);
+            let behind = engine.submit(line, noting(&journal, 1, Outcome::Done(Time::from(10))), &[]);
             let opener = {
                 let engine = engine.clone();
                 shuttle::thread::spawn(move || engine.set_user_status(&gate, 0))
@@ -90,8 +105,8 @@ fn what_is_held_up_holds_up_what_follows() {
         let journal = Journal::default();
         let line = engine.open(0, true);
         let gate = engine.user_event();
-        engine.submit(line, noting(&journal, 0, Outcome::Done(10)), std::slice::from_ref(&gate));
-        engine.submit(line, noting(&journal, 1, Outcome::Done(10)), &[]);
+        engine.submit(line, noting(&journal, 0, Outcome::Done(Time::from(10))), std::slice::from_ref(&gate));
+        engine.submit(line, noting(&journal, 1, Outcome::Done(Time::from(10))), &[]);
         assert!(engine.set_user_status(&gate, 0));
         engine.finish(line);
         assert_eq!(*journal.lock().unwrap(), [0, 1]);
@@ -104,7 +119,7 @@ fn queues_wait_for_each_other_across_devices() {
         let journal = Journal::default();
         let lines = [engine.open(0, false), engine.open(1, false)];
         let submit = |line: usize, what: u32, list: &[Arc<Event>]| {
-            engine.submit(lines[line], noting(&journal, what, Outcome::Done(7)), list)
+            engine.submit(lines[line], noting(&journal, what, Outcome::Done(Time::from(7))), list)
         };
         let a = submit(0, 0, &[]);
         let b = submit(1, 1, std::slice::from_ref(&a));
@@ -121,8 +136,12 @@ fn out_of_order_runs_whatever_is_ready() {
         let journal = Journal::default();
         let line = engine.open(0, false);
         let gate = engine.user_event();
-        let held = engine.submit(line, noting(&journal, 0, Outcome::Done(1)), std::slice::from_ref(&gate));
-        let free = engine.submit(line, noting(&journal, 1, Outcome::Done(1)), &[]);
+        let held = engine.submit(
+            line,
+            noting(&journal, 0, Outcome::Done(Time::from(1))),
+            std::slice::from_ref(&gate),
+        );
+        let free = engine.submit(line, noting(&journal, 1, Outcome::Done(Time::from(1))), &[]);
         // Would hang if the command that is held up held up the other.
         engine.wait(&[free]).unwrap();
         assert_eq!(engine.status(&held), status::QUEUED);
@@ -138,11 +157,11 @@ fn a_barrier_parts_an_out_of_order_queue() {
         let journal = Journal::default();
         let line = engine.open(0, false);
         for i in 0..3 {
-            engine.submit(line, noting(&journal, i, Outcome::Done(1)), &[]);
+            engine.submit(line, noting(&journal, i, Outcome::Done(Time::from(1))), &[]);
         }
         engine.submit(line, Command::Barrier, &[]);
         for i in 3..6 {
-            engine.submit(line, noting(&journal, i, Outcome::Done(1)), &[]);
+            engine.submit(line, noting(&journal, i, Outcome::Done(Time::from(1))), &[]);
         }
         engine.finish(line);
         let last_before = (0..3).map(|i| position(&journal, i).unwrap()).max();
@@ -157,9 +176,10 @@ fn a_failure_reaches_all_that_named_it_and_no_others() {
         let journal = Journal::default();
         let (one, two) = (engine.open(0, false), engine.open(1, true));
         let bad = engine.submit(one, noting(&journal, 0, Outcome::Failed(-5)), &[]);
-        let child = engine.submit(two, noting(&journal, 1, Outcome::Done(1)), std::slice::from_ref(&bad));
+        let child =
+            engine.submit(two, noting(&journal, 1, Outcome::Done(Time::from(1))), std::slice::from_ref(&bad));
         let marker = engine.submit(one, Command::Marker, std::slice::from_ref(&child));
-        let behind = engine.submit(two, noting(&journal, 2, Outcome::Done(1)), &[]);
+        let behind = engine.submit(two, noting(&journal, 2, Outcome::Done(Time::from(1))), &[]);
         assert_eq!(engine.wait(&[marker.clone(), behind.clone()]), Err(status::FAILED_DEPENDENCY));
         let found = [&bad, &child, &marker, &behind].map(|e| engine.status(e));
         assert_eq!(found, [-5, status::FAILED_DEPENDENCY, status::FAILED_DEPENDENCY, status::COMPLETE]);
@@ -173,9 +193,13 @@ fn a_hanging_command_keeps_its_unit_and_no_other() {
         let journal = Journal::default();
         let (one, two) = (engine.open(0, true), engine.open(0, true));
         let hung = engine.submit(one, noting(&journal, 0, Outcome::Never), &[]);
-        let transfer = engine.submit(two, Command::Run(Unit::FromDevice, Box::new(|| Outcome::Done(3))), &[]);
+        let transfer = engine.submit(
+            two,
+            Command::Run(Unit::FromDevice, Box::new(|| Outcome::Done(Time::from(3)))),
+            &[],
+        );
         engine.wait(&[transfer]).unwrap();
-        let next = engine.submit(two, noting(&journal, 1, Outcome::Done(1)), &[]);
+        let next = engine.submit(two, noting(&journal, 1, Outcome::Done(Time::from(1))), &[]);
         engine.close(one);
         assert!(
             engine.status(&hung) > status::COMPLETE && engine.status(&next) > status::COMPLETE
@@ -193,7 +217,7 @@ fn callbacks_may_use_the_engine() {
         let gate = engine.user_event();
         let first = engine.submit(
             line,
-            Command::Run(Unit::Kernel, Box::new(|| Outcome::Done(1))),
+            Command::Run(Unit::Kernel, Box::new(|| Outcome::Done(Time::from(1)))),
             std::slice::from_ref(&gate),
         );
         let done = engine.user_event();
@@ -236,7 +260,7 @@ fn a_crowd_comes_to_an_end() {
                     let count = done.clone();
                     let work = move || {
                         count.fetch_add(1, Ordering::SeqCst);
-                        Outcome::Done(5)
+                        Outcome::Done(Time::from(5))
                     };
                     let unit = [Unit::ToDevice, Unit::FromDevice, Unit::Kernel][(id + i) % 3];
                     let line = lines[(id + i) % 3];

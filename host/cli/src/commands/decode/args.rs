@@ -63,6 +63,17 @@ pub struct Args {
     pub device_memory: Option<u64>,
     #[command(flatten)]
     pub sim: SimArgs,
+    /// Leave snapshots in this file, from which a decode that is interrupted or loses its device can go on; removed when
+    /// the decode is complete
+    #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
+    pub snapshot: Option<PathBuf>,
+    /// Positions from one snapshot to the next [default: 64]; an interrupted decode leaves one in any case
+    #[arg(long, value_name = "N", help_heading = "Snapshots", requires = "snapshot")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub snapshot_every: Option<u32>,
+    /// Go on from this snapshot; all other flags are those of the decode that left it
+    #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
+    pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub policy: PolicyArgs,
     /// Also decode densely, and say how far the policy's videos are from the dense ones

@@ -5,11 +5,12 @@ use crate::interrupt;
 use crate::progress::{Bar, Ui};
 use crate::table::pairs;
 use anyhow::Result;
-use fastcar_host::backend::{Backend, OpenClBackend};
+use fastcar_host::backend::{Activity, Backend, OpenClBackend};
 use fastcar_host::opencl::{DeviceOptions, LoadReport, LoadWatch};
 use fastcar_host::packed::PackedModel;
 use serde::Serialize;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A device and what it was loaded with; the load is known once a session is open.
 #[derive(Clone)]
@@ -78,8 +79,49 @@ pub struct DeviceReport {
     /// This computer's time a step that the device's clock does not account for. On a simulated device the simulation
     /// itself is in it.
     host_microseconds_per_step: f64,
+    /// Weights copied while decoding; only where they were streamed.
+    streamed: Option<Streamed>,
     /// Device time of the dense decode over this one's; only where it was decoded densely too.
     speed_up_over_dense: Option<f64>,
+}
+
+/// Weights on their way to the device while it decodes, by its clock.
+#[derive(Serialize)]
+struct Streamed {
+    bytes: u64,
+    /// While any were under way.
+    bytes_per_second: f64,
+    /// From the first command to the last.
+    elapsed_milliseconds: f64,
+    /// Of that time, the share in which the kernel ran, and the one in which weights came in; together more than 1 where one hid
+    /// behind the other.
+    kernel_share: f64,
+    link_share: f64,
+}
+
+impl Streamed {
+    fn of(activity: Activity) -> Option<Self> {
+        let Activity { elapsed, running, streaming, streamed } = activity;
+        let share = |part: Duration| rate(part.as_secs_f64(), elapsed.as_secs_f64());
+        (streamed.get() > 0).then(|| Self {
+            bytes: streamed.get(),
+            bytes_per_second: rate(streamed.get() as f64, streaming.as_secs_f64()),
+            elapsed_milliseconds: elapsed.as_secs_f64() * 1e3,
+            kernel_share: share(running),
+            link_share: share(streaming),
+        })
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{:.1} MB at {:.2} GB/s; of {:.3} ms the link was busy {:.0} %, the kernel {:.0} %",
+            self.bytes as f64 / 1e6,
+            self.bytes_per_second / 1e9,
+            self.elapsed_milliseconds,
+            100.0 * self.link_share,
+            100.0 * self.kernel_share
+        )
+    }
 }
 
 impl DeviceReport {
@@ -93,9 +135,11 @@ impl DeviceReport {
     pub fn new(opened: &Opened, run: &Run, dense: Option<&Run>) -> Option<Self> {
         let load = opened.load.get()?;
         let time = &run.device;
-        let steps: usize = run.tokens.first().map_or(0, Vec::len);
+        let steps = run.made().map(<[_]>::len).max().unwrap_or(0);
+        let positions: usize = run.made().map(<[_]>::len).sum();
         let seconds = time.decode.as_secs_f64();
-        let dense = dense.map(|d| d.device.decode.as_secs_f64()).filter(|d| *d > 0.0 && seconds > 0.0);
+        let dense = dense.filter(|_| !run.is_resumed()).map(|d| d.device.decode.as_secs_f64());
+        let dense = dense.filter(|d| *d > 0.0 && seconds > 0.0);
         Some(Self {
             name: opened.name.clone(),
             image_identity: opened.identity.clone(),
@@ -105,9 +149,10 @@ impl DeviceReport {
             share_of_link: load.link.map(|l| l.share_of_fastest),
             milliseconds: seconds * 1e3,
             prompt_milliseconds: time.prompt.as_secs_f64() * 1e3,
-            positions_per_second: rate((steps * run.tokens.len()) as f64, seconds),
+            positions_per_second: rate(positions as f64, seconds),
             runs: time.runs,
             host_microseconds_per_step: (run.decode - seconds) * 1e6 / (steps as f64).max(1.0),
+            streamed: run.activity.and_then(Streamed::of),
             speed_up_over_dense: dense.map(|d| d / seconds),
         })
     }
@@ -138,6 +183,9 @@ impl DeviceReport {
             ),
             ("host time", self.host_time()),
         ];
+        if let Some(streamed) = &self.streamed {
+            facts.push(("streamed", streamed.text()));
+        }
         if let Some(speed_up) = self.speed_up_over_dense {
             facts.push(("speed-up", format!("{speed_up:.2}x over the dense decode on the same device")));
         }

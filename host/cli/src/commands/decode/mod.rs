@@ -5,6 +5,7 @@ mod device;
 mod pictures;
 mod plan;
 mod report;
+mod resume;
 mod run;
 mod simulated;
 mod text;
@@ -24,7 +25,8 @@ use fastcar_host::model::{Codebook, Model};
 use fastcar_host::policy::Policy;
 use plan::Plan;
 use report::Report;
-use run::Run;
+use resume::Keeper;
+use run::{Begin, Run};
 use std::path::PathBuf;
 use watch::Watch;
 
@@ -71,11 +73,13 @@ pub fn run(args: &Args) -> Result<()> {
     policy.check_layers(spec.layers())?;
     policy.check_heads(spec.kv_heads())?;
     let codebook = codebook(source.model()?)?;
+    let begin = Begin { snapshot: resume::load(args, &plan)?, keeper: Keeper::new(args)?, given: None };
     let opened = args.model.load(source, args.streamed, ui)?;
-    let runs = decode(args, &opened, &policy, &plan, ui)?;
+    let runs = decode(args, &opened, &policy, &plan, begin, ui)?;
     let context = report::Context { opened: &opened, policy: &policy, plan: &plan, runs: &runs };
     let mut report = Report::new(args, &context, codebook.as_ref())?;
     report.files = write(args, &report, &plan, &runs, codebook.as_ref(), ui)?;
+    args.snapshot.iter().try_for_each(|path| resume::remove(path))?;
     if args.json { output::print_json(&report) } else { output::print(&text::text(&report)) }
 }
 
@@ -85,7 +89,14 @@ fn codebook(model: &Model) -> Result<Option<Codebook>> {
     Ok(named.then(|| model.codebook()).transpose()?)
 }
 
-fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) -> Result<Runs> {
+fn decode(
+    args: &Args,
+    opened: &Opened,
+    policy: &Policy,
+    plan: &Plan,
+    begin: Begin<'_>,
+    ui: Ui,
+) -> Result<Runs> {
     // What a decode is compared with needs its values only: every backend has the same ones. A device also tells how
     // long the dense decode took.
     let beside = |policy: &Policy, given: Option<&[Vec<Vec<u32>>]>, stage: &str| {
@@ -94,13 +105,13 @@ fn decode(args: &Args, opened: &Opened, policy: &Policy, plan: &Plan, ui: Ui) ->
             _ => Box::new(GoldenBackend::new()),
         };
         let session = run::session(args, backend, opened, policy, plan)?;
-        run::run(session, Watch::default(), plan, given, stage, ui)
+        run::run(session, Watch::default(), plan, Begin { given, ..Begin::default() }, stage, ui)
     };
     let dense = args.compare_dense.then(|| beside(&Policy::dense(), None, "dense")).transpose()?;
     let (backend, device) = watch::backend(args, &opened.packed, ui)?;
     let session = run::session(args, backend, opened, policy, plan)?;
     let watch = Watch::new(args, &session, plan)?;
-    let free = run::run(session, watch, plan, None, "decoding", ui)?;
+    let free = run::run(session, watch, plan, begin, "decoding", ui)?;
     let along = |dense: &Run| beside(policy, Some(&dense.tokens), "along dense");
     let along_dense = dense.as_ref().map(along).transpose()?;
     Ok(Runs { policy: free, dense, along_dense, device })

@@ -281,7 +281,7 @@ fn against_truth(
 
 impl Timings {
     fn new(pack_seconds: f64, run: &Run) -> Self {
-        let tokens: usize = run.tokens.iter().flatten().map(Vec::len).sum();
+        let tokens: usize = run.made().flatten().map(Vec::len).sum();
         let (prefill_seconds, decode_seconds) = (run.prefill, run.decode);
         Self {
             pack_seconds,

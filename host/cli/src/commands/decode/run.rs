@@ -2,17 +2,29 @@
 
 use super::args::Args;
 use super::plan::Plan;
+use super::resume::{self, Keeper};
 use super::watch::{Watch, Watched};
 use crate::interrupt;
 use crate::progress::Ui;
 use crate::source::Opened;
 use anyhow::Result;
 use fastcar_arch::units::Bytes;
-use fastcar_host::backend::Backend;
+use fastcar_host::backend::{Activity, Backend};
 use fastcar_host::policy::Policy;
-use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions};
+use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions, Snapshot};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What a decode begins with, and what it leaves on its way.
+#[derive(Default)]
+pub struct Begin<'a> {
+    /// Where it goes on.
+    pub snapshot: Option<Snapshot>,
+    /// Takes snapshots.
+    pub keeper: Option<Keeper>,
+    /// All tokens of every sequence, where they are not to be chosen.
+    pub given: Option<&'a [Vec<Vec<u32>>]>,
+}
 
 /// What a decode gave.
 pub struct Run {
@@ -20,6 +32,8 @@ pub struct Run {
     pub tokens: Vec<Vec<Vec<u32>>>,
     /// What would have been chosen, where tokens were given.
     pub chosen: Vec<Vec<Vec<u32>>>,
+    /// Positions by sequence that a snapshot brought along.
+    before: Vec<usize>,
     /// Counts by sequence.
     pub stats: Vec<DecodeStats>,
     /// Seconds until the prompts were processed.
@@ -28,6 +42,8 @@ pub struct Run {
     pub decode: f64,
     /// Time of the device, where it keeps time.
     pub device: DeviceTime,
+    /// What the device was busy with, where it keeps time.
+    pub activity: Option<Activity>,
     /// Cycles, decisions and timeline, where they were asked for.
     pub watched: Watched,
 }
@@ -63,8 +79,7 @@ pub fn session(
     Ok(Session::open_streamed(backend, model, policy, options, memory)?)
 }
 
-/// Decodes all sequences, with progress, watching the runs; `given` holds all tokens of every sequence where they are not to be
-/// chosen.
+/// Decodes all sequences, with progress, watching the runs.
 ///
 /// # Errors
 /// A request is refused, the device fails, or the user interrupts.
@@ -72,39 +87,71 @@ pub fn run(
     mut session: Session,
     mut watch: Watch,
     plan: &Plan,
-    given: Option<&[Vec<Vec<u32>>]>,
+    mut begin: Begin<'_>,
     stage: &str,
     ui: Ui,
 ) -> Result<Run> {
-    let mut ids = Vec::new();
-    for (i, sequence) in plan.sequences.iter().enumerate() {
-        ids.push(session.start(plan.request(sequence, given.map(|all| &all[i][..])))?);
-    }
-    let count = ids.len();
+    let ids = begin.sequences(&mut session, plan)?;
+    let tokens = begin.tokens(ids.len());
     let mut run = Run {
-        tokens: vec![Vec::new(); count],
-        chosen: vec![Vec::new(); count],
+        before: tokens.iter().map(Vec::len).collect(),
+        chosen: tokens.clone(),
+        tokens,
         stats: Vec::new(),
         prefill: 0.0,
         decode: 0.0,
         device: DeviceTime::default(),
+        activity: None,
         watched: Watched::default(),
     };
     let bar = ui.bar(stage, u64::from(plan.positions), "positions");
     let started = Instant::now();
     while run.tokens.iter().any(|t| t.len() < plan.positions as usize) {
         let done = run.tokens.iter().map(Vec::len).min().unwrap_or(0);
-        interrupt::check(|| place(stage, done, plan))?;
+        let place = || place(stage, done, plan);
+        if let Some(keeper) = &mut begin.keeper {
+            keeper.look(&session, done, place)?;
+        }
+        interrupt::check(place)?;
         bar.set(done as u64);
-        run.step(&mut session, &mut watch, &ids, started)?;
+        let made = run.step(&mut session, &mut watch, &ids, started);
+        made.map_err(|error| Keeper::explain(begin.keeper.as_ref(), error, done))?;
     }
     run.decode = started.elapsed().as_secs_f64() - run.prefill;
+    run.activity = session.activity();
     run.watched = watch.finish(&session, ui)?;
     run.stats = ids.into_iter().map(|id| session.finish(id)).collect::<Result<_, _>>()?;
     Ok(run)
 }
 
+impl Begin<'_> {
+    fn sequences(&self, session: &mut Session, plan: &Plan) -> Result<Vec<SequenceId>> {
+        if let Some(snapshot) = &self.snapshot {
+            return resume::adopt(session, snapshot);
+        }
+        let given = |i: usize| self.given.map(|all| &all[i][..]);
+        let requests = plan.sequences.iter().enumerate().map(|(i, s)| plan.request(s, given(i)));
+        Ok(requests.map(|request| session.start(request)).collect::<Result<_, _>>()?)
+    }
+
+    /// Tokens that are there already, by sequence.
+    fn tokens(&self, count: usize) -> Vec<Vec<Vec<u32>>> {
+        let of = |snapshot: &Snapshot| snapshot.sequences().map(|(_, s)| s.tokens().to_vec()).collect();
+        self.snapshot.as_ref().map_or(vec![Vec::new(); count], of)
+    }
+}
+
 impl Run {
+    /// Whether a snapshot brought some of it along.
+    pub fn is_resumed(&self) -> bool {
+        self.before.iter().any(|&before| before > 0)
+    }
+
+    /// The positions made here, by sequence.
+    pub fn made(&self) -> impl Iterator<Item = &[Vec<u32>]> {
+        self.tokens.iter().zip(&self.before).map(|(tokens, &before)| &tokens[before..])
+    }
+
     fn step(
         &mut self,
         session: &mut Session,

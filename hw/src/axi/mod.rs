@@ -1,0 +1,5 @@
+//! AXI.
+
+pub mod lite;
+
+pub use lite::AxiLite;

