@@ -220,24 +220,27 @@ impl Program {
     /// [`ProgramError::Step`].
     pub fn check_step(&self, table: &StepTable) -> Result<(), ProgramError> {
         let Limits { slots, positions, ring, tokens, gates } = self.limits;
-        let within = |what: &str, found: u64, limit: u64| {
-            if found <= limit {
-                return Ok(());
-            }
-            Err(ProgramError::Step { what: what.to_owned(), found, limit })
-        };
-        within("number of slots", table.slots.len() as u64, slots.into())?;
-        if table.gates.len() != gates as usize {
-            let (found, limit) = (table.gates.len() as u64, gates.into());
-            return Err(ProgramError::Step { what: "number of gates".to_owned(), found, limit });
+        let refuse = |what: String, found, limit| Err(ProgramError::Step { what, found, limit });
+        let (found, limit) = (table.slots.len() as u64, slots.into());
+        if found > limit {
+            return refuse("number of slots".to_owned(), found, limit);
+        }
+        let (found, limit) = (table.gates.len() as u64, gates.into());
+        if found != limit {
+            return refuse("number of gates".to_owned(), found, limit);
         }
         for (i, slot) in table.slots.iter().enumerate().filter(|(_, s)| s.has(ACTIVE)) {
-            within(&format!("slot {i}: pos"), slot.pos.into(), u64::from(positions) - 1)?;
-            if let Some(found) = slot.ring() {
-                within(&format!("slot {i}: ring"), found.into(), u64::from(ring).saturating_sub(1))?;
-            }
-            for token in slot.token {
-                within(&format!("slot {i}: token"), token.into(), u64::from(tokens) - 1)?;
+            let [token0, token1, token2, token3] = slot.token;
+            let largest = token0.max(token1).max(token2).max(token3);
+            let fields = [
+                ("pos", Some(slot.pos), positions - 1),
+                ("ring", slot.ring(), ring.saturating_sub(1)),
+                ("token", Some(largest), tokens - 1),
+            ];
+            for (field, found, limit) in fields {
+                if let Some(found) = found.filter(|&found| found > limit) {
+                    return refuse(format!("slot {i}: {field}"), found.into(), limit.into());
+                }
             }
         }
         Ok(())

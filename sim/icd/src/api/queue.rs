@@ -64,8 +64,8 @@ pub(super) unsafe fn release(queue: cl_command_queue) -> Answer<()> {
 }
 
 pub(super) unsafe fn flush(queue: cl_command_queue) -> Answer<()> {
-    // Commands go to the device when they are enqueued.
-    handle::get::<Queue>(queue).map(|_| ())
+    handle::get::<Queue>(queue)?.engine.flush();
+    Ok(())
 }
 
 pub(super) unsafe fn finish(queue: cl_command_queue) -> Answer<()> {

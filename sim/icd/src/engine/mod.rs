@@ -13,7 +13,8 @@
 //!
 //! Waking a thread that sleeps costs more than most commands of a host that issues step after step. So a thread that
 //! has nothing to do looks for a short while without the lock before it looks under the lock and sleeps; and only
-//! threads that sleep are woken.
+//! threads that sleep are woken. A worker that sleeps is not woken for a command but by the flush behind it, so that it
+//! wakes up once for all that a host has enqueued; a host that waits or asks how far a command is has flushed.
 
 mod event;
 mod state;
@@ -23,7 +24,7 @@ pub(crate) use event::{Event, status};
 use crate::sync::{Condvar, Mutex, MutexGuard, Spot, look};
 use event::Callback;
 use state::{Effects, State, Worker};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// Simulated time in nanoseconds.
@@ -109,8 +110,16 @@ struct Bell {
     rings: AtomicU64,
     /// For one that sleeps.
     sleeper: Condvar,
+    /// Whether it sleeps, and is to be woken by the next flush.
+    owed: AtomicBool,
     /// Where the worker is.
     worker: Spot,
+}
+
+impl Bell {
+    fn wake(&self) {
+        self.sleeper.notify_one();
+    }
 }
 
 /// Lines, lanes and their commands.
@@ -142,7 +151,14 @@ impl Engine {
 
     /// Forgets a queue once everything in it is done.
     pub(crate) fn close(&self, line: LineId) {
+        self.flush();
         self.lock().close(line);
+    }
+
+    /// Wakes the workers for what was enqueued.
+    pub(crate) fn flush(&self) {
+        let owed = self.bells.iter().filter(|bell| bell.owed.swap(false, Ordering::AcqRel));
+        owed.for_each(|bell| bell.sleeper.notify_one());
     }
 
     /// Puts a command into a line. It waits for the events of its list and for what its line's order asks; a failed
@@ -151,7 +167,7 @@ impl Engine {
         self.host.mark();
         let mut effects = Effects::default();
         let event = self.lock().submit(line, command, list, &mut effects);
-        self.settle(effects);
+        self.settle(effects, |bell| bell.owed.store(true, Ordering::Release));
         event
     }
 
@@ -164,12 +180,13 @@ impl Engine {
     pub(crate) fn set_user_status(&self, event: &Arc<Event>, status: i32) -> bool {
         let mut effects = Effects::default();
         let set = self.lock().set_user_status(event, status, &mut effects);
-        self.settle(effects);
+        self.settle(effects, Bell::wake);
         set
     }
 
     /// Calls back when an event's status has reached one of [`status`], or has failed; at once if it already has.
     pub(crate) fn on_status(&self, event: &Event, trigger: i32, callback: Callback) {
+        self.flush();
         let state = self.lock();
         let refused = event.add_callback(trigger, callback);
         drop(state);
@@ -182,14 +199,16 @@ impl Engine {
     pub(crate) fn status(&self, event: &Event) -> i32 {
         let (status, end) = event.status_and_end();
         // Whoever asks again and again does not keep the others from the engine.
-        if status <= status::COMPLETE {
-            self.lock().seen(end);
+        match status <= status::COMPLETE {
+            true => self.lock().seen(end),
+            false => self.flush(),
         }
         status
     }
 
     /// Waits for events. The status of the first that has failed, if one has.
     pub(crate) fn wait(&self, events: &[Arc<Event>]) -> Result<(), i32> {
+        self.flush();
         let open = events.iter().find(|event| !event.has_ended());
         if let Some(line) = open.and_then(|event| event.line) {
             look(&self.bells[line.lane].worker, || events.iter().all(|event| event.has_ended()));
@@ -221,7 +240,7 @@ impl Engine {
 
     /// Executes a lane's commands until the engine stops: the body of a worker thread.
     pub(crate) fn work(&self, lane: usize) {
-        let Bell { rings, sleeper, worker } = &self.bells[lane];
+        let Bell { rings, sleeper, worker, .. } = &self.bells[lane];
         let mut looked = false;
         loop {
             worker.mark();
@@ -247,7 +266,7 @@ impl Engine {
             let outcome = work();
             let mut effects = Effects::default();
             self.lock().end(running, outcome, &mut effects);
-            self.settle(effects);
+            self.settle(effects, Bell::wake);
             looked = false;
         }
     }
@@ -259,12 +278,12 @@ impl Engine {
         self.bells.iter().for_each(|bell| bell.sleeper.notify_all());
     }
 
-    /// Wakes whoever waits for what has changed, and runs the callbacks.
-    fn settle(&self, effects: Effects) {
+    /// Wakes whoever waits for what has changed, a worker that sleeps by `wake`, and runs the callbacks.
+    fn settle(&self, effects: Effects, wake: fn(&Bell)) {
         for &(lane, worker) in effects.lanes() {
             self.bells[lane].rings.fetch_add(1, Ordering::Release);
             if worker == Worker::Asleep {
-                self.bells[lane].sleeper.notify_one();
+                wake(&self.bells[lane]);
             }
         }
         if effects.wake_hosts() {
