@@ -10,7 +10,7 @@
 use crate::files;
 use crate::image::Image;
 use crate::mmap::MappedFile;
-use crate::model::ModelError;
+use crate::model::{Model, ModelError};
 use crate::plan::{Plan, PlanError};
 use fastcar_arch::config::{AccelConfig, ConfigError, ConfigFields};
 use fastcar_arch::identity::Identity;
@@ -56,6 +56,16 @@ pub enum PackError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A folder of another model than the packed one.
+    #[error("the packed model has {found}, the model in {} has {expected}: name the folder that it was packed from (assets)", dir.display())]
+    Assets {
+        /// The folder.
+        dir: PathBuf,
+        /// Sizes of the packed model.
+        found: String,
+        /// Sizes of the folder's.
+        expected: String,
     },
     /// Written by another version of the format.
     #[error("{}: packed format version {found}, this program reads version {FORMAT_VERSION}; run `fastcar pack` again", path.display())]
@@ -201,6 +211,25 @@ impl PackedModel {
     #[cfg(feature = "opencl")]
     pub(crate) fn shared(&self, channel: usize) -> Arc<dyn AsRef<[u8]> + Send + Sync> {
         Arc::new(SharedChannel { data: Arc::clone(&self.data), channel })
+    }
+
+    /// Refuses a model's folder, with tokenizer and picture patches, that cannot be the one this was packed from.
+    ///
+    /// # Errors
+    /// [`PackError::Assets`].
+    pub fn check_assets(&self, model: &Model) -> Result<(), PackError> {
+        let (shape, spec) = (&self.image().body.shape, model.body().spec());
+        let text = |layers: usize, hidden: usize, period: Option<usize>| {
+            let frames = period.map_or("no frames".to_owned(), |p| format!("{p} positions a frame"));
+            format!("{layers} layers of width {hidden} and {frames}")
+        };
+        let period = self.image().period.map(|p| p as usize);
+        let found = text(shape.layers as usize, shape.hidden as usize, period);
+        let expected = text(spec.layers(), spec.hidden(), model.frame_period());
+        match found == expected {
+            true => Ok(()),
+            false => Err(PackError::Assets { dir: model.dir().to_owned(), found, expected }),
+        }
     }
 
     /// Hash over image and constants: two models are the same exactly when it is. Computed once.

@@ -248,7 +248,9 @@ impl<'a> Options<'a> {
         };
         let own = path.parent().filter(|p| p.join("config.json").is_file());
         let source = self.assets.or(own).map(Model::open).transpose()?;
-        source.iter().try_for_each(|source| belongs(&packed, source))?;
+        if let Some(source) = &source {
+            packed.check_assets(source)?;
+        }
         Ok(fastcar_model::new(packed, source))
     }
 }
@@ -275,25 +277,6 @@ fn format(field: &str, name: &str) -> Result<Format, Failure> {
         "mxint8" => Ok(Format::MxInt8),
         _ => Err(Failure::invalid(format!("{field} is '{name}': it is mxfp4 or mxint8"))),
     }
-}
-
-/// Refuses a folder that is not the packed file's.
-fn belongs(packed: &PackedModel, source: &Model) -> Result<(), Failure> {
-    let (shape, spec) = (&packed.image().body.shape, source.body().spec());
-    let found = (shape.layers as usize, shape.hidden as usize, packed.image().period.unwrap_or(0) as usize);
-    let expected = (spec.layers(), spec.hidden(), source.frame_period().unwrap_or(0));
-    if found == expected {
-        return Ok(());
-    }
-    let text = |(layers, hidden, period)| {
-        format!("{layers} layers of width {hidden} and {period} positions a frame")
-    };
-    Err(Failure::invalid(format!(
-        "the packed model has {}, the model in {} has {}: name the folder it was packed from by assets",
-        text(found),
-        source.dir().display(),
-        text(expected)
-    )))
 }
 
 impl fastcar_model {

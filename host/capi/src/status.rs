@@ -182,6 +182,7 @@ impl From<PackError> for Failure {
             PackError::Plan(_) => FASTCAR_DOES_NOT_FIT,
             PackError::Io { .. } => FASTCAR_IO,
             PackError::Identity { .. } => FASTCAR_IDENTITY,
+            PackError::Assets { .. } => FASTCAR_INVALID_ARGUMENT,
             PackError::Cancelled => FASTCAR_CANCELLED,
             _ => FASTCAR_MODEL,
         };

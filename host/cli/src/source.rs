@@ -2,7 +2,7 @@
 
 use crate::exit::usage;
 use crate::progress::Ui;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use fastcar_arch::config::AccelConfig;
 use fastcar_host::image::Format;
@@ -172,7 +172,9 @@ impl Source {
 
     fn load_packed(&self, machine: &MachineArgs) -> Result<PackedModel> {
         let packed = open_packed(&self.path, machine)?;
-        self.model.iter().try_for_each(|model| check_assets(&packed, model))?;
+        if let Some(model) = &self.model {
+            packed.check_assets(model)?;
+        }
         Ok(packed)
     }
 }
@@ -228,24 +230,4 @@ fn assets_of(path: &Path, assets: Option<&Path>) -> Result<Option<Model>> {
     let own = crate::output::folder_of(path);
     let dir = assets.or_else(|| own.join("config.json").is_file().then_some(own));
     Ok(dir.map(Model::open).transpose()?)
-}
-
-fn check_assets(packed: &PackedModel, model: &Model) -> Result<()> {
-    let (shape, spec) = (&packed.image().body.shape, model.body().spec());
-    let period = packed.image().period.map(|p| p as usize);
-    let found = (shape.layers as usize, shape.hidden as usize, period);
-    let expected = (spec.layers(), spec.hidden(), model.frame_period());
-    if found == expected {
-        return Ok(());
-    }
-    let text = |(layers, hidden, period): (usize, usize, Option<usize>)| match period {
-        Some(period) => format!("{layers} layers of width {hidden} and {period} positions a frame"),
-        None => format!("{layers} layers of width {hidden} and no frames"),
-    };
-    bail!(
-        "the packed model has {}, the model in {} has {}: name the folder it was packed from with --assets",
-        text(found),
-        model.dir().display(),
-        text(expected)
-    )
 }

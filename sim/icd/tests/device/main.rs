@@ -202,6 +202,12 @@ fn a_hanging_run_never_ends_and_all_can_be_released() {
     }
     let rig = ready(Cl::linked(), "tiny");
     let event = rig.run().unwrap();
+    // SAFETY: a live object.
+    assert_eq!(unsafe { (rig.cl.clFlush)(rig.queue) }, 0);
+    let begins = std::time::Instant::now();
+    while rig.status(event) != CL_RUNNING && begins.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert_eq!(rig.status(event), CL_RUNNING);
     rig.release_event(event);
