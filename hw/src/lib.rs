@@ -4,11 +4,16 @@
 //! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
 //! * [`axi`] holds the ports to the outside.
 //! * [`pe`] holds the arithmetic of the MAC array.
+//! * [`func`] holds functions by table and what softmax does to a score.
+//! * [`mx`] holds conversion to and from the block formats.
 //!
 //! Types of `fastcar-arch` are shared with the functional model, code is not. How to write a block, how to test it and how names
 //! come about is told in `docs/hw.md`.
 
 pub mod axi;
+pub mod fp;
+pub mod func;
+pub mod mx;
 pub mod pe;
 pub mod prim;
 pub mod rtl;

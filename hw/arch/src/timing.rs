@@ -44,7 +44,7 @@ pub const MUL_LATENCY: u64 = 4;
 /// A table function: range reduction, table, two products and sums, rounding.
 pub const FUNC_LATENCY: u64 = 10;
 /// A sum of squares: align, two squares, add.
-const SUMSQ_LATENCY: u64 = 9;
+pub const SUMSQ_LATENCY: u64 = 9;
 /// Largest exponent of a block, shift, round: MXINT8 of 32 words.
 pub const QUANT_LATENCY: u64 = 8;
 

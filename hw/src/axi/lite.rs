@@ -35,7 +35,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_axi_lite.rs::accesses_arrive_once_and_in_order`.
+//! `tests/tests/rtl_axi_lite.rs::accesses_arrive_once_and_in_order`; one response an access, none without: `tests/tests/rtl_axi_formal.rs::axi_lite`.
 //!
 //! # Example
 //!

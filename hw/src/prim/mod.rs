@@ -26,7 +26,7 @@ pub use width::{Narrower, Wider};
 use crate::rtl::{MAX_WIDTH, RtlError};
 
 /// A parameter within limits, or the error that says so.
-fn within(
+pub(crate) fn within(
     block: &'static str,
     parameter: &'static str,
     asked: u32,

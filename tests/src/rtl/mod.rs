@@ -15,14 +15,18 @@
 //! * [`Rtl`] is a Verilated module; libraries are kept below the target folder and made once per text. With
 //!   [`Rtl::beside_native`] the crate's own simulation runs beside it and has to agree in every output of every cycle.
 //! * [`gather`] puts several modules into one, so that one library serves several tests.
-//! * [`accept`] has every tool look at a design; [`prove`] runs a formal property.
+//! * [`accept`] has every tool look at a design; [`synthesise`] counts its cells, [`depth`] the look-up tables between two of
+//!   its registers, [`hold`] compares both with a file of `tests/baselines/rtl`; [`prove`] runs a formal property, [`cocotb()`] a bench in Python.
 //! * [`Random`], [`Gaps`] and [`Cover`] make stimulus and see to it that it reached what it should.
 //!
 //! A missing tool is an error with the line that installs it. `SKIP_RTL=1` leaves these tests out, and says so.
 //! `RTL_TRACE=<folder>` writes waveforms of all signals; a test that panics leaves the last cycles of the ports.
 
 mod accept;
+mod baseline;
+mod cocotb;
 mod cover;
+mod depth;
 mod dut;
 mod formal;
 mod gather;
@@ -32,7 +36,10 @@ mod tools;
 mod wave;
 
 pub use accept::{Cells, accept, synthesise};
+pub use baseline::{Figures, hold};
+pub use cocotb::cocotb;
 pub use cover::Cover;
+pub use depth::{Depth, depth};
 pub use dut::{Rtl, Value};
 pub use formal::prove;
 pub use gather::gather;

@@ -93,7 +93,9 @@ pub(super) fn venv_tool(name: &str) -> Result<Command, RtlTestError> {
 /// Cargo's target folder: the one that the running test lies in.
 pub(super) fn target_folder() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
-    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    // Cargo marks a folder that it has made itself; the script that installs the tools may have been there before.
+    let marks = ["CACHEDIR.TAG", "test-setup"];
+    let marked = program.ancestors().find(|folder| marks.iter().any(|mark| folder.join(mark).exists()));
     marked.map_or_else(std::env::temp_dir, Path::to_path_buf)
 }
 

@@ -1,0 +1,390 @@
+//! `cluster`: what one memory channel's share of the MAC array does to each of its beats.
+//!
+//! # Purpose
+//!
+//! Takes the beats of a stream of weights, of keys or of values as they lie in memory, with the operands of all
+//! columns, and adds the products up: rows of weights and keys in the accumulators, weighted values in sums of their
+//! own. Which beat it is and where its sums belong comes with it; this is the data path, the walk over blocks and rows
+//! is its user's.
+//!
+//! # Interface
+//!
+//! Beats come by a *pipe*, sums are asked for by *streams*. Groups and rows are those of [`BlockDot`]; pairs are two
+//! columns each, the last one of an odd number with one.
+//!
+//! | port | dir | width (bits) | meaning |
+//! |---|---|---|---|
+//! | `rst_i` | in | 1 | clears `valid` only |
+//! | `valid_i` | in | 1 | a beat, or a beat once more in another pass, is sampled on this edge |
+//! | `beat_i` | in | 8 x bytes | the beat, its first byte low |
+//! | `scale_i` | in | 1 | it is scale bytes: they stay until the next ones; everything below says nothing |
+//! | `advance_i` | in | 1 | last use of its blocks' scale bytes: the next beat's blocks have the next ones |
+//! | `fp4_i`, `upper_i`, `pass_i`, `axpy_i` | in | 1, 1, log2(passes), 1 | as in [`BlockDot`]; with 32 bytes and more, `upper_i` puts INT8 rows into the upper half of the word's |
+//! | `address_i` | in | log2(words) | word of the accumulators, or of the sums of values |
+//! | `enable_i`, `first_i` | in | columns | columns that take part, and whose sums begin with it; axpy mode: a pair's first column speaks for it |
+//! | `act_i` | in | columns x groups x 264 | activation blocks, the elements low, the scale byte high; column 0's groups low |
+//! | `base_i` | in | columns x 9 | each column's window base |
+//! | `weight_i` | in | pairs x groups x 25 | axpy mode: the softmax weights |
+//! | `drain_valid_i`, `drain_address_i`, `drain_ready_o` | | 1, log2(words), 1 | a word of the accumulators is asked for |
+//! | `drain_valid_o`, `drain_sum_o` | out | 1, columns x rows x 48 | the word: column 0's rows low |
+//! | `value_valid_i`, `value_address_i`, `value_ready_o` | | 1, log2(value words), 1 | a word of the sums of values is asked for |
+//! | `value_valid_o`, `value_sum_o` | out | 1, pairs x bytes x 48 | the word: pair 0's bytes low |
+//!
+//! Streams of weights ([`WeightLayout`](fastcar_arch::layout::WeightLayout)): per input block and group of rows a
+//! scale beat, then the rows; every group of a column gets the same activation block. Keys
+//! ([`KvLayout`](fastcar_arch::layout::KvLayout)): every part of a beat gets the block of the query that it belongs
+//! to, and a key's score is the sum of its word's rows. A word is one of the accumulators' in both cases.
+//!
+//! # Timing
+//!
+//! A beat a cycle. Sums may be asked for [`Cluster::latency`] cycles after the beat, which is [`MAC_LATENCY`]: a
+//! register, [`BlockDot`], [`WindowTerm`], [`Accumulators`]. Sums of values are there earlier,
+//! [`Cluster::value_latency`]: they have no tree and no window. A word comes [`Cluster::drain_latency`] cycles after
+//! it was asked for; a beat whose terms come to the accumulators in the same cycle goes first.
+//!
+//! # Numeric contract
+//!
+//! Accumulators: [`window::term`](fastcar_arch::num::window::term) of the blocks' exact sums, added up exactly. Sums
+//! of values: weight times element, exactly.
+//!
+//! # Cost
+//!
+//! A DSP block for each byte of a beat and each pair of columns, two memories, and registers of the operands.
+//!
+//! # Verification
+//!
+//! `tests/tests/rtl_mac.rs`: weights of both formats with several passes, keys and values at three presets against the
+//! reference; latency; cells.
+//!
+//! # Example
+//!
+//! ```
+//! use fastcar_arch::{config::AccelConfig, timing::MAC_LATENCY};
+//! use fastcar_hw::pe::Cluster;
+//!
+//! let cluster = Cluster::new(&AccelConfig::preset("tiny")?)?;
+//! assert_eq!(u64::from(cluster.latency()), MAC_LATENCY);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use super::block_dot::{COLUMNS, PRODUCT_BITS, SUM_BITS, WEIGHT_BITS};
+use super::{Accumulators, BlockDot, Multipliers, WindowTerm};
+use crate::prim::DelayLine;
+use crate::rtl::{Bits, Block, Builder, Instance, Module, RtlError, Wire};
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::num::mx::BLOCK;
+use fastcar_arch::program::MAX_HEAD_DIM;
+use fastcar_arch::timing::MAC_LATENCY;
+use std::sync::Arc;
+
+/// Bits of an activation block's elements.
+const ELEMENT_BITS: u32 = 8 * BLOCK as u32;
+/// Bits of an activation block: elements and scale byte.
+const ACT_BITS: u32 = ELEMENT_BITS + 8;
+/// Bits of a window's base.
+const BASE_BITS: u32 = 9;
+/// Cycles of the register behind the ports.
+const TAKE: u32 = 1;
+
+/// One channel's share of the MAC array. See the [module](self).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    columns: u32,
+    bytes: u32,
+    dot: BlockDot,
+    term: WindowTerm,
+    sums: Accumulators,
+    values: Accumulators,
+    spare: u32,
+}
+
+impl Cluster {
+    /// The cluster of a configuration.
+    ///
+    /// # Errors
+    /// [`RtlError::Parameter`].
+    pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
+        let columns = config.columns();
+        let bytes = config.fields().beat_bytes;
+        let dot = BlockDot::new(bytes, config.slots().div_ceil(columns), Multipliers::Shared)?;
+        let term = WindowTerm::new(SUM_BITS)?;
+        let words = config.acc_rows().div_ceil(dot.rows());
+        let sums = Accumulators::new(columns * dot.rows(), term.out_width(), words)?;
+        let lanes = columns.div_ceil(COLUMNS) * bytes;
+        let values = Accumulators::new(lanes, PRODUCT_BITS, MAX_HEAD_DIM / bytes)?;
+        let own = TAKE + dot.latency() + term.latency() + sums.latency();
+        let spare = u32::try_from(MAC_LATENCY).unwrap_or(u32::MAX).checked_sub(own);
+        let spare = spare.ok_or(RtlError::Parameter {
+            block: "cluster",
+            parameter: "MAC_LATENCY",
+            asked: MAC_LATENCY,
+            allowed: "at least the 14 cycles of its stages",
+        })?;
+        Ok(Self { columns, bytes, dot, term, sums, values, spare })
+    }
+
+    /// Cycles from a beat to its sums in the accumulators.
+    #[must_use]
+    pub fn latency(&self) -> u32 {
+        TAKE + self.dot.latency() + self.term.latency() + self.spare + self.sums.latency()
+    }
+
+    /// Cycles from a beat of values to their sums.
+    #[must_use]
+    pub fn value_latency(&self) -> u32 {
+        TAKE + self.dot.product_latency() + self.values.latency()
+    }
+
+    /// Cycles from the question for a word to the word.
+    #[must_use]
+    pub fn drain_latency(&self) -> u32 {
+        self.sums.drain_latency()
+    }
+
+    /// Sums of each column in a word of the accumulators.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        self.dot.rows()
+    }
+
+    /// Activation blocks that a column is given with a beat.
+    #[must_use]
+    pub fn groups(&self) -> u32 {
+        self.dot.groups()
+    }
+
+    /// Pairs of columns.
+    #[must_use]
+    pub fn pairs(&self) -> u32 {
+        self.columns.div_ceil(COLUMNS)
+    }
+
+    /// Width of an address of the accumulators.
+    #[must_use]
+    pub fn address_width(&self) -> u32 {
+        self.sums.address_width()
+    }
+
+    /// Width of an address of the sums of values.
+    #[must_use]
+    pub fn value_address_width(&self) -> u32 {
+        self.values.address_width()
+    }
+
+    /// Width of the number of a pass.
+    #[must_use]
+    pub fn pass_width(&self) -> u32 {
+        self.dot.pass_width()
+    }
+
+    /// Blocks of INT8 that a beat ends: half as many as rows, save where a block takes two beats.
+    fn int8_rows(&self) -> u32 {
+        (self.rows() / 2).max(1)
+    }
+
+    fn name(&self) -> String {
+        let (sums, values) = (self.address_width(), self.value_address_width());
+        format!("cluster_c{}_b{}_p{}_a{sums}_v{values}", self.columns, self.bytes, self.pass_width())
+    }
+}
+
+/// What comes with a beat, one cycle later.
+struct Taken<'m> {
+    elements: Wire<'m>,
+    beat: Wire<'m>,
+    fp4: Wire<'m>,
+    upper: Wire<'m>,
+    pass: Wire<'m>,
+    axpy: Wire<'m>,
+    address: Wire<'m>,
+    enable: Vec<Wire<'m>>,
+    first: Vec<Wire<'m>>,
+    /// By column and group.
+    acts: Vec<Vec<Wire<'m>>>,
+    bases: Vec<Wire<'m>>,
+    weights: Wire<'m>,
+    /// Scale bytes, those of the beat's blocks low.
+    scales: Vec<Wire<'m>>,
+}
+
+impl<'m> Taken<'m> {
+    fn new(c: &Cluster, m: &'m Builder) -> Self {
+        let take = |name: &str, width: u32| m.register(name, m.input(&format!("{name}_i"), width));
+        let (valid, scale, input) =
+            (m.input("valid_i", 1), m.input("scale_i", 1), m.input("beat_i", 8 * c.bytes));
+        let elements = m.register_valid("elements", valid & !scale);
+        let (fp4, advance) = (take("fp4", 1), take("advance", 1));
+
+        let scales = m.reg("scales", 8 * c.bytes);
+        let used = fp4.mux(scales.q() >> (8 * c.rows()), scales.q() >> (8 * c.int8_rows()));
+        scales.update(&[(valid & scale, input), (elements & advance, used)]);
+
+        let acts = take("act", c.columns * c.groups() * ACT_BITS).chunks(ACT_BITS);
+        Self {
+            elements,
+            beat: m.register("beat", input),
+            fp4,
+            upper: take("upper", 1),
+            pass: take("pass", c.pass_width()),
+            axpy: take("axpy", 1),
+            address: take("address", c.address_width().max(c.value_address_width())),
+            enable: take("enable", c.columns).bits(),
+            first: take("first", c.columns).bits(),
+            acts: acts.chunks(c.groups() as usize).map(<[_]>::to_vec).collect(),
+            bases: take("base", c.columns * BASE_BITS).chunks(BASE_BITS),
+            weights: take("weight", c.pairs() * c.groups() * WEIGHT_BITS),
+            scales: scales.q().chunks(8),
+        }
+    }
+
+    /// Elements of a column's blocks; zeros for the column that an odd number lacks.
+    fn elements_of(&self, c: &Cluster, m: &'m Builder, column: u32) -> Wire<'m> {
+        match self.acts.get(column as usize) {
+            Some(blocks) => m.pack(&blocks.iter().map(|block| block.trunc(ELEMENT_BITS)).collect::<Vec<_>>()),
+            None => m.constant(Bits::zero(c.groups() * ELEMENT_BITS)),
+        }
+    }
+
+    fn dot(&self, c: &Cluster, m: &'m Builder, pair: u32) -> Result<Instance<'m>, RtlError> {
+        let dot = m.instance(&format!("u_dot_{pair}"), &c.dot)?;
+        dot.set("valid_i", self.elements);
+        dot.set("fp4_i", self.fp4);
+        dot.set("beat_i", self.beat);
+        dot.set("axpy_i", self.axpy);
+        let columns = [0, 1].map(|column| self.elements_of(c, m, COLUMNS * pair + column));
+        dot.set("act_i", m.pack(&columns));
+        dot.set("weight_i", self.weights.chunks(c.groups() * WEIGHT_BITS)[pair as usize]);
+        if c.dot.halves() {
+            dot.set("upper_i", self.upper);
+            dot.set("pass_i", self.pass);
+        }
+        Ok(dot)
+    }
+
+    /// Scale bytes of a row's block and of the activations that it meets.
+    fn scales_of(&self, c: &Cluster, column: usize, row: u32) -> (Wire<'m>, Wire<'m>) {
+        let int8 = (row % c.int8_rows()) as usize;
+        let act = |group: usize| self.acts[column][group].slice(ELEMENT_BITS, 8);
+        let group = (row * c.groups() / c.rows()) as usize;
+        let weight = self.fp4.mux(self.scales[row as usize], self.scales[int8]);
+        (weight, self.fp4.mux(act(group), act(int8 * c.groups() as usize / c.int8_rows() as usize)))
+    }
+
+    /// Whether a row of a column gets a sum from this beat.
+    fn row_enabled(&self, c: &Cluster, column: usize, row: u32) -> Wire<'m> {
+        if c.dot.halves() {
+            self.enable[column]
+        } else if row < c.int8_rows() {
+            self.enable[column] & (self.fp4 | !self.upper)
+        } else {
+            self.enable[column] & (self.fp4 | self.upper)
+        }
+    }
+}
+
+/// The terms of all columns and rows, and whether there are any.
+fn terms<'m>(
+    c: &Cluster,
+    m: &'m Builder,
+    taken: &Taken<'m>,
+    dots: &[Instance<'m>],
+) -> Result<(Wire<'m>, Wire<'m>), RtlError> {
+    let mut terms = Vec::new();
+    let mut valid = None;
+    for column in 0..c.columns {
+        let dot = &dots[(column / COLUMNS) as usize];
+        let sums = dot.get("sum_o").chunks(SUM_BITS);
+        let base = taken.bases[column as usize];
+        for row in 0..c.rows() {
+            let (weight, act) = taken.scales_of(c, column as usize, row);
+            // Once for what goes with the sum, as late as it is.
+            let late = DelayLine::new(16 + BASE_BITS, c.dot.latency())?;
+            let late = late.build(m, &format!("scale_{column}_{row}"), m.pack(&[weight, act, base]));
+            let term = m.instance(&format!("u_term_{column}_{row}"), &c.term)?;
+            term.set("valid_i", dot.get("valid_o"));
+            term.set("sum_i", sums[(column % COLUMNS * c.rows() + row) as usize]);
+            term.set("weight_scale_i", late.trunc(8));
+            term.set("act_scale_i", late.slice(8, 8));
+            term.set("base_i", late.slice(16, BASE_BITS));
+            valid.get_or_insert(term.get("valid_o"));
+            terms.push(term.get("term_o"));
+        }
+    }
+    let all = m.pack(&terms);
+    let all = DelayLine::new(all.width(), c.spare)?.build(m, "spare_terms", all);
+    let mut valid = valid.unwrap_or(taken.elements);
+    for stage in 0..c.spare {
+        valid = m.register_valid(&format!("spare_valid_{stage}"), valid);
+    }
+    Ok((valid, all))
+}
+
+/// The accumulators with their ports.
+fn accumulate<'m>(
+    m: &'m Builder,
+    name: &str,
+    block: &Accumulators,
+    valid: Wire<'m>,
+    terms: Wire<'m>,
+    control: [Wire<'m>; 3],
+) -> Result<(), RtlError> {
+    let sums = m.instance(&format!("u_{name}"), block)?;
+    sums.set("valid_i", valid);
+    sums.set("term_i", terms);
+    let [address, enable, first] = control;
+    sums.set("address_i", address.trunc(block.address_width()));
+    sums.set("enable_i", enable);
+    sums.set("first_i", first);
+    sums.set("drain_valid_i", m.input(&format!("{name}_valid_i"), 1));
+    sums.set("drain_address_i", m.input(&format!("{name}_address_i"), block.address_width()));
+    m.output(&format!("{name}_ready_o"), sums.get("drain_ready_o"));
+    m.output(&format!("{name}_valid_o"), sums.get("valid_o"));
+    m.output(&format!("{name}_sum_o"), sums.get("sum_o"));
+    Ok(())
+}
+
+impl Block for Cluster {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let m = Builder::new(self.name());
+        let taken = Taken::new(self, &m);
+        let dots = (0..self.pairs()).map(|pair| taken.dot(self, &m, pair)).collect::<Result<Vec<_>, _>>()?;
+
+        // Control goes along: early for values, late for dot products.
+        let late = |name: &str, cycles: u32, value: Wire<'_>| -> Result<_, RtlError> {
+            Ok(DelayLine::new(value.width(), cycles)?.build(&m, name, m.own(value)))
+        };
+        let early = self.dot.product_latency();
+        let rest = self.dot.latency() + self.term.latency() + self.spare - early;
+        let address = late("address_early", early, taken.address)?;
+
+        let (valid, all) = terms(self, &m, &taken, &dots)?;
+        let lanes = |of: &dyn Fn(usize, u32) -> _| -> Vec<Wire<'_>> {
+            (0..self.columns as usize)
+                .flat_map(|c| (0..self.rows()).map(move |r| (c, r)))
+                .map(|(c, r)| of(c, r))
+                .collect()
+        };
+        let enable = m.pack(&lanes(&|column, row| taken.row_enabled(self, column, row)));
+        let first = m.pack(&lanes(&|column, _| taken.first[column]));
+        let control = [
+            late("address_late", rest, address)?,
+            late("enable_late", early + rest, enable)?,
+            late("first_late", early + rest, first)?,
+        ];
+        accumulate(&m, "drain", &self.sums, valid, all, control)?;
+
+        let of_pairs = |bits: &[Wire<'_>]| {
+            let firsts: Vec<_> = bits.iter().step_by(COLUMNS as usize).map(|bit| m.own(*bit)).collect();
+            m.pack(&firsts)
+        };
+        let enable = late("enable_early", early, of_pairs(&taken.enable))?;
+        let first = late("first_early", early, of_pairs(&taken.first))?;
+        let all_bytes = |pairs: Wire<'_>| {
+            m.pack(&m.own(pairs).bits().iter().map(|bit| bit.repeat(self.bytes)).collect::<Vec<_>>())
+        };
+        let products: Vec<_> = dots.iter().map(|dot| dot.get("product_o")).collect();
+        let control = [address, all_bytes(enable), all_bytes(first)];
+        accumulate(&m, "value", &self.values, dots[0].get("product_valid_o"), m.pack(&products), control)?;
+        m.finish()
+    }
+}

@@ -1,0 +1,1082 @@
+//! Arithmetic of one cluster of the MAC array: products and block sums, window terms, accumulators, and all of them
+//! together.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
+use fastcar_arch::isa::WeightFormat;
+use fastcar_arch::layout::{KvLayout, WeightLayout};
+use fastcar_arch::num::dot::{dot_fp4, dot_int8};
+use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
+use fastcar_arch::num::window::{Base, term};
+use fastcar_arch::timing::MAC_LATENCY;
+use fastcar_hw::pe::{Accumulators, BlockDot, Cluster, Multipliers, WindowTerm};
+use fastcar_hw::rtl::{Bits, Block, Module, emit};
+use fastcar_tests::TestResult;
+use fastcar_tests::rtl::{Cover, Figures, Gaps, Random, Rtl, accept, gather, hold, skipped};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Bytes that are often extreme, which is where sums and signs go wrong.
+fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
+    let extremes = [0x80, 0x7f, 0xff, 0x00, 0x08, 0xf7];
+    match random.below(6) {
+        0 => vec![0x80; count],
+        1 => vec![extremes[random.below(6) as usize]; count],
+        2 => (0..count).map(|_| extremes[random.below(6) as usize]).collect(),
+        _ => (0..count).map(|_| random.word() as u8).collect(),
+    }
+}
+
+fn block(random: &mut Random) -> [i8; BLOCK] {
+    let bytes = bytes(random, BLOCK);
+    std::array::from_fn(|i| bytes[i] as i8)
+}
+
+/// A softmax weight: none, all, or any.
+fn weight(random: &mut Random) -> u32 {
+    match random.below(4) {
+        0 => 1 << 24,
+        1 => random.below(3) as u32,
+        _ => random.below((1 << 24) + 1) as u32,
+    }
+}
+
+fn pack(values: impl IntoIterator<Item = Bits>) -> Bits {
+    let mut parts: Vec<Bits> = values.into_iter().collect();
+    parts.reverse();
+    Bits::concat(&parts)
+}
+
+/// Signed numbers of a width that stand side by side, the first one low.
+fn lanes(bits: &Bits, width: u32) -> Vec<i64> {
+    (0..bits.width() / width).map(|lane| bits.slice(lane * width, width).to_i64().unwrap()).collect()
+}
+
+/// The block sums of a beat, as the documentation of `BlockDot` has it.
+struct DotModel {
+    prefix: &'static str,
+    dot: BlockDot,
+    size: usize,
+    shared: bool,
+    held: Vec<Option<[i32; 2]>>,
+    sums: VecDeque<Option<Vec<i64>>>,
+    products: VecDeque<Option<Vec<i64>>>,
+}
+
+/// What all units are given in a cycle; smaller ones take the first part.
+struct DotStimulus {
+    valid: bool,
+    fp4: bool,
+    upper: bool,
+    axpy: bool,
+    pass: usize,
+    beat: Vec<u8>,
+    /// By column and group.
+    acts: [[[i8; BLOCK]; 2]; 2],
+    weights: [u32; 2],
+}
+
+impl DotStimulus {
+    fn random(random: &mut Random, valid: bool) -> Self {
+        let axpy = random.chance(25);
+        Self {
+            valid,
+            fp4: !axpy && random.chance(50),
+            upper: random.chance(50),
+            axpy,
+            pass: random.below(4) as usize,
+            beat: bytes(random, 64),
+            acts: std::array::from_fn(|_| std::array::from_fn(|_| block(random))),
+            weights: std::array::from_fn(|_| weight(random)),
+        }
+    }
+
+    /// Every lane with the same byte and the same activation.
+    fn uniform(fp4: bool, upper: bool, byte: u8, act: i8, random: &mut Random) -> Self {
+        let acts = [[[act; BLOCK]; 2], [[random.word() as i8; BLOCK]; 2]];
+        let mut all = Self { fp4, upper, axpy: false, pass: 0, acts, ..Self::random(random, true) };
+        all.beat = vec![byte; 64];
+        all
+    }
+}
+
+impl DotModel {
+    fn new(prefix: &'static str, size: u32, multipliers: Multipliers) -> Self {
+        let dot = BlockDot::new(size, 4, multipliers).unwrap();
+        let empty = |latency: u32| (0..latency).map(|_| None).collect();
+        let (sums, products) = (empty(dot.latency()), empty(dot.product_latency()));
+        let shared = multipliers == Multipliers::Shared;
+        Self { prefix, dot, size: size as usize, shared, held: vec![None; 4], sums, products }
+    }
+
+    fn block_sum(&self, s: &DotStimulus, column: usize, row: usize) -> i64 {
+        let groups = self.dot.groups() as usize;
+        if s.fp4 {
+            let codes = s.beat[row * 16..][..16].try_into().unwrap();
+            return dot_fp4(codes, &s.acts[column][row / 2 % groups]).into();
+        }
+        let group = row % groups;
+        let elements: [i8; BLOCK] = std::array::from_fn(|i| s.beat[group * BLOCK + i] as i8);
+        dot_int8(&elements, &s.acts[column][group]).into()
+    }
+
+    /// The sum of the second half with the held first one; or none, and the first half is held.
+    fn half(&mut self, s: &DotStimulus, upper: bool) -> Option<Vec<i64>> {
+        let sums = [0, 1].map(|column: usize| {
+            let acts = &s.acts[column][0][16 * usize::from(upper)..][..16];
+            s.beat[..16].iter().zip(acts).map(|(&w, &a)| i32::from(w as i8) * i32::from(a)).sum::<i32>()
+        });
+        if !upper {
+            self.held[s.pass] = Some(sums);
+            return None;
+        }
+        let held = self.held[s.pass].unwrap();
+        Some(vec![i64::from(held[0] + sums[0]), i64::from(held[1] + sums[1])])
+    }
+
+    fn drive(&mut self, dut: &mut Rtl, s: &DotStimulus) {
+        let (prefix, groups) = (self.prefix, self.dot.groups() as usize);
+        // A second half comes after a first one.
+        let upper = s.upper && self.held[s.pass].is_some();
+        let axpy = s.axpy && self.shared;
+        dut.set(&format!("{prefix}_valid_i"), s.valid);
+        dut.set(&format!("{prefix}_fp4_i"), s.fp4);
+        let size = self.size as u32;
+        dut.set(&format!("{prefix}_beat_i"), Bits::from_bytes(8 * size, &s.beat[..self.size]));
+        let acts = s.acts.iter().flat_map(|column| &column[..groups]);
+        dut.set(
+            &format!("{prefix}_act_i"),
+            pack(acts.map(|act| Bits::from_bytes(256, &act.map(|a| a as u8)))),
+        );
+        if self.shared {
+            dut.set(&format!("{prefix}_axpy_i"), axpy);
+            let weights = s.weights[..groups].iter().map(|&w| Bits::from_u64(25, w.into()));
+            dut.set(&format!("{prefix}_weight_i"), pack(weights));
+        }
+        if self.dot.halves() {
+            dut.set(&format!("{prefix}_upper_i"), upper);
+            dut.set(&format!("{prefix}_pass_i"), s.pass as u64);
+        }
+        let sums = if !s.valid || axpy {
+            None
+        } else if self.dot.halves() && !s.fp4 {
+            self.half(s, upper)
+        } else {
+            let rows = self.dot.rows() as usize;
+            Some((0..2 * rows).map(|lane| self.block_sum(s, lane / rows, lane % rows)).collect())
+        };
+        self.sums.push_back(sums);
+        let product = |(i, &b): (usize, &u8)| i64::from(s.weights[i / BLOCK]) * i64::from(b as i8);
+        let products = s.beat[..self.size].iter().enumerate().map(product).collect();
+        self.products.push_back((s.valid && axpy).then_some(products));
+    }
+
+    /// Checks this cycle's outputs; returns the sums.
+    fn check(&mut self, dut: &mut Rtl, at: &str) -> Option<Vec<i64>> {
+        let prefix = self.prefix;
+        let expected = self.sums.pop_front().flatten();
+        assert_eq!(dut.is_set(&format!("{prefix}_valid_o")), expected.is_some(), "{prefix}, {at}");
+        if let Some(expected) = &expected {
+            assert_eq!(&lanes(&dut.bits(&format!("{prefix}_sum_o")), 21), expected, "{prefix}, {at}");
+        }
+        let products = self.products.pop_front().flatten();
+        if self.shared {
+            let found = dut.is_set(&format!("{prefix}_product_valid_o"));
+            assert_eq!(found, products.is_some(), "{prefix}, {at}");
+            if let Some(products) = products {
+                assert_eq!(lanes(&dut.bits(&format!("{prefix}_product_o")), 33), products, "{prefix}, {at}");
+            }
+        }
+        expected
+    }
+}
+
+/// Beats of all sizes, with both kinds of multipliers.
+fn dots() -> Vec<DotModel> {
+    vec![
+        DotModel::new("s16", 16, Multipliers::Shared),
+        DotModel::new("p16", 16, Multipliers::Separate),
+        DotModel::new("s32", 32, Multipliers::Shared),
+        DotModel::new("s64", 64, Multipliers::Shared),
+        DotModel::new("p64", 64, Multipliers::Separate),
+    ]
+}
+
+struct DotBench {
+    dut: Rtl,
+    models: Vec<DotModel>,
+    cover: Cover,
+}
+
+impl DotBench {
+    fn new(native: bool) -> Result<Self, Box<dyn std::error::Error>> {
+        let models = dots();
+        let parts: Vec<_> = models.iter().map(|model| (model.prefix, model.dot.module().unwrap())).collect();
+        let module = gather("block_dots", &parts)?;
+        let mut dut = if native { Rtl::beside_native(&module)? } else { Rtl::build(&module)? };
+        dut.reset();
+        let cover =
+            Cover::new(&["largest", "smallest", "largest codes", "gap", "axpy", "weight of one", "held"]);
+        Ok(Self { dut, models, cover })
+    }
+
+    fn cycle(&mut self, s: &DotStimulus, at: &str) {
+        for model in &mut self.models {
+            model.drive(&mut self.dut, s);
+            let sums = model.check(&mut self.dut, at).unwrap_or_default();
+            self.cover.hit("largest", sums.contains(&(1 << 19)));
+            self.cover.hit("smallest", sums.contains(&(-128 * 127 * BLOCK as i64)));
+            self.cover.hit("largest codes", sums.contains(&(12 * 128 * BLOCK as i64)));
+            self.cover.hit("held", s.valid && s.upper && !s.fp4 && model.held[s.pass].is_some());
+        }
+        self.cover.hit("gap", !s.valid);
+        self.cover.hit("axpy", s.valid && s.axpy);
+        self.cover.hit("weight of one", s.valid && s.axpy && s.weights.contains(&(1 << 24)));
+        self.dut.tick();
+    }
+
+    fn random(&mut self, cycles: u64, seed: u64) {
+        let (mut random, mut gaps) = (Random::new(seed), Gaps::new(80));
+        for cycle in 0..cycles {
+            let valid = gaps.next(&mut random);
+            let stimulus = DotStimulus::random(&mut random, valid);
+            self.cycle(&stimulus, &format!("cycle {cycle}"));
+        }
+        self.cover.assert(5);
+    }
+}
+
+#[test]
+fn block_dots_are_exact_and_take_their_latency() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    for model in dots() {
+        accept(&emit(&model.dot.module()?)?)?;
+    }
+    DotBench::new(true)?.random(2000, 1);
+    DotBench::new(false)?.random(20_000, 2);
+    Ok(())
+}
+
+/// Every byte with every activation, in every lane: INT8 in both halves, both E2M1 codes.
+#[test]
+fn block_dots_multiply_every_pair() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut bench = DotBench::new(false)?;
+    let mut random = Random::new(3);
+    for pair in 0..1 << 16u32 {
+        let (byte, act) = (pair as u8, (pair >> 8) as i8);
+        for (fp4, upper) in [(false, false), (false, true), (true, false)] {
+            let stimulus = DotStimulus::uniform(fp4, upper, byte, act, &mut random);
+            bench.cycle(&stimulus, &format!("byte {byte}, activation {act}"));
+        }
+    }
+    Ok(())
+}
+
+/// `cargo test --release -p fastcar-tests --test rtl_mac -- --ignored`: five units of up to eight block sums a vector.
+#[test]
+#[ignore = "two million vectors for each of five units take minutes"]
+fn block_dots_in_the_long_run() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    DotBench::new(false)?.random(2_000_000, 4);
+    Ok(())
+}
+
+/// A distance from the base where a sum is shifted, rounded, gone, or anything.
+fn base(random: &mut Random, scales: u32) -> u16 {
+    let near = match random.below(4) {
+        0 => scales + random.below(48) as u32,
+        1 => scales.saturating_sub(random.below(3) as u32),
+        2 => scales + 30 + random.below(40) as u32,
+        _ => random.below(511) as u32,
+    };
+    near.min(510) as u16
+}
+
+/// The base of that sum of scale bytes.
+fn base_of(sum: u16) -> Base {
+    let larger = sum.min(255) as u8;
+    Base::new(E8M0(larger), E8M0((sum - u16::from(larger)) as u8))
+}
+
+fn block_total(random: &mut Random) -> i32 {
+    match random.below(6) {
+        0 => 1 << 19,
+        1 => -(1 << 19),
+        2 => (1 << random.below(20)) - random.below(2) as i32,
+        3 => -(1 << random.below(20)) + random.below(3) as i32 - 1,
+        4 => random.below(5) as i32 - 2,
+        _ => random.below(1 << 20) as i32 - (1 << 19),
+    }
+    .clamp(-(1 << 19), 1 << 19)
+}
+
+fn terms_are_their_reference(native: bool, rounds: u32, seed: u64) -> TestResult {
+    let block = WindowTerm::new(21)?;
+    let module = block.module()?;
+    let mut dut = if native { Rtl::beside_native(&module)? } else { Rtl::build(&module)? };
+    dut.reset();
+    let (mut random, mut gaps) = (Random::new(seed), Gaps::new(85));
+    let mut cover = Cover::new(&["exact", "tie up", "tie down", "gone", "above the base", "largest", "gap"]);
+    let mut pipe: VecDeque<Option<i64>> = (0..block.latency()).map(|_| None).collect();
+    for vector in 0..u64::from(rounds) << 16 {
+        // Every pair of scale bytes, once a round.
+        let (we, ae) = (vector as u8, (vector >> 8) as u8);
+        let scales = u32::from(we) + u32::from(ae);
+        let (sum, base) = (block_total(&mut random), base(&mut random, scales));
+        let shift = base_of(base).shift(E8M0(we), E8M0(ae));
+        let tie = (17..60).contains(&shift) && i64::from(sum).trailing_zeros() + 17 == shift;
+        let gap = !gaps.next(&mut random);
+        for valid in [false, true] {
+            if !valid && !gap {
+                continue;
+            }
+            dut.set("valid_i", valid);
+            dut.set("sum_i", i64::from(sum));
+            dut.set("weight_scale_i", u64::from(we));
+            dut.set("act_scale_i", u64::from(ae));
+            dut.set("base_i", u64::from(base));
+            pipe.push_back(valid.then(|| term(sum, shift)));
+            let expected = pipe.pop_front().flatten();
+            assert_eq!(dut.is_set("valid_o"), expected.is_some(), "vector {vector}");
+            if let Some(expected) = expected {
+                assert_eq!(dut.get_signed("term_o"), expected, "vector {vector}");
+            }
+            dut.tick();
+        }
+        cover.hit("exact", shift <= 16 && sum != 0);
+        cover.hit("tie up", tie && sum > 0);
+        cover.hit("tie down", tie && sum < 0);
+        cover.hit("gone", shift >= 37);
+        cover.hit("above the base", scales > u32::from(base));
+        cover.hit("largest", sum.abs() == 1 << 19 && shift == 0);
+        cover.hit("gap", gap);
+    }
+    cover.assert(100);
+    Ok(())
+}
+
+#[test]
+fn window_terms_are_exact_and_take_their_latency() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    accept(&emit(&WindowTerm::new(21)?.module()?)?)?;
+    terms_are_their_reference(true, 1, 5)?;
+    terms_are_their_reference(false, 10, 6)
+}
+
+/// `cargo test --release -p fastcar-tests --test rtl_mac -- --ignored`: every pair of scale bytes 200 times.
+#[test]
+#[ignore = "13 million vectors"]
+fn window_terms_in_the_long_run() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    terms_are_their_reference(false, 200, 7)
+}
+
+/// Random words of terms and questions, against sums kept here.
+fn accumulators_add_up(native: bool, cycles: u64, seed: u64) -> TestResult {
+    const LANES: usize = 3;
+    let block = Accumulators::new(LANES as u32, 37, 100)?;
+    let module = block.module()?;
+    accept(&emit(&module)?)?;
+    let mut dut = if native { Rtl::beside_native(&module)? } else { Rtl::build(&module)? };
+    dut.reset();
+    let (mut random, mut gaps) = (Random::new(seed), Gaps::new(70));
+    let mut cover = Cover::new(&[
+        "again at once",
+        "again after one",
+        "again after two",
+        "read back at once",
+        "waits",
+        "stays",
+    ]);
+    // What a reading sees: sums as old as the latency.
+    let mut sums = vec![[None::<i64>; LANES]; 100];
+    let mut late: VecDeque<Option<(usize, [Option<i64>; LANES])>> =
+        (0..block.latency()).map(|_| None).collect();
+    let mut newest = sums.clone();
+    let mut answers: VecDeque<Option<[Option<i64>; LANES]>> =
+        (0..block.drain_latency()).map(|_| None).collect();
+    let mut recent: VecDeque<Option<usize>> = VecDeque::from(vec![None; 3]);
+    for cycle in 0..cycles {
+        if let Some((address, word)) = late.pop_front().flatten() {
+            sums[address] = word;
+        }
+        let valid = gaps.next(&mut random);
+        let spread = if random.chance(60) { 2 } else { 100 };
+        let (address, asked) = (random.below(spread) as usize, random.below(spread) as usize);
+        let (enable, mut first) = (random.below(1 << LANES), random.below(1 << LANES));
+        let terms: [i64; LANES] = std::array::from_fn(|_| random.bits(37).to_i64().unwrap());
+        for (lane, sum) in newest[address].iter().enumerate() {
+            first |= u64::from(sum.is_none()) << lane;
+        }
+        let drain = random.chance(80);
+        dut.set("valid_i", valid);
+        dut.set("address_i", address as u64);
+        dut.set("enable_i", enable);
+        dut.set("first_i", first);
+        dut.set("term_i", pack(terms.iter().map(|&t| Bits::from_i64(37, t))));
+        dut.set("drain_valid_i", drain);
+        dut.set("drain_address_i", asked as u64);
+        assert_eq!(dut.is_set("drain_ready_o"), !valid, "cycle {cycle}");
+        let expected = answers.pop_front().flatten();
+        assert_eq!(dut.is_set("valid_o"), expected.is_some(), "cycle {cycle}");
+        if let Some(expected) = expected {
+            let found = lanes(&dut.bits("sum_o"), 48);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(expected.is_none_or(|e| e == *found), "cycle {cycle}: {found} for {expected:?}");
+            }
+        }
+        answers.push_back((drain && !valid).then(|| sums[asked]));
+        if valid {
+            let word = &mut newest[address];
+            for lane in (0..LANES).filter(|lane| enable >> lane & 1 == 1) {
+                let old = if first >> lane & 1 == 1 { 0 } else { word[lane].unwrap() };
+                word[lane] = Some((old + terms[lane]) << 16 >> 16);
+            }
+            late.push_back(Some((address, *word)));
+            cover.hit("again at once", recent[2] == Some(address));
+            cover.hit("again after one", recent[1] == Some(address) && recent[2] != Some(address));
+            cover.hit("again after two", recent[0] == Some(address) && recent[1] != Some(address));
+            cover.hit("stays", enable != 7);
+        } else {
+            late.push_back(None);
+            cover.hit("read back at once", drain && recent[0] == Some(asked));
+        }
+        cover.hit("waits", valid && drain);
+        recent.pop_front();
+        recent.push_back(valid.then_some(address));
+        dut.tick();
+    }
+    cover.assert(50);
+    Ok(())
+}
+
+#[test]
+fn accumulators_add_up_and_take_their_latency() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    accumulators_add_up(true, 5000, 8)?;
+    accumulators_add_up(false, 200_000, 9)
+}
+
+/// `cargo test --release -p fastcar-tests --test rtl_mac -- --ignored`
+#[test]
+#[ignore = "10 million words of terms"]
+fn accumulators_in_the_long_run() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    accumulators_add_up(false, 15_000_000, 10)
+}
+
+/// What a cluster is given in a cycle with a beat; operands by column.
+#[derive(Clone, Default)]
+struct Beat {
+    bytes: Vec<u8>,
+    scale: bool,
+    advance: bool,
+    fp4: bool,
+    upper: bool,
+    axpy: bool,
+    pass: u64,
+    address: u64,
+    enable: u64,
+    first: u64,
+    /// Column by column, its groups in order.
+    acts: Vec<Int8Block>,
+    bases: Vec<u16>,
+    weights: Vec<u32>,
+}
+
+/// A cluster in Verilator, and what its words have to be.
+struct Bench {
+    dut: Rtl,
+    cluster: Cluster,
+    columns: usize,
+    random: Random,
+    gaps: Gaps,
+    cover: Cover,
+}
+
+impl Bench {
+    fn new(preset: &str, native: bool, seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
+        let config = AccelConfig::preset(preset)?;
+        let cluster = Cluster::new(&config)?;
+        let module = cluster.module()?;
+        let mut dut = if native { Rtl::beside_native(&module)? } else { Rtl::build(&module)? };
+        for (name, width) in dut.inputs().map(|(n, w)| (n.to_owned(), w)).collect::<Vec<_>>() {
+            dut.set(&name, Bits::zero(width));
+        }
+        dut.reset();
+        let cover =
+            Cover::new(&["gap", "column left out", "block left out", "several passes", "rest of rows"]);
+        let columns = config.columns() as usize;
+        Ok(Self { dut, cluster, columns, random: Random::new(seed), gaps: Gaps::new(85), cover })
+    }
+
+    /// Cycles without a beat, everything beside `valid_i` being anything.
+    fn gap(&mut self) {
+        let junk = ["scale_i", "advance_i", "fp4_i", "upper_i", "axpy_i"];
+        self.dut.set("valid_i", false);
+        for name in junk {
+            self.dut.set(name, self.random.chance(50));
+        }
+        self.dut.tick();
+        self.cover.hit("gap", true);
+    }
+
+    fn give(&mut self, beat: &Beat) {
+        while !self.gaps.next(&mut self.random) {
+            self.gap();
+        }
+        self.give_at_once(beat);
+    }
+
+    fn give_at_once(&mut self, b: &Beat) {
+        let dut = &mut self.dut;
+        for (name, value) in [
+            ("valid_i", true),
+            ("scale_i", b.scale),
+            ("advance_i", b.advance),
+            ("fp4_i", b.fp4),
+            ("upper_i", b.upper),
+            ("axpy_i", b.axpy),
+        ] {
+            dut.set(name, value);
+        }
+        for (name, value) in
+            [("pass_i", b.pass), ("address_i", b.address), ("enable_i", b.enable), ("first_i", b.first)]
+        {
+            dut.set(name, value);
+        }
+        dut.set("beat_i", Bits::from_bytes(8 * b.bytes.len() as u32, &b.bytes));
+        if !b.acts.is_empty() {
+            let bits = |act: &Int8Block| {
+                Bits::concat(&[
+                    Bits::from_u64(8, act.scale.0.into()),
+                    Bits::from_bytes(256, &act.elems.map(|e| e as u8)),
+                ])
+            };
+            dut.set("act_i", pack(b.acts.iter().map(bits)));
+            dut.set("base_i", pack(b.bases.iter().map(|&base| Bits::from_u64(9, base.into()))));
+        }
+        if !b.weights.is_empty() {
+            dut.set("weight_i", pack(b.weights.iter().map(|&w| Bits::from_u64(25, w.into()))));
+        }
+        dut.tick();
+        dut.set("valid_i", false);
+    }
+
+    /// Cycles until everything given is in the sums: the last beat was taken on the edge before.
+    fn wait(&mut self, latency: u32) {
+        for _ in 1..latency {
+            self.gap();
+        }
+    }
+
+    /// A word, asked for in this cycle.
+    fn word(&mut self, port: &str, address: u64) -> Vec<i64> {
+        self.dut.set(&format!("{port}_valid_i"), true);
+        self.dut.set(&format!("{port}_address_i"), address);
+        assert!(self.dut.is_set(&format!("{port}_ready_o")));
+        self.gap();
+        self.dut.set(&format!("{port}_valid_i"), false);
+        for _ in 1..self.cluster.drain_latency() {
+            assert!(!self.dut.is_set(&format!("{port}_valid_o")));
+            self.gap();
+        }
+        assert!(self.dut.is_set(&format!("{port}_valid_o")));
+        lanes(&self.dut.bits(&format!("{port}_sum_o")), 48)
+    }
+
+    /// Scale bytes that lie close together, so that most terms count.
+    fn scale(&mut self) -> E8M0 {
+        E8M0(match self.random.below(8) {
+            0 => self.random.word() as u8,
+            _ => 100 + self.random.below(24) as u8,
+        })
+    }
+
+    fn act(&mut self) -> Int8Block {
+        Int8Block { scale: self.scale(), elems: block(&mut self.random) }
+    }
+}
+
+/// A chunk of a weight matrix as it lies in one channel's memory.
+struct Chunk {
+    memory: Vec<u8>,
+    layout: WeightLayout,
+    format: WeightFormat,
+    rows: u64,
+    blocks: u64,
+}
+
+impl Chunk {
+    fn new(bench: &mut Bench, config: &AccelConfig, format: WeightFormat, rows: u32, blocks: u32) -> Self {
+        // As many rows on every channel.
+        let layout = WeightLayout::new(config, rows * config.channels(), blocks, format);
+        let mut memory = bytes(&mut bench.random, 1);
+        memory.resize(layout.local_bytes().get() as usize, 0);
+        for byte in &mut memory {
+            *byte = if bench.random.chance(20) { 0x80 } else { bench.random.word() as u8 };
+        }
+        let mut chunk = Self { memory, layout, format, rows: rows.into(), blocks: blocks.into() };
+        for (row, block) in (0..chunk.rows).flat_map(|r| (0..chunk.blocks).map(move |b| (r, b))) {
+            let at = chunk.layout.place(row, block).0.offset as usize;
+            chunk.memory[at] = bench.scale().0;
+        }
+        chunk
+    }
+
+    fn scale(&self, row: u64, block: u64) -> E8M0 {
+        E8M0(self.memory[self.layout.place(row, block).0.offset as usize])
+    }
+
+    fn dot(&self, row: u64, block: u64, act: &Int8Block) -> i32 {
+        let at = self.layout.place(row, block).1.offset as usize;
+        match self.format {
+            WeightFormat::Int8 => {
+                let w: [u8; BLOCK] = self.memory[at..at + BLOCK].try_into().unwrap();
+                dot_int8(&w.map(|b| b as i8), &act.elems)
+            }
+            WeightFormat::Fp4 => dot_fp4(self.memory[at..at + BLOCK / 2].try_into().unwrap(), &act.elems),
+        }
+    }
+}
+
+/// Operands of all passes and columns, and which blocks they take.
+struct Operands {
+    /// By pass, column, block.
+    acts: Vec<Vec<Vec<Int8Block>>>,
+    taken: Vec<Vec<Vec<bool>>>,
+    bases: Vec<Vec<u16>>,
+}
+
+impl Operands {
+    fn new(bench: &mut Bench, passes: usize, chunk: &Chunk) -> Self {
+        let blocks = chunk.blocks as usize;
+        let columns = bench.columns;
+        let row = |bench: &mut Bench| (0..blocks).map(|_| bench.act()).collect();
+        let acts: Vec<Vec<Vec<_>>> =
+            (0..passes).map(|_| (0..columns).map(|_| row(bench)).collect()).collect();
+        // Columns leave blocks out one by one, and passes for all columns.
+        let mut taken = vec![vec![vec![true; blocks]; columns]; passes];
+        for (pass, block) in (0..passes).flat_map(|p| (0..blocks).map(move |b| (p, b))) {
+            let most = if bench.random.chance(20) { 0 } else { 75 };
+            for column in &mut taken[pass] {
+                column[block] = bench.random.chance(most);
+            }
+        }
+        // Each row gets a sum.
+        taken.iter_mut().flatten().for_each(|blocks| blocks[0] |= blocks.iter().all(|t| !t));
+        let largest_weight = |b: u64| (0..chunk.rows).map(|r| chunk.scale(r, b).0).max().unwrap();
+        let w_max = (0..chunk.blocks).map(largest_weight).max().unwrap();
+        let base = |blocks: &Vec<Int8Block>| {
+            u16::from(w_max) + u16::from(blocks.iter().map(|b| b.scale.0).max().unwrap())
+        };
+        let bases = acts.iter().map(|columns| columns.iter().map(base).collect()).collect();
+        Self { acts, taken, bases }
+    }
+}
+
+/// Streams a chunk as memory holds it, for all passes; then asks for every row.
+fn weights_meet_activations(
+    bench: &mut Bench,
+    config: &AccelConfig,
+    format: WeightFormat,
+    (rows, blocks, passes): (u32, u32, usize),
+) -> TestResult {
+    let chunk = Chunk::new(bench, config, format, rows, blocks);
+    let operands = Operands::new(bench, passes, &chunk);
+    let (beat, word_rows) = (config.beat().get() as usize, u64::from(bench.cluster.rows()));
+    let fp4 = format == WeightFormat::Fp4;
+    let words = u64::from(rows).div_ceil(word_rows);
+    let mut begun = vec![vec![false; bench.columns]; passes];
+    for block in 0..blocks as usize {
+        let takes = |pass: usize| -> u64 {
+            (0..bench.columns).map(|c| u64::from(operands.taken[pass][c][block]) << c).sum()
+        };
+        let masks: Vec<u64> = (0..passes).map(takes).collect();
+        for &mask in &masks {
+            bench.cover.hit("column left out", mask + 1 != 1 << bench.columns && mask != 0);
+            bench.cover.hit("block left out", mask == 0);
+        }
+        bench.cover.hit("several passes", masks.iter().filter(|&&m| m != 0).count() > 1);
+        for group in chunk.layout.groups() {
+            // No rest is left where a beat has as many bytes as rows are dealt at a time.
+            bench.cover.hit("rest of rows", group.rows < beat as u64 || beat as u32 == ROW_GRANULE);
+            let start = block * chunk.layout.block_run().get() as usize;
+            let scales = chunk.memory[start + group.scales as usize..][..beat].to_vec();
+            bench.give(&Beat { bytes: scales, scale: true, fp4, ..Beat::default() });
+            let elements = group.rows as usize * WeightLayout::elem_bytes_of(format) as usize;
+            for (n, bytes) in
+                chunk.memory[start + group.elements as usize..][..elements].chunks(beat).enumerate()
+            {
+                let upper = !fp4 && n % 2 == 1;
+                let row = group.first_row + (n * beat) as u64 / WeightLayout::elem_bytes_of(format);
+                let last = masks.iter().rposition(|&mask| mask != 0);
+                for pass in (0..passes).filter(|&pass| masks[pass] != 0) {
+                    let first: u64 = (0..bench.columns).map(|c| u64::from(!begun[pass][c]) << c).sum();
+                    let of_groups =
+                        |c: usize| vec![operands.acts[pass][c][block]; bench.cluster.groups() as usize];
+                    bench.give(&Beat {
+                        bytes: bytes.to_vec(),
+                        advance: Some(pass) == last && (fp4 || beat >= BLOCK || upper),
+                        fp4,
+                        upper,
+                        pass: pass as u64,
+                        address: pass as u64 * words + row / word_rows,
+                        enable: masks[pass],
+                        first,
+                        acts: (0..bench.columns).flat_map(of_groups).collect(),
+                        bases: operands.bases[pass].clone(),
+                        ..Beat::default()
+                    });
+                }
+            }
+        }
+        for (begun, mask) in begun.iter_mut().zip(&masks) {
+            begun.iter_mut().enumerate().for_each(|(c, begun)| *begun |= mask >> c & 1 == 1);
+        }
+    }
+    bench.wait(bench.cluster.latency());
+    for (pass, row) in (0..passes).flat_map(|p| (0..u64::from(rows)).map(move |r| (p, r))) {
+        let word = bench.word("drain", pass as u64 * words + row / word_rows);
+        for column in 0..bench.columns {
+            let base = base_of(operands.bases[pass][column]);
+            let expected: i64 = (0..blocks as usize)
+                .filter(|&b| operands.taken[pass][column][b])
+                .map(|b| {
+                    let act = &operands.acts[pass][column][b];
+                    let shift = base.shift(chunk.scale(row, b as u64), act.scale);
+                    term(chunk.dot(row, b as u64, act), shift)
+                })
+                .sum();
+            let found = word[column * word_rows as usize + (row % word_rows) as usize];
+            assert_eq!(found, expected, "pass {pass}, column {column}, row {row}, {format:?}");
+        }
+    }
+    Ok(())
+}
+
+const CLUSTERS: [&str; 3] = ["tiny", "edge", "u55c"];
+
+fn weights_at(preset: &str, native: bool, rounds: u64) -> TestResult {
+    let config = AccelConfig::preset(preset)?;
+    let mut bench = Bench::new(preset, native, 11)?;
+    let most = config.slots().div_ceil(config.columns()) as usize;
+    for round in 0..rounds {
+        for format in [WeightFormat::Int8, WeightFormat::Fp4] {
+            // A whole group of rows and a rest; one pass in most rounds, where the same words come again soonest.
+            let rows = 16 * (1 + bench.random.below(5) as u32);
+            let passes = if round % 2 == 0 { most.min(2) } else { 1 };
+            weights_meet_activations(&mut bench, &config, format, (rows, 5, passes))?;
+        }
+    }
+    bench.cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn cluster_of_16_byte_beats_multiplies_weights() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    weights_at("tiny", true, 2)?;
+    weights_at("tiny", false, 20)?;
+    weights_at("edge", false, 20)
+}
+
+#[test]
+fn cluster_of_64_byte_beats_multiplies_weights() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    weights_at("u55c", false, 10)
+}
+
+/// Two beats for the same word: asked for one cycle before the latency is over the word is that of the first, then
+/// that of both.
+#[test]
+fn clusters_take_their_latency() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    for preset in CLUSTERS {
+        let mut bench = Bench::new(preset, false, 12)?;
+        let (cluster, size) = (bench.cluster, AccelConfig::preset(preset)?.beat().get() as usize);
+        assert_eq!(u64::from(cluster.latency()), MAC_LATENCY);
+        let columns = bench.columns;
+        let act = Int8Block { scale: E8M0(127), elems: [1; BLOCK] };
+        // Codes of 1.0: each row's sum is 64 half units.
+        let one = Beat {
+            bytes: vec![0x22; size],
+            fp4: true,
+            enable: (1 << columns) - 1,
+            acts: vec![act; columns * cluster.groups() as usize],
+            bases: vec![254; columns],
+            ..Beat::default()
+        };
+        bench.give_at_once(&Beat { bytes: vec![127; size], scale: true, ..Beat::default() });
+        bench.give_at_once(&Beat { first: (1 << columns) - 1, ..one.clone() });
+        bench.wait(20);
+        bench.give_at_once(&one);
+        bench.wait(cluster.latency() - 1);
+        assert!(bench.word("drain", 0).iter().all(|&sum| sum == 64 << 16), "{preset}: too early");
+        bench.give_at_once(&one);
+        bench.wait(cluster.latency());
+        assert!(bench.word("drain", 0).iter().all(|&sum| sum == (3 * 64) << 16), "{preset}: too late");
+
+        // Values: weights of one, elements 0x22.
+        let pairs = columns.div_ceil(2);
+        let value = Beat {
+            axpy: true,
+            fp4: false,
+            weights: vec![1; pairs * cluster.groups() as usize],
+            ..one.clone()
+        };
+        bench.give_at_once(&Beat { first: (1 << columns) - 1, ..value.clone() });
+        bench.wait(20);
+        bench.give_at_once(&value);
+        bench.wait(cluster.value_latency() - 1);
+        assert!(bench.word("value", 0).iter().all(|&sum| sum == 0x22), "{preset}: too early");
+        bench.give_at_once(&value);
+        bench.wait(cluster.value_latency());
+        assert!(bench.word("value", 0).iter().all(|&sum| sum == 3 * 0x22), "{preset}: too late");
+    }
+    Ok(())
+}
+
+/// A block of 32 tokens of one head as it lies in memory.
+struct Head {
+    memory: Vec<u8>,
+    layout: KvLayout,
+}
+
+impl Head {
+    fn new(bench: &mut Bench, config: &AccelConfig, dim: usize) -> Self {
+        let layout = KvLayout::new(config, config.channels(), dim as u32, 32);
+        let mut memory = vec![0; layout.block_bytes().get() as usize];
+        memory.iter_mut().for_each(|byte| *byte = bench.random.word() as u8);
+        let mut head = Self { memory, layout };
+        for token in 0..32 {
+            let at = head.layout.token(0, token).key_scales as usize;
+            for scale in at..at + dim / BLOCK {
+                head.memory[scale] = bench.scale().0;
+            }
+        }
+        head
+    }
+
+    fn elements(&self, at: u64, block: usize) -> [i8; BLOCK] {
+        std::array::from_fn(|i| self.memory[at as usize + block * BLOCK + i] as i8)
+    }
+}
+
+/// The scores of 32 keys for as many query heads as there are columns.
+fn keys_meet_queries(bench: &mut Bench, config: &AccelConfig, dim: usize) -> TestResult {
+    let head = Head::new(bench, config, dim);
+    let (beat, blocks) = (config.beat().get() as usize, dim / BLOCK);
+    let queries: Vec<Vec<Int8Block>> =
+        (0..bench.columns).map(|_| (0..blocks).map(|_| bench.act()).collect()).collect();
+    let key = |token: u64| head.layout.token(0, token);
+    let scale = |token: u64, block: usize| E8M0(head.memory[key(token).key_scales as usize + block]);
+    let w_max = (0..32).flat_map(|t| (0..blocks).map(move |b| scale(t, b).0)).max().unwrap();
+    let bases: Vec<u16> = queries
+        .iter()
+        .map(|q| u16::from(w_max) + u16::from(q.iter().map(|b| b.scale.0).max().unwrap()))
+        .collect();
+    let scales = key(0).key_scales as usize;
+    // Scale bytes of as many blocks as a beat has bytes come before these blocks.
+    for (n, bytes) in head.memory[key(0).key as usize..][..32 * dim].chunks(beat).enumerate() {
+        let at = n * beat;
+        if at.is_multiple_of(BLOCK * beat) {
+            let bytes = head.memory[scales + at / BLOCK..][..beat].to_vec();
+            bench.give(&Beat { bytes, scale: true, ..Beat::default() });
+        }
+        let block = |group: usize| (at / BLOCK + group) % blocks;
+        let groups = bench.cluster.groups() as usize;
+        bench.give(&Beat {
+            bytes: bytes.to_vec(),
+            advance: beat >= BLOCK || n % 2 == 1,
+            upper: beat < BLOCK && n % 2 == 1,
+            address: (at / dim) as u64,
+            enable: (1 << bench.columns) - 1,
+            first: if at % dim < BLOCK.max(beat) { (1 << bench.columns) - 1 } else { 0 },
+            acts: queries.iter().flat_map(|q| (0..groups).map(|g| q[block(g)]).collect::<Vec<_>>()).collect(),
+            bases: bases.clone(),
+            ..Beat::default()
+        });
+    }
+    bench.wait(bench.cluster.latency());
+    let rows = bench.cluster.rows() as usize;
+    // Rows that a beat of INT8 gives: one per block.
+    let given = (beat / BLOCK).max(1);
+    for token in 0..32u64 {
+        let tokens_in_word = (beat / dim).max(1);
+        let word = bench.word("drain", token / tokens_in_word as u64 * tokens_in_word as u64);
+        for (column, query) in queries.iter().enumerate() {
+            let base = base_of(bases[column]);
+            let expected: i64 = (0..blocks)
+                .map(|b| {
+                    let sum = dot_int8(&head.elements(key(token).key, b), &query[b].elems);
+                    term(sum, base.shift(scale(token, b), query[b].scale))
+                })
+                .sum();
+            let per_token = given / tokens_in_word;
+            let first = column * rows + token as usize % tokens_in_word * per_token;
+            let found: i64 = word[first..first + per_token].iter().sum();
+            assert_eq!(found, expected, "token {token}, column {column}, head of {dim}");
+        }
+    }
+    Ok(())
+}
+
+/// The weighted values of 32 tokens for as many query heads as there are pairs of columns.
+fn values_meet_weights(bench: &mut Bench, config: &AccelConfig, dim: usize) -> TestResult {
+    let head = Head::new(bench, config, dim);
+    let (beat, pairs) = (config.beat().get() as usize, bench.columns.div_ceil(2));
+    let (groups, blocks) = (bench.cluster.groups() as usize, dim / BLOCK);
+    // By pair, token and block: the distance of the block's scale is in the weight.
+    let weights: Vec<Vec<u32>> =
+        (0..pairs).map(|_| (0..32 * blocks).map(|_| weight(&mut bench.random)).collect()).collect();
+    let value = |token: u64| head.layout.token(0, token).value;
+    let parts = dim.div_ceil(beat);
+    for (n, bytes) in head.memory[value(0) as usize..][..32 * dim].chunks(beat).enumerate() {
+        bench.give(&Beat {
+            bytes: bytes.to_vec(),
+            axpy: true,
+            address: (n % parts) as u64,
+            enable: (1 << bench.columns) - 1,
+            first: if n < parts { (1 << bench.columns) - 1 } else { 0 },
+            weights: weights
+                .iter()
+                .flat_map(|w| (0..groups).map(|g| w[n * beat / BLOCK + g]).collect::<Vec<_>>())
+                .collect(),
+            ..Beat::default()
+        });
+    }
+    bench.wait(bench.cluster.value_latency());
+    let words: Vec<Vec<i64>> = (0..parts).map(|part| bench.word("value", part as u64)).collect();
+    for (pair, channel) in (0..pairs).flat_map(|p| (0..dim).map(move |c| (p, c))) {
+        let expected: i64 = (0..32u64)
+            .map(|t| {
+                let element = head.elements(value(t), channel / BLOCK)[channel % BLOCK];
+                i64::from(weights[pair][t as usize * blocks + channel / BLOCK]) * i64::from(element)
+            })
+            .sum();
+        // Several tokens in a beat have sums of their own.
+        let lanes = (channel % beat..beat).step_by(dim.min(beat));
+        let found: i64 = lanes.map(|lane| words[channel / beat][pair * beat + lane]).sum();
+        assert_eq!(found, expected, "pair {pair}, channel {channel}, head of {dim}");
+    }
+    Ok(())
+}
+
+#[test]
+fn clusters_attend() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    for preset in CLUSTERS {
+        let config = AccelConfig::preset(preset)?;
+        let mut bench = Bench::new(preset, false, 13)?;
+        for dim in [32, 64, 128, 64, 32] {
+            keys_meet_queries(&mut bench, &config, dim)?;
+            values_meet_weights(&mut bench, &config, dim)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn clusters_are_accepted() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    for preset in CLUSTERS {
+        accept(&emit(&Cluster::new(&AccelConfig::preset(preset)?)?.module()?)?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_built_is_refused() {
+    let texts = [
+        BlockDot::new(24, 1, Multipliers::Shared).unwrap_err(),
+        BlockDot::new(16, 33, Multipliers::Shared).unwrap_err(),
+        WindowTerm::new(33).unwrap_err(),
+        Accumulators::new(0, 37, 64).unwrap_err(),
+        Accumulators::new(1, 49, 64).unwrap_err(),
+        Accumulators::new(1, 37, 1).unwrap_err(),
+    ]
+    .map(|error| error.to_string());
+    let expected = [
+        "block dot: bytes is 24; it must be 16, 32 or 64",
+        "block dot: passes is 33; it must be 1 to 32",
+        "window term: width is 33; it must be 2 to 32 bits",
+        "accumulators: lanes is 0; it must be 1 to 4096",
+        "accumulators: width is 49; it must be 1 to 48 bits",
+        "accumulators: depth is 1; it must be 2 to 65536 words",
+    ];
+    assert_eq!(texts, expected);
+}
+
+/// The most levels of look-up tables between registers.
+const MOST_LEVELS: u32 = 8;
+
+fn held(name: &str, modules: &[Arc<Module>]) -> TestResult {
+    hold(name, modules)?;
+    for module in modules {
+        let figures = Figures::of(module)?;
+        assert!(figures.levels <= MOST_LEVELS, "{}: {figures:?}", module.name());
+    }
+    Ok(())
+}
+
+fn cluster(preset: &str) -> Result<Arc<Module>, Box<dyn std::error::Error>> {
+    Ok(Cluster::new(&AccelConfig::preset(preset)?)?.module()?)
+}
+
+/// Parts as tiny, edge and u55c have them.
+#[test]
+fn synthesis_of_the_parts_is_as_before() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let dot = |bytes, passes| BlockDot::new(bytes, passes, Multipliers::Shared)?.module();
+    let dots = [dot(16, 2)?, dot(16, 4)?, dot(64, 8)?];
+    held("pe_block_dot", &dots)?;
+    held("pe_window_term", &[WindowTerm::new(21)?.module()?])?;
+    let sums = |lanes, words| Accumulators::new(lanes, 37, words)?.module();
+    held("pe_accumulators", &[sums(2, 1024)?, sums(2, 4096)?, sums(16, 512)?])
+}
+
+#[test]
+fn synthesis_of_a_small_cluster_is_as_before() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    held("pe_cluster", &[cluster("tiny")?])
+}
+
+/// `cargo test --release -p fastcar-tests --test rtl_mac -- --ignored`
+#[test]
+#[ignore = "synthesis of 128 DSP blocks takes minutes"]
+fn synthesis_of_the_large_cluster_is_as_before() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    held("pe_cluster_large", &[cluster("u55c")?])
+}
