@@ -21,8 +21,8 @@
 //!
 //! # Timing
 //!
-//! Latency [`Exp2::LATENCY`]: distance (1), table (5), shift (1), round (1); one result a cycle. With [`ScoreFixed`](super::ScoreFixed) and
-//! [`MaxInt`](super::MaxInt) that is [`Exp2::CHAIN`] cycles, without the largest score over clusters.
+//! Latency [`Exp2::LATENCY`]: distance (1), table (5), shift (1), round (1); one result a cycle. With [`ScoreFixed`] and
+//! [`MaxInt`] that is [`Exp2::CHAIN`] cycles, without the largest score over clusters.
 //!
 //! # Numeric contract
 //!

@@ -20,7 +20,7 @@
 //!
 //! # Timing
 //!
-//! Latency [`FUNC_LATENCY`](fastcar_arch::timing::FUNC_LATENCY), one result a cycle: argument to fixed point (2), [`Table`] in
+//! Latency [`FUNC_LATENCY`], one result a cycle: argument to fixed point (2), [`Table`] in
 //! block RAM (6), result to
 //! binary32 (2).
 //!

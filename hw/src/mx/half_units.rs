@@ -17,7 +17,7 @@
 //!
 //! # Numeric contract
 //!
-//! [`e2m1_to_half_units`](fastcar_arch::num::e2m1_to_half_units): 0, 1, 2, 3, 4, 6, 8, 12, negative where bit 3 is set; both zeros are 0.
+//! [`e2m1_to_half_units`]: 0, 1, 2, 3, 4, 6, 8, 12, negative where bit 3 is set; both zeros are 0.
 //!
 //! # Cost
 //!
