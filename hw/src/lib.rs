@@ -3,6 +3,7 @@
 //! * [`rtl`] describes circuits: a small set of types in which every block is written, simulated and printed.
 //! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
 //! * [`axi`] holds the ports to the outside.
+//! * [`cmd`] holds the command processor.
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
 //! * [`mx`] holds conversion to and from the block formats.
@@ -11,6 +12,7 @@
 //! come about is told in `docs/hw.md`.
 
 pub mod axi;
+pub mod cmd;
 pub mod fp;
 pub mod func;
 pub mod mx;

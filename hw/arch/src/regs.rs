@@ -150,6 +150,12 @@ pub const ERROR_CODES: &[(u32, &str, &str)] = &[
     ),
 ];
 
+/// The code of an error by its name.
+#[must_use]
+pub fn error_code(name: &str) -> Option<u32> {
+    ERROR_CODES.iter().find(|code| code.1 == name).map(|code| code.0)
+}
+
 macro_rules! fields {
     ($($name:literal $low:literal $width:literal $access:ident $doc:literal),+ $(,)?) => {
         &[$(BitField { name: $name, low: $low, width: $width, access: Access::$access, doc: $doc }),+]

@@ -11,12 +11,16 @@ use crate::layout::WeightLayout;
 
 /// Commands that a unit's queue holds.
 pub const QUEUE_COMMANDS: usize = 32;
+/// Commands from the front of any queue to the next one to be dispatched, at most.
+pub const WINDOW: usize = 64;
 /// Commands that the command processor's prefetch buffer holds.
 pub const PREFETCH_COMMANDS: u64 = 64;
 /// From `ap_start` to the first read of the step table.
 pub const START: u64 = 4;
 /// From the last beat of the step table to the first dispatch.
 pub const STEP_DECODE: u64 = 8;
+/// From the last beat of a burst of commands to the dispatch of the first of them: put together, check, decode.
+pub const COMMAND_DECODE: u64 = 14;
 /// Cycles that dispatching one command takes: decode, and comparison with the commands under way.
 pub const DISPATCH: u64 = 4;
 /// From a dispatch, or a decision that a stream waited for, to the first address on a channel.

@@ -78,6 +78,7 @@ fn count(cells: &Cells, prefixes: &[&str]) -> u64 {
 }
 
 /// Fails the test unless modules come to what `tests/baselines/rtl/<name>.toml` says, with the text that the file would have.
+/// With `FASTCAR_BLESS=1` it writes the file instead.
 ///
 /// # Errors
 /// What Yosys objects to; a file that cannot be read.
@@ -89,9 +90,12 @@ pub fn hold(name: &str, modules: &[Arc<Module>]) -> Result<(), RtlTestError> {
     let found: Result<BTreeMap<_, _>, RtlTestError> =
         modules.iter().map(|module| Ok((module.name().to_string(), Figures::of(module)?))).collect();
     let found = Baseline { tool, tolerance_percent: 5, module: found? };
+    if std::env::var_os("FASTCAR_BLESS").is_some() {
+        return fs::write(&path, text(&found)).map_err(at(&path));
+    }
     let text = fs::read_to_string(&path)
         .map_err(at(&path))
-        .unwrap_or_else(|error| panic!("{error}; it would be\n{}", text(&found)));
+        .unwrap_or_else(|error| panic!("{error}; FASTCAR_BLESS=1 writes it:\n{}", text(&found)));
     let held: Baseline = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let same = held.tool == found.tool
         && held.module.keys().eq(found.module.keys())

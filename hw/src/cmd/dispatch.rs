@@ -1,0 +1,335 @@
+//! `dispatch`: commands on their way to the units' queues.
+//!
+//! # Purpose
+//!
+//! Takes the program's commands in order, refuses what is none, and hands each to the units that it needs, with the numbers of the
+//! commands in other units that it has to wait for.
+//!
+//! # Interface
+//!
+//! | port | dir | width (bits) | meaning |
+//! |---|---|---|---|
+//! | `rst_i`, `start_i` | in | 1 | nothing is under way; a program begins |
+//! | `go_i` | in | 1 | commands may be taken |
+//! | `command_valid_i`, `command_data_i`, `command_ready_o` | | 1, 512, 1 | *stream* of commands |
+//! | `index_i`, `last_i` | in | 32, 1 | with a command: its number in the program, and whether it is the last |
+//! | `bursts_i` | in | 32 | bursts whose commands may be taken |
+//! | `taken_o` | out | 1 | a command is taken in this cycle |
+//! | `<queue>_pop_i` | in | 1 | a command leaves a queue (`vector`, `product`, `gate`) in this cycle |
+//! | `<queue>_front_valid_i`, `<queue>_front_i` | in | 1, 8 | the low bits of the number of the command in front (also `record`, `main`, `ahead`) |
+//! | `writer_room_i` | in | 1 | one more command that writes may be under way |
+//! | `issue_valid_o` | out | 1 | a command goes to its queues; with it: |
+//! | `issue_command_o`, `issue_index_o`, `issue_classes_o` | out | 512, 32, [`CLASSES`](super::decode::CLASSES) | the command, its number, its [`Classes`](super::Classes) |
+//! | `issue_number_<unit>_o` | out | 8 | its number among the commands of a unit (`vector`, `product`, `gate`, `writer`), if it is one |
+//! | `issue_<wait>_valid_o`, `issue_<wait>_o` | out | 1, 8 | what it waits for: `operand`: the vector command that fills what it reads; `product`, `gate`: commands there that read what it fills; `decision`: the gate of its predicate; `masks`: the `delta` whose masks it streams by |
+//! | `error_valid_o`, `error_code_o`, `error_index_o` | out | 1, 8, 32 | the program is wrong here: nothing more is taken |
+//! | `ended_o` | out | 1 | `end` is taken |
+//!
+//! Numbers begin at 0 with a program and are counted modulo 256. No more than [`WINDOW`] commands lie between the fronts of the queues and the dispatcher, so that of two numbers the later one is known.
+//!
+//! # Timing
+//!
+//! A command is taken in the cycle in which it is the next, its burst may be used, `DISPATCH` cycles have passed since the one before, and every queue that it needs has room (a command that leaves in this
+//! cycle makes room) and no front is [`WINDOW`] commands behind. `issue_valid_o` comes `DISPATCH - 1` cycles later, so that it stands in a queue `DISPATCH` cycles later.
+//!
+//! # Numeric contract
+//!
+//! Classes, parts of the activation buffer and waits are those of `docs/cycles.md`.
+//!
+//! # Cost
+//!
+//! Dominated by the ranges: 96 of them with two comparisons each.
+//!
+//! # Verification
+//!
+//! `tests/tests/rtl_cmd.rs::commands_are_dispatched`: random programs with random back-pressure against a model, cycle by cycle; every error.
+//!
+//! # Example
+//!
+//! ```
+//! use fastcar_hw::{cmd::Dispatch, rtl::Block};
+//!
+//! assert_eq!(Dispatch.module()?.name(), "dispatch");
+//! # Ok::<(), fastcar_hw::rtl::RtlError>(())
+//! ```
+
+use super::check::Check;
+use super::decode::{self, BLOCK_BITS, CLASSES, Classes, Part};
+use super::fields::{COMMAND_BITS, Fields};
+use super::prefetch::{BURST_COMMANDS, INDEX_BITS};
+use super::ranges::Ranges;
+use crate::rtl::{Block, Builder, Module, Reg, RtlError, Wire};
+use fastcar_arch::regs::error_code;
+use fastcar_arch::timing::{DISPATCH, QUEUE_COMMANDS, WINDOW};
+use std::sync::Arc;
+
+/// Bits of a command's number among those of a unit.
+pub const NUMBER_BITS: u32 = 8;
+/// The queues that are looked at for room.
+const QUEUES: [&str; 3] = ["vector", "product", "gate"];
+/// The queues whose fronts are looked at.
+const FRONTS: [&str; 6] = ["vector", "product", "gate", "record", "main", "ahead"];
+
+/// The dispatcher. See the [module](self).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dispatch;
+
+/// A command with all that follows from itself.
+struct Decoded<'m> {
+    command: Wire<'m>,
+    index: Wire<'m>,
+    last: Wire<'m>,
+    classes: Classes<'m>,
+    opcode: Wire<'m>,
+    operand: Wire<'m>,
+    filled: Part<'m>,
+    read: Part<'m>,
+}
+
+impl<'m> Decoded<'m> {
+    /// All of it in one word.
+    fn word(&self, m: &'m Builder) -> Wire<'m> {
+        let part = |p: &Part<'m>| [p.valid, p.start, p.end];
+        let mut wires =
+            vec![self.command, self.index, self.last, self.classes.word(m), self.opcode, self.operand];
+        wires.extend(part(&self.filled));
+        wires.extend(part(&self.read));
+        m.pack(&wires)
+    }
+
+    /// What stands in a word.
+    fn of(word: Wire<'m>) -> Self {
+        let mut low = 0;
+        let mut take = |width: u32| {
+            low += width;
+            word.slice(low - width, width)
+        };
+        let command = take(COMMAND_BITS);
+        let (index, last) = (take(INDEX_BITS), take(1));
+        let classes = Classes::of(take(CLASSES));
+        let (opcode, operand) = (take(1), take(1));
+        let mut part = || Part { valid: take(1), start: take(BLOCK_BITS), end: take(BLOCK_BITS + 1) };
+        let (filled, read) = (part(), part());
+        Self { command, index, last, classes, opcode, operand, filled, read }
+    }
+}
+
+/// The next command, decoded, as soon as it is; `taken` makes room for the one behind it.
+fn next<'m>(m: &'m Builder, start: Wire<'m>, taken: Wire<'m>) -> Result<(Wire<'m>, Decoded<'m>), RtlError> {
+    let input = m.stream_in("command", COMMAND_BITS);
+    let held = m.reg("held", COMMAND_BITS);
+    let (index, last) = (m.reg("held_index", INDEX_BITS), m.reg("held_last", 1));
+    // How long the command has been held: one place a cycle, the last stays.
+    let moves = m.later("moves", 1);
+    let busy = m.reg("busy", 1).reset(0);
+    let accept = input.passes();
+    input.ready.set(!busy.q() | moves.wire());
+    busy.update(&[(start, m.lit(1, 0)), (accept, m.lit(1, 1)), (moves.wire(), m.lit(1, 0))]);
+    held.set_when(accept, input.data);
+    index.set_when(accept, m.input("index_i", INDEX_BITS));
+    last.set_when(accept, m.input("last_i", 1));
+    let mut ready = busy.q();
+    for place in 0..decode::LATENCY {
+        ready = m.register_valid(&format!("decoded_{place}"), ready & !(accept | moves.wire() | start));
+    }
+
+    let fields = Fields::new(held.q());
+    let check = m.instance("u_check", &Check)?;
+    check.set("valid_i", busy.q());
+    check.set("command_i", held.q());
+    let decoded = Decoded {
+        command: held.q(),
+        index: index.q(),
+        last: last.q(),
+        classes: Classes::new(m, &fields)?,
+        opcode: check.get("opcode_o"),
+        operand: check.get("operand_o"),
+        filled: decode::filled(m, &fields)?,
+        read: decode::read(m, &fields)?,
+    };
+    let word = decoded.word(m);
+    let (next, valid) = (m.reg("next", word.width()), m.reg("next_valid", 1).reset(0));
+    let moving = ready & (!valid.q() | taken);
+    moves.set(moving);
+    next.set_when(moving, word);
+    valid.update(&[(start, m.lit(1, 0)), (moving, m.lit(1, 1)), (taken, m.lit(1, 0))]);
+    Ok((valid.q(), Decoded::of(next.q())))
+}
+
+/// A register that is 0 when a program begins.
+fn cleared<'m>(
+    m: &'m Builder,
+    name: &str,
+    width: u32,
+    start: Wire<'m>,
+    cases: &[(Wire<'m>, Wire<'m>)],
+) -> Wire<'m> {
+    let reg = m.reg(name, width).reset(0);
+    set_cleared(m, reg, start, cases);
+    reg.q()
+}
+
+fn set_cleared<'m>(m: &'m Builder, reg: Reg<'m>, start: Wire<'m>, cases: &[(Wire<'m>, Wire<'m>)]) {
+    let mut all = vec![(start, m.lit(reg.q().width(), 0))];
+    all.extend_from_slice(cases);
+    reg.update(&all);
+}
+
+/// Whether a queue has room for one more.
+fn room<'m>(m: &'m Builder, queue: &str, start: Wire<'m>, push: Wire<'m>) -> Wire<'m> {
+    let pop = m.input(&format!("{queue}_pop_i"), 1);
+    let count = m.reg(&format!("{queue}_count"), 6).reset(0);
+    set_cleared(m, count, start, &[(push & !pop, count.q() + 1), (pop & !push, count.q() - 1)]);
+    pop | count.q().ne(QUEUE_COMMANDS as u64)
+}
+
+/// Whether a front is so near that the next command may be taken.
+fn near<'m>(m: &'m Builder, queue: &str, index: Wire<'m>) -> Wire<'m> {
+    let valid = m.input(&format!("{queue}_front_valid_i"), 1);
+    let front = m.input(&format!("{queue}_front_i"), NUMBER_BITS);
+    !valid | (index.trunc(NUMBER_BITS) - front).lt(WINDOW as u64)
+}
+
+/// The number of a command among those of a unit; counts those that are taken.
+fn number<'m>(m: &'m Builder, unit: &str, start: Wire<'m>, taken: Wire<'m>) -> Wire<'m> {
+    let count = m.reg(&format!("{unit}_number"), NUMBER_BITS).reset(0);
+    set_cleared(m, count, start, &[(taken, count.q() + 1)]);
+    count.q()
+}
+
+/// The first error of a program, seen when the command is the next to be taken.
+fn errors<'m>(m: &'m Builder, c: &Decoded<'m>) -> (Wire<'m>, Wire<'m>) {
+    let code = |name: &str| m.lit(8, error_code(name).unwrap_or_default().into());
+    // `end` stands where the last command is, and nowhere else.
+    let wrong_end = c.classes.end ^ c.last;
+    let code = m.select(code("no_end"), &[(c.opcode, code("opcode")), (c.operand, code("operand"))]);
+    (c.opcode | c.operand | wrong_end, code)
+}
+
+/// The latest of the last commands that touches a part.
+fn overlap<'m>(
+    m: &'m Builder,
+    name: &str,
+    start: Wire<'m>,
+    asked: &Part<'m>,
+    added: (Wire<'m>, &Part<'m>, Wire<'m>),
+) -> Result<(Wire<'m>, Wire<'m>), RtlError> {
+    let ranges = m.instance(name, &Ranges::new(BLOCK_BITS, NUMBER_BITS, QUEUE_COMMANDS as u32)?)?;
+    ranges.set("clear_i", start);
+    ranges.set("start_i", asked.start);
+    ranges.set("end_i", asked.end);
+    // Added a cycle after the question, so that a command does not find itself.
+    let (push, part, number) = added;
+    ranges.set("push_i", m.register_valid(&format!("{name}_push"), push));
+    ranges.set("push_start_i", m.register(&format!("{name}_start"), part.start));
+    ranges.set("push_end_i", m.register(&format!("{name}_end"), part.end));
+    ranges.set("push_number_i", m.register(&format!("{name}_number"), number));
+    Ok((ranges.get("found_o"), ranges.get("number_o")))
+}
+
+/// A number that is kept, and whether there is one: the last command of a kind.
+fn latest<'m>(
+    m: &'m Builder,
+    name: &str,
+    start: Wire<'m>,
+    set: Wire<'m>,
+    number: Wire<'m>,
+) -> (Wire<'m>, Wire<'m>) {
+    let known = cleared(m, &format!("{name}_known"), 1, start, &[(set, m.lit(1, 1))]);
+    let kept = m.reg(&format!("{name}_latest"), number.width());
+    kept.set_when(set, number);
+    (known, kept.q())
+}
+
+/// A word some cycles later.
+fn later<'m>(m: &'m Builder, name: &str, cycles: u32, word: Wire<'m>) -> Wire<'m> {
+    (0..cycles).fold(word, |word, stage| m.register(&format!("{name}_{stage}"), word))
+}
+
+impl Block for Dispatch {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let m = Builder::new("dispatch");
+        let start = m.input("start_i", 1);
+        let taken = m.later("taken", 1);
+        let (there, c) = next(&m, start, taken.wire())?;
+        let kinds = [c.classes.vector, c.classes.product, c.classes.gate];
+
+        let mut free = m.input("go_i", 1) & m.input("writer_room_i", 1).mux(m.lit(1, 1), !c.classes.writes);
+        for (queue, used) in QUEUES.iter().zip(kinds) {
+            free = free & (!used | room(&m, queue, start, taken.wire() & used));
+        }
+        for queue in FRONTS {
+            free = free & near(&m, queue, c.index);
+        }
+        let (wrong, code) = errors(&m, &c);
+        let there = there & (c.index >> BURST_COMMANDS.ilog2()).lt(m.input("bursts_i", INDEX_BITS));
+        // Cycles until the next may be taken.
+        let rest = m.reg("rest", 3).reset(0);
+        let rested = rest.q().is_zero();
+        let stopped = m.reg("stopped", 1).reset(0);
+        let error = there & wrong & !stopped.q();
+        let take = (there & free & rested & !wrong & !stopped.q()).named("take");
+        taken.set(take);
+        set_cleared(&m, rest, start, &[(take, m.lit(3, DISPATCH - 1)), (!rested, rest.q() - 1)]);
+        set_cleared(&m, stopped, start, &[(error | take & c.classes.end, m.lit(1, 1))]);
+
+        m.output("taken_o", take);
+        m.output("ended_o", cleared(&m, "ended", 1, start, &[(take & c.classes.end, m.lit(1, 1))]));
+        m.output("error_valid_o", m.register_valid("error", error));
+        m.output("error_code_o", m.register("error_code", code));
+        m.output("error_index_o", m.register("error_index", c.index));
+        issue(&m, start, take, &c)?;
+        m.finish()
+    }
+}
+
+/// What a command waits for, and all of it on its way to the queues.
+fn issue<'m>(m: &'m Builder, start: Wire<'m>, take: Wire<'m>, c: &Decoded<'m>) -> Result<(), RtlError> {
+    let k = &c.classes;
+    let vector = number(m, "vector", start, take & k.vector);
+    let product = number(m, "product", start, take & k.product);
+    let gate = number(m, "gate", start, take & k.gate);
+    let writer = number(m, "writer", start, take & k.writes);
+    let decision = latest(m, "decision", start, take & k.gate, gate);
+    let masks = latest(m, "masks", start, take & k.masks, vector);
+
+    // A gate that reads the buffer is no command of the array.
+    let by_gate = c.read.valid & k.gate;
+    let by_array = c.read.valid & !k.gate;
+    let fills = overlap(m, "fills", start, &c.read, (take & c.filled.valid, &c.filled, vector))?;
+    let products = overlap(m, "products", start, &c.filled, (take & by_array, &c.read, product))?;
+    let gates = overlap(m, "gates", start, &c.filled, (take & by_gate, &c.read, gate))?;
+
+    // Everything meets in the last cycle; the ranges' answers have come two cycles after the question.
+    let all = DISPATCH as u32 - 1;
+    let rest = all - Ranges::LATENCY;
+    let mut valid = take;
+    for stage in 0..all {
+        valid = m.register_valid(&format!("issue_{stage}"), valid & !start);
+    }
+    m.output("issue_valid_o", valid);
+    let give = |name: &str, cycles: u32, word: Wire<'m>| {
+        m.output(&format!("issue_{name}_o"), later(m, &format!("on_way_{name}"), cycles, word));
+    };
+    give("command", all, c.command);
+    give("index", all, c.index);
+    give("classes", all, k.word(m));
+    for (unit, number) in [("vector", vector), ("product", product), ("gate", gate), ("writer", writer)] {
+        give(&format!("number_{unit}"), all, number);
+    }
+    let valid_later = |wire: Wire<'m>, name: &str| later(m, &format!("asks_{name}"), Ranges::LATENCY, wire);
+    for (name, asked, (found, number)) in [
+        ("operand", c.read.valid, fills),
+        ("product", c.filled.valid, products),
+        ("gate", c.filled.valid, gates),
+    ] {
+        give(&format!("{name}_valid"), rest, found & valid_later(asked, name));
+        give(name, rest, number);
+    }
+    let pred = Fields::new(c.command).pred();
+    give("decision_valid", all, decision.0 & (pred.eq(1) | pred.eq(2)));
+    give("decision", all, decision.1);
+    give("masks_valid", all, masks.0 & k.masked);
+    give("masks", all, masks.1);
+    Ok(())
+}
