@@ -4,6 +4,7 @@
 //! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
 //! * [`axi`] holds the ports to the outside.
 //! * [`cmd`] holds the command processor.
+//! * [`drs`] holds dynamic resource scheduling.
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
 //! * [`mx`] holds conversion to and from the block formats.
@@ -13,6 +14,7 @@
 
 pub mod axi;
 pub mod cmd;
+pub mod drs;
 pub mod fp;
 pub mod func;
 pub mod mx;

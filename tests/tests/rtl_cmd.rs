@@ -7,9 +7,10 @@ use fastcar_arch::program::{Limits, MAX_GATES};
 use fastcar_arch::regs::error_code;
 use fastcar_arch::step::{ACTIVE, GateEntry, NO_RING, OUTPUT, PAIRED, SlotEntry, StepTable};
 use fastcar_arch::timing::{
-    COMMAND_DECODE, DISPATCH, PREFETCH_COMMANDS, QUEUE_COMMANDS, STEP_DECODE, WINDOW,
+    COMMAND_DECODE, DISPATCH, PREFETCH_COMMANDS, QUEUE_COMMANDS, STEP_DECODE, WINDOW, WRITERS,
 };
-use fastcar_hw::cmd::{Check, Dispatch, Prefetch, Ranges, TableReader};
+use fastcar_hw::cmd::{Check, Dispatch, Prefetch, Ranges, TableReader, Writers};
+use fastcar_hw::drs::Decisions;
 use fastcar_hw::rtl::{Bits, Block, Module, emit};
 use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Gaps, Random, Rtl, accept, gather, hold, skipped};
@@ -20,18 +21,30 @@ use std::sync::Arc;
 type Raw = [u8; COMMAND_BYTES];
 type Built = Result<Arc<Module>, Box<dyn std::error::Error>>;
 
-/// Everything in one module, so that one library serves all tests.
-fn blocks() -> Built {
+/// The small blocks in one module, so that one library serves their tests.
+fn parts() -> Built {
     let parts = [
         ("check", Check.module()?),
         ("ranges", Ranges::new(6, 8, 5)?.module()?),
+        ("decisions", Decisions::new(8, 2)?.module()?),
+        ("writers", Writers::new(8, 3, 2)?.module()?),
+    ];
+    Ok(gather("cmd_parts", &parts)?)
+}
+
+/// The large ones, likewise.
+fn blocks() -> Built {
+    let table = |preset, readers| -> Built {
+        Ok(TableReader::new(&AccelConfig::preset(preset)?, readers)?.module()?)
+    };
+    let parts = [
         ("b16", Prefetch::new(16)?.module()?),
         ("b32", Prefetch::new(32)?.module()?),
         ("b64", Prefetch::new(64)?.module()?),
         ("dispatch", Dispatch.module()?),
-        ("tiny", TableReader::new(&AccelConfig::preset("tiny")?, 1)?.module()?),
-        ("u50", TableReader::new(&AccelConfig::preset("u50")?, 2)?.module()?),
-        ("u55c", TableReader::new(&AccelConfig::preset("u55c")?, 1)?.module()?),
+        ("tiny", table("tiny", 1)?),
+        ("u50", table("u50", 2)?),
+        ("u55c", table("u55c", 1)?),
     ];
     Ok(gather("cmd_blocks", &parts)?)
 }
@@ -73,6 +86,7 @@ fn blocks_are_accepted() -> TestResult {
     if skipped() {
         return Ok(());
     }
+    accept(&emit(&parts()?)?)?;
     accept(&emit(&blocks()?)?)?;
     Ok(())
 }
@@ -82,7 +96,7 @@ fn commands_are_checked() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    let mut dut = Rtl::beside_native(&blocks()?)?;
+    let mut dut = Rtl::beside_native(&parts()?)?;
     let mut random = Random::new(1);
     let mut gaps = Gaps::new(80);
     let mut cover = Cover::new(&["good", "opcode", "operand", "gap"]);
@@ -127,7 +141,7 @@ fn the_latest_overlap_is_found() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    let mut dut = Rtl::beside_native(&blocks()?)?;
+    let mut dut = Rtl::beside_native(&parts()?)?;
     let mut random = Random::new(2);
     let mut cover =
         Cover::new(&["found", "none", "forgotten", "cleared", "empty", "to the end", "asked while added"]);
@@ -861,6 +875,202 @@ fn step_tables_are_read() -> TestResult {
     Ok(())
 }
 
+/// The slots of a predicate, once the decision that it needs is known.
+fn selected(pred: u64, active: u64, output: u64, replay: Option<u64>) -> Option<u64> {
+    match pred {
+        0 => Some(active),
+        1 => replay.map(|replay| active & !replay),
+        2 => replay.map(|replay| active & replay),
+        _ => Some(output),
+    }
+}
+
+/// Gates in order of their numbers: those that have decided, and how.
+#[derive(Default)]
+struct GateModel {
+    decided: Vec<Option<u64>>,
+}
+
+impl GateModel {
+    /// Dispatches and settles some, and says so on the ports of a block. What happens is seen in the next cycle.
+    fn step(
+        &mut self,
+        dut: &mut Rtl,
+        random: &mut Random,
+        prefixes: &[&str],
+    ) -> (bool, Option<(usize, u64)>) {
+        let begins = self.decided.len() < 1000 && random.chance(20);
+        let oldest = self.decided.iter().position(Option::is_none);
+        // Those of the last 64 that have not decided do so in any order.
+        let settles = oldest.filter(|_| random.chance(25)).map(|first| {
+            let open: Vec<_> = (first..self.decided.len()).filter(|&g| self.decided[g].is_none()).collect();
+            (open[random.below(open.len() as u64) as usize], random.below(256))
+        });
+        for prefix in prefixes {
+            dut.set(&format!("{prefix}_settle_valid_i"), settles.is_some());
+            dut.set(&format!("{prefix}_settle_i"), settles.map_or(0, |s| s.0 as u64 % 256));
+            dut.set(&format!("{prefix}_replay_i"), settles.map_or(0, |s| s.1));
+        }
+        let begins = begins && oldest.is_none_or(|first| self.decided.len() - first < WINDOW - 1);
+        (begins, settles)
+    }
+
+    fn edge(&mut self, begins: bool, settles: Option<(usize, u64)>) {
+        if let Some((gate, replay)) = settles {
+            self.decided[gate] = Some(replay);
+        }
+        if begins {
+            self.decided.push(None);
+        }
+    }
+
+    /// A gate that a command may wait for: one of the last, or none.
+    fn any(&self, random: &mut Random) -> Option<usize> {
+        let back = 1 + random.below(10) as usize;
+        self.decided.len().checked_sub(back)
+    }
+
+    fn replay(&self, gate: Option<usize>) -> Option<u64> {
+        gate.map_or(Some(0), |gate| self.decided[gate])
+    }
+}
+
+#[test]
+fn predicates_select_slots() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut dut = Rtl::beside_native(&parts()?)?;
+    let mut random = Random::new(7);
+    let mut cover = Cover::new(&["all", "compute", "replay", "output", "unknown", "no gate"]);
+    let mut gates = GateModel::default();
+    let (mut active, mut output) = (0, 0);
+    dut.reset();
+    for _ in 0..6000 {
+        if random.chance(5) {
+            (active, output) = (random.below(256), random.below(256));
+        }
+        dut.set("decisions_active_i", active);
+        dut.set("decisions_output_i", output);
+        let (begins, settles) = gates.step(&mut dut, &mut random, &["decisions"]);
+        dut.set("decisions_gate_valid_i", begins);
+        dut.set("decisions_gate_i", gates.decided.len() as u64 % 256);
+        for reader in 0..2 {
+            let (pred, gate) = (random.below(4), gates.any(&mut random));
+            dut.set(&format!("decisions_pred_{reader}_i"), pred);
+            dut.set(&format!("decisions_decision_valid_{reader}_i"), gate.is_some());
+            dut.set(&format!("decisions_decision_{reader}_i"), gate.map_or(0, |gate| gate as u64 % 256));
+            let expected = selected(pred, active, output, gates.replay(gate));
+            assert_eq!(dut.is_set(&format!("decisions_known_{reader}_o")), expected.is_some());
+            let found = dut.get(&format!("decisions_slots_{reader}_o"));
+            assert!(expected.is_none_or(|slots| slots == found), "{pred}, gate {gate:?}");
+            cover.hit("unknown", expected.is_none());
+            cover.hit("no gate", gate.is_none() && pred == 2);
+            cover.hit(["all", "compute", "replay", "output"][pred as usize], expected.is_some());
+        }
+        dut.tick();
+        gates.edge(begins, settles);
+    }
+    cover.assert(5);
+    Ok(())
+}
+
+/// A command that writes.
+struct Writer {
+    family: u64,
+    pred: u64,
+    gate: Option<usize>,
+}
+
+#[test]
+fn the_youngest_writer_is_found() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut dut = Rtl::beside_native(&parts()?)?;
+    let mut random = Random::new(8);
+    let bins =
+        ["guard", "no guard", "wait", "full", "decides at once", "behind the oldest", "oldest unknown"];
+    let mut cover = Cover::new(&bins);
+    let mut gates = GateModel::default();
+    let (mut writers, mut oldest): (Vec<Writer>, usize) = (Vec::new(), 0);
+    let (active, output) = (0xF7, 0x35);
+    dut.set("writers_active_i", active);
+    dut.set("writers_output_i", output);
+    dut.reset();
+    // What readers are owed: whether they wait, and whom for.
+    type Answer = (bool, Option<usize>);
+    let mut owed: VecDeque<[Answer; 2]> = VecDeque::new();
+    for cycle in 0..12_000_u64 {
+        let (begins, settles) = gates.step(&mut dut, &mut random, &["writers"]);
+        let slots = |w: &Writer| selected(w.pred, active, output, gates.replay(w.gate));
+        let room = writers.len() - oldest < WRITERS;
+        assert_eq!(dut.is_set("writers_room_o"), room, "cycle {cycle}");
+        cover.hit("full", !room);
+        let there = oldest < writers.len();
+        assert_eq!(dut.is_set("writers_oldest_valid_o"), there);
+        if there {
+            let known = slots(&writers[oldest]);
+            assert_eq!(dut.is_set("writers_oldest_known_o"), known.is_some(), "cycle {cycle}");
+            assert!(known.is_none_or(|slots| slots == dut.get("writers_oldest_slots_o")));
+            cover.hit("oldest unknown", known.is_none());
+        }
+        let done = there && slots(&writers[oldest]).is_some() && random.chance(10);
+        dut.set("writers_done_i", done);
+
+        owed.push_back([0, 1].map(|reader| {
+            let back = random.below(20) as usize;
+            let before = writers.len().saturating_sub(back);
+            let (family, wanted) = (random.below(8), random.below(256) & random.below(256));
+            dut.set(&format!("writers_before_{reader}_i"), before as u64 % 256);
+            dut.set(&format!("writers_family_{reader}_i"), family);
+            dut.set(&format!("writers_slots_{reader}_i"), wanted);
+            cover.hit("behind the oldest", before < oldest);
+            let older = || (oldest..before.max(oldest)).filter(|&n| writers[n].family == family);
+            let waits = older().any(|n| slots(&writers[n]).is_none());
+            let guard = older().rev().find(|&n| slots(&writers[n]).is_some_and(|s| s & wanted != 0));
+            (waits, guard)
+        }));
+        if owed.len() > Writers::LATENCY as usize {
+            for (reader, (waits, guard)) in owed.pop_front().into_iter().flatten().enumerate() {
+                assert_eq!(dut.is_set(&format!("writers_wait_{reader}_o")), waits, "cycle {cycle}");
+                assert_eq!(dut.is_set(&format!("writers_guard_valid_{reader}_o")), guard.is_some());
+                let found = dut.get(&format!("writers_guard_{reader}_o"));
+                assert!(
+                    guard.is_none_or(|n| n as u64 % 256 == found),
+                    "cycle {cycle}: {guard:?}, found {found}"
+                );
+                cover.hit("wait", waits);
+                cover.hit("guard", guard.is_some());
+                cover.hit("no guard", guard.is_none());
+            }
+        }
+
+        let push = room && random.chance(15);
+        let writer = Writer { family: random.below(8), pred: random.below(4), gate: gates.any(&mut random) };
+        let known = selected(writer.pred, active, output, gates.replay(writer.gate));
+        let decides = writer.gate.is_some() && (writer.pred == 1 || writer.pred == 2);
+        dut.set("writers_push_valid_i", push);
+        dut.set("writers_push_i", writers.len() as u64 % 256);
+        dut.set("writers_push_family_i", writer.family);
+        dut.set("writers_push_pred_i", writer.pred);
+        dut.set("writers_push_decides_i", decides);
+        dut.set("writers_push_decision_i", writer.gate.map_or(0, |g| g as u64 % 256));
+        dut.set("writers_push_known_i", known.is_some());
+        dut.set("writers_push_slots_i", known.unwrap_or(0x5A));
+        let at_once = known.is_none() && settles.is_some_and(|s| Some(s.0) == writer.gate);
+        cover.hit("decides at once", push && at_once);
+        dut.tick();
+        gates.edge(begins, settles);
+        oldest += usize::from(done);
+        if push {
+            writers.push(writer);
+        }
+    }
+    cover.assert(5);
+    Ok(())
+}
+
 #[test]
 fn native_simulation_agrees() -> TestResult {
     if skipped() {
@@ -887,12 +1097,15 @@ fn synthesis_is_as_before() -> TestResult {
         return Ok(());
     }
     let table = TableReader::new(&AccelConfig::preset("u55c")?, 4)?.module()?;
+    let (drs, writers) = (Decisions::new(32, 6)?.module()?, Writers::new(32, 23, 3)?.module()?);
     let modules = [
         Check.module()?,
         Prefetch::new(16)?.module()?,
         Prefetch::new(64)?.module()?,
         Dispatch.module()?,
         table,
+        drs,
+        writers,
     ];
     hold("cmd", &modules)?;
     Ok(())

@@ -7,11 +7,13 @@ pub mod fields;
 pub mod prefetch;
 pub mod ranges;
 pub mod table;
+pub mod writers;
 
 pub use check::Check;
 pub use decode::Classes;
-pub use dispatch::Dispatch;
+pub use dispatch::{Dispatch, NUMBER_BITS};
 pub use fields::{COMMAND_BITS, Fields};
 pub use prefetch::Prefetch;
 pub use ranges::Ranges;
 pub use table::TableReader;
+pub use writers::Writers;

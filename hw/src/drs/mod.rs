@@ -1,0 +1,5 @@
+//! Dynamic resource scheduling: the decisions of the gates, and which slots a command runs for.
+
+pub mod decisions;
+
+pub use decisions::Decisions;
