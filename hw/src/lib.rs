@@ -8,6 +8,7 @@
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
 //! * [`mx`] holds conversion to and from the block formats.
+//! * [`walk`] holds the walkers: from commands to runs of beats.
 //!
 //! Types of `fastcar-arch` are shared with the functional model, code is not. How to write a block, how to test it and how names
 //! come about is told in `docs/hw.md`.
@@ -21,3 +22,4 @@ pub mod mx;
 pub mod pe;
 pub mod prim;
 pub mod rtl;
+pub mod walk;

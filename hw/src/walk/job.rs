@@ -1,0 +1,212 @@
+//! What a walker needs of a command: one record for each of its slots, and one that all share.
+
+use crate::cmd::Fields;
+use crate::rtl::{Builder, RtlError, Wire, index_width};
+use fastcar_arch::config::{AccelConfig, LINE_WORDS};
+use fastcar_arch::isa::IndexBy;
+use fastcar_arch::num::mx::BLOCK;
+
+/// Bits of a record's size in bytes.
+const RECORD_BITS: u32 = 24;
+
+/// Sizes that walkers are built by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Slots.
+    pub slots: u32,
+    /// Bits of a local address, in beats.
+    pub address: u32,
+    /// Bytes of a beat, as a power of two.
+    pub beat: u32,
+    /// Bytes of a beat of every channel, as a power of two.
+    pub row: u32,
+}
+
+impl Sizes {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn new(config: &AccelConfig) -> Self {
+        let beat = config.fields().beat_bytes.ilog2();
+        let beats = config.channel_capacity().get() >> beat;
+        let row = beat + config.channels().ilog2();
+        Self { slots: config.slots(), address: index_width(beats), beat, row }
+    }
+
+    /// Bits of the number of beats of a record: the vector buffer holds 2^21 words, which is 2^23 bytes.
+    #[must_use]
+    pub fn length(&self) -> u32 {
+        RECORD_BITS + 1 - self.row
+    }
+
+    /// A byte address or stride of a command, in beats.
+    pub(super) fn beats<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
+        bytes.slice(self.beat, self.address)
+    }
+}
+
+/// The records of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'m> {
+    /// Slots that have one.
+    pub slots: Wire<'m>,
+    /// Record of slot 0 and index 0.
+    pub addr: Wire<'m>,
+    /// From slot to slot.
+    pub slot_stride: Wire<'m>,
+    /// From index to index.
+    pub index_stride: Wire<'m>,
+    /// What indexes them: [`IndexBy`].
+    pub index: Wire<'m>,
+    /// Beats on each channel.
+    pub length: Wire<'m>,
+    /// Records that all slots share: one, or two.
+    pub shared: [Wire<'m>; 2],
+    /// Where they lie.
+    pub shared_addr: [Wire<'m>; 2],
+}
+
+/// Bits of [`IndexBy`].
+pub const INDEX_BITS: u32 = 3;
+
+impl<'m> Job<'m> {
+    /// Width of [`Job::word`].
+    #[must_use]
+    pub fn width(s: &Sizes) -> u32 {
+        s.slots + 5 * s.address + INDEX_BITS + s.length() + 2
+    }
+
+    /// All in one word.
+    #[must_use]
+    pub fn word(&self, m: &'m Builder) -> Wire<'m> {
+        m.pack(&[
+            self.slots,
+            self.addr,
+            self.slot_stride,
+            self.index_stride,
+            self.index,
+            self.length,
+            self.shared[0],
+            self.shared[1],
+            self.shared_addr[0],
+            self.shared_addr[1],
+        ])
+    }
+
+    /// What stands in a word.
+    #[must_use]
+    pub fn of(s: &Sizes, word: Wire<'m>) -> Self {
+        let mut low = 0;
+        let mut take = |width: u32| {
+            low += width;
+            word.slice(low - width, width)
+        };
+        Self {
+            slots: take(s.slots),
+            addr: take(s.address),
+            slot_stride: take(s.address),
+            index_stride: take(s.address),
+            index: take(INDEX_BITS),
+            length: take(s.length()),
+            shared: [take(1), take(1)],
+            shared_addr: [take(s.address), take(s.address)],
+        }
+    }
+}
+
+/// What a command's records depend on beside its fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'m> {
+    /// Slots that it runs for.
+    pub slots: Wire<'m>,
+    /// Slots with a ring position.
+    pub ring: Wire<'m>,
+    /// Slots that may use their reference: of the command's gate, of a masked product's that of its `delta`.
+    pub allow: Wire<'m>,
+}
+
+/// Beats on each channel of so many bytes, striped.
+fn beats_of<'m>(s: &Sizes, m: &'m Builder, bytes: Wire<'m>) -> Wire<'m> {
+    let width = bytes.width() + 1;
+    let up = bytes.zext(width) + m.lit(width, (1 << s.row) - 1);
+    up.slice(s.row, s.length())
+}
+
+/// Bytes of the record that a command names by words, blocks, rows or head size.
+fn bytes<'m>(m: &'m Builder, c: &Fields<'m>) -> Result<Wire<'m>, RtlError> {
+    let is = |name| c.is(name);
+    let words = |count: Wire<'m>| count.zext(RECORD_BITS.max(count.width())).trunc(RECORD_BITS) << 2;
+    let blocks = |count: Wire<'m>| {
+        let count = count.zext(RECORD_BITS);
+        (count << BLOCK.ilog2()) + count
+    };
+    let of_words = is("load")? | is("store")? | is("norm")?;
+    Ok(m.one_hot(&[
+        (of_words, words(c.field("load", "words")?)),
+        (is("rope")?, words(c.field("rope", "head_dim")?)),
+        (is("delta")?, words(c.field("delta", "blocks")?.zext(RECORD_BITS) << LINE_WORDS.ilog2())),
+        (is("matvec")?, words(c.field("matvec", "rows")?)),
+        (is("store_act")? | is("gate_delta")?, blocks(c.field("gate_delta", "blocks")?)),
+    ]))
+}
+
+/// Address, strides and index of the slots' records.
+fn place<'m>(s: &Sizes, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 4], RtlError> {
+    let (matvec, rope) = (c.is("matvec")?, c.is("rope")?);
+    let pick = |of_matvec, other| {
+        Ok::<_, RtlError>(s.beats(matvec.mux(c.field("matvec", of_matvec)?, c.field("load", other)?)))
+    };
+    let none = m.lit(s.address, 0);
+    let index = |by: IndexBy| m.lit(INDEX_BITS, by as u64);
+    let given = c.is_any(&["load", "store"])?.mux(c.field("load", "index")?, c.field("store_act", "index")?);
+    let by = m.select(
+        given.trunc(INDEX_BITS),
+        &[
+            (rope, index(IndexBy::Position)),
+            (matvec | c.is_any(&["delta", "gate_delta"])?, index(IndexBy::Ring)),
+        ],
+    );
+    // The table of `rope` has no stride from slot to slot: these bytes are zero there.
+    let slot_stride = rope.mux(none, pick("slot_stride", "slot_stride")?);
+    Ok([pick("ring", "addr")?, slot_stride, pick("index_stride", "index_stride")?, by])
+}
+
+/// The records that a command reads, or those that it writes.
+///
+/// # Errors
+/// As [`Fields::field`].
+pub fn job<'m>(
+    s: &Sizes,
+    m: &'m Builder,
+    c: &Fields<'m>,
+    known: &Known<'m>,
+    writes: bool,
+) -> Result<Job<'m>, RtlError> {
+    let [addr, slot_stride, index_stride, index] = place(s, m, c)?;
+    let flag = |command, name| Ok::<_, RtlError>(c.is(command)? & c.field(command, name)?.bit(0));
+    let masked = flag("matvec", "delta")?;
+    let all = |wire: Wire<'m>| wire.repeat(s.slots);
+    let rings = index.eq(IndexBy::Ring as u64);
+    let mut slots = known.slots & (all(!rings) | known.ring);
+    let commands: &[&'static str] = if writes {
+        &["store", "store_act", "delta"]
+    } else {
+        slots = slots & (all(!(masked | c.is_any(&["delta", "gate_delta"])?)) | known.allow);
+        &["load", "rope", "delta", "gate_delta"]
+    };
+    slots = slots & all(c.is_any(commands)? | masked);
+    let some = known.slots.any() & m.lit(1, u64::from(!writes));
+    let layer = c.field("norm", "kind")?.bit(0);
+    let norm = c.is("norm")?;
+    let length = beats_of(s, m, bytes(m, c)?);
+    let first = norm.mux(c.field("norm", "gamma")?, c.field("matvec", "bias")?);
+    Ok(Job {
+        slots,
+        addr,
+        slot_stride,
+        index_stride,
+        index,
+        length,
+        shared: [some & (norm | flag("matvec", "has_bias")?), some & norm & layer],
+        shared_addr: [s.beats(first), s.beats(c.field("norm", "beta")?)],
+    })
+}

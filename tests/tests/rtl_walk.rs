@@ -1,0 +1,369 @@
+//! Walkers: runs of beats against the layouts.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::isa::{
+    Addr, Command, Delta, GateDelta, IndexBy, Load, Matvec, Norm, NormKind, Rope, Store, StoreAct,
+};
+use fastcar_arch::layout::RecordLayout;
+use fastcar_arch::step::{NO_RING, SlotEntry};
+use fastcar_hw::cmd::{COMMAND_BITS, Fields};
+use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError, emit};
+use fastcar_hw::walk::{Job, Known, RecordWalker, job};
+use fastcar_tests::TestResult;
+use fastcar_tests::rtl::{Cover, Random, Rtl, accept, gather, hold, skipped};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const PRESETS: [&str; 3] = ["tiny", "edge", "u55c"];
+
+/// Commands in, runs out: the jobs and the walker.
+struct Walk {
+    config: AccelConfig,
+    writes: bool,
+}
+
+impl Block for Walk {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let m = Builder::new(format!("walk_{}_{}", self.config.name(), u32::from(self.writes)));
+        let walker = RecordWalker::new(&self.config);
+        let s = walker.sizes();
+        let fields = Fields::new(m.input("command_i", COMMAND_BITS));
+        let slots = |name: &str| m.input(name, s.slots);
+        let known = Known { slots: slots("slots_i"), ring: slots("ring_i"), allow: slots("allow_i") };
+        let job = job(&s, &m, &fields, &known, self.writes)?;
+        let some = m.pack(&[job.slots.any(), job.shared[0]]).any();
+        m.output("some_o", some);
+        let walk = m.instance("u_walk", &walker)?;
+        walk.set("job_valid_i", m.input("valid_i", 1) & some);
+        walk.set("job_data_i", job.word(&m));
+        m.output("ready_o", walk.get("job_ready_o"));
+        for port in walk.module().ports().iter().filter(|p| p.name.starts_with("run_") || p.name == "slot_o")
+        {
+            m.output(&port.name, walk.get(&port.name));
+        }
+        walk.set("go_i", m.input("go_i", 1));
+        walk.set("entry_i", m.input("entry_i", 192));
+        m.finish()
+    }
+}
+
+fn blocks() -> Result<Arc<Module>, Box<dyn std::error::Error>> {
+    let mut parts = Vec::new();
+    for preset in PRESETS {
+        for (kind, writes) in [("reads", false), ("writes", true)] {
+            let config = AccelConfig::preset(preset)?;
+            parts.push((format!("{preset}_{kind}"), Walk { config, writes }.module()?));
+        }
+    }
+    let parts: Vec<_> = parts.iter().map(|(name, module)| (name.as_str(), module.clone())).collect();
+    Ok(gather("walkers", &parts)?)
+}
+
+/// What a step says of each slot.
+struct Step {
+    entries: Vec<SlotEntry>,
+    slots: u64,
+    allow: u64,
+}
+
+impl Step {
+    fn any(random: &mut Random, slots: u32) -> Self {
+        let entries = (0..slots)
+            .map(|_| {
+                let mut small = |limit| random.below(limit) as u32;
+                let token = [small(1 << 24), small(100), small(1 << 24), 0xFF_FFFF];
+                let ring = if small(4) == 0 { NO_RING } else { small(1 << 15) };
+                SlotEntry { pos: small(1 << 15), ring, token, ..SlotEntry::idle() }
+            })
+            .collect();
+        let all = (1_u64 << slots) - 1;
+        let mut mask = || {
+            [all, random.word() & all, 1 << random.below(slots.into()), 0][random.below(8).min(3) as usize]
+        };
+        Self { entries, slots: mask(), allow: mask() }
+    }
+
+    fn ring(&self) -> u64 {
+        self.entries.iter().enumerate().map(|(n, e)| u64::from(e.ring().is_some()) << n).sum()
+    }
+}
+
+/// A run as the walker gives it: first beat, beats, slot or none where all share it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Run {
+    address: u64,
+    length: u64,
+    slot: Option<u64>,
+}
+
+/// The place of slots' records: address, strides, index, bytes.
+type Place = (Addr, u64, u64, IndexBy, u64);
+
+/// The runs of a command, from docs/isa.md.
+fn runs(config: &AccelConfig, step: &Step, command: &Command, writes: bool) -> Vec<Run> {
+    let layout = RecordLayout::new(config);
+    let beat = config.beat().get();
+    let run = |addr: u64, bytes: u64, slot| Run {
+        address: addr / beat % (config.channel_capacity().get() / beat),
+        length: layout.local_bytes(bytes).get() / beat,
+        slot,
+    };
+    let each = |slots: u64, (addr, slot_stride, index_stride, by, bytes): Place| {
+        let record = move |slot: u64| {
+            let e = &step.entries[slot as usize];
+            let index = match by {
+                IndexBy::None => 0,
+                IndexBy::Position => e.pos,
+                IndexBy::Ring => e.ring()?,
+                IndexBy::Token0 => e.token[0],
+                IndexBy::Token1 => e.token[1],
+                IndexBy::Token2 => e.token[2],
+                IndexBy::Token3 => e.token[3],
+            };
+            let at = addr
+                .0
+                .wrapping_add(slot * slot_stride)
+                .wrapping_add(u64::from(index).wrapping_mul(index_stride));
+            Some(run(at, bytes, Some(slot)))
+        };
+        (0..64).filter(move |s| slots >> s & 1 == 1).filter_map(record).collect::<Vec<_>>()
+    };
+    let mut out = Vec::new();
+    let shared = |addr: Addr, words: u32| run(addr.0, u64::from(words) * 4, None);
+    let some = step.slots != 0;
+    let referenced = step.slots & step.allow;
+    let (own, place): (u64, Place) = match command {
+        Command::Load(c) if !writes => {
+            (step.slots, (c.addr, c.slot_stride, c.index_stride, c.index, u64::from(c.words) * 4))
+        }
+        Command::Store(c) if writes => {
+            (step.slots, (c.addr, c.slot_stride, c.index_stride, c.index, u64::from(c.words) * 4))
+        }
+        Command::StoreAct(c) if writes => {
+            (step.slots, (c.addr, c.slot_stride, c.index_stride, c.index, u64::from(c.blocks) * 33))
+        }
+        Command::Norm(c) if !writes && some => {
+            out.push(shared(c.gamma, c.words));
+            out.extend((c.kind == NormKind::Layer).then(|| shared(c.beta, c.words)));
+            return out;
+        }
+        Command::Rope(c) if !writes => {
+            (step.slots, (c.table, 0, c.index_stride, IndexBy::Position, u64::from(c.head_dim) * 4))
+        }
+        Command::Delta(c) => {
+            let slots = if writes { step.slots } else { referenced };
+            (slots, (c.addr, c.slot_stride, c.index_stride, IndexBy::Ring, u64::from(c.blocks) * 128))
+        }
+        Command::GateDelta(c) if !writes => {
+            (referenced, (c.addr, c.slot_stride, c.index_stride, IndexBy::Ring, u64::from(c.blocks) * 33))
+        }
+        Command::Matvec(c) => {
+            out.extend((!writes && some && c.has_bias).then(|| shared(c.bias, c.rows)));
+            let slots = if writes { step.slots } else { referenced };
+            let slots = if c.delta { slots } else { 0 };
+            (slots, (c.ring, c.slot_stride, c.index_stride, IndexBy::Ring, u64::from(c.rows) * 4))
+        }
+        _ => return out,
+    };
+    out.extend(each(own, place));
+    out
+}
+
+fn any_command(random: &mut Random, config: &AccelConfig) -> Command {
+    let beat = config.beat().get();
+    let beats = config.channel_capacity().get() / beat;
+    let addr = Addr(random.below(beats) * beat);
+    let stride = |random: &mut Random| [0, beat, random.below(beats) * beat][random.below(3) as usize];
+    let (slot_stride, index_stride) = (stride(random), stride(random));
+    let words = 1 + random.below(1 << 14) as u32;
+    let blocks = 1 + random.below(2048) as u16;
+    let index = IndexBy::ALL[random.below(IndexBy::ALL.len() as u64) as usize];
+    let other = Addr(random.below(beats) * beat);
+    let (has_bias, delta) = (random.chance(50), random.chance(60));
+    match random.below(9) {
+        0 => Load { addr, slot_stride, index_stride, words, index, ..Load::default() }.into(),
+        1 => Store { addr, slot_stride, index_stride, words, index, ..Store::default() }.into(),
+        2 => StoreAct { addr, slot_stride, index_stride, blocks, index, ..StoreAct::default() }.into(),
+        3 => {
+            let kind = if delta { NormKind::Layer } else { NormKind::Rms };
+            Norm { gamma: addr, beta: other, words, kind, ..Norm::default() }.into()
+        }
+        4 => Rope { table: addr, index_stride, head_dim: blocks, heads: 3, ..Rope::default() }.into(),
+        5 => Delta { addr, slot_stride, index_stride, blocks, ..Delta::default() }.into(),
+        6 => GateDelta { addr, slot_stride, index_stride, blocks, ..GateDelta::default() }.into(),
+        7 => Matvec {
+            ring: addr,
+            bias: other,
+            slot_stride,
+            index_stride,
+            rows: words,
+            has_bias,
+            delta,
+            ..Matvec::default()
+        }
+        .into(),
+        _ => Command::GateHost(fastcar_arch::isa::GateHost::default()),
+    }
+}
+
+/// One walker with what it is given and what it owes.
+struct Bench {
+    prefix: String,
+    config: AccelConfig,
+    writes: bool,
+    latency: u64,
+    step: Step,
+    command: Command,
+    /// Runs of the jobs that were taken, with the first cycle in which each may be given.
+    left: VecDeque<(u64, Run, bool)>,
+    /// Runs on their way.
+    due: VecDeque<(u64, Run, bool)>,
+}
+
+impl Bench {
+    fn new(preset: &str, writes: bool, random: &mut Random) -> Self {
+        let config = AccelConfig::preset(preset).unwrap();
+        let kind = if writes { "writes" } else { "reads" };
+        let latency = RecordWalker::new(&config).latency().into();
+        let (step, command) = (Step::any(random, config.slots()), any_command(random, &config));
+        let prefix = format!("{preset}_{kind}");
+        Self { prefix, config, writes, latency, step, command, left: VecDeque::new(), due: VecDeque::new() }
+    }
+
+    fn port(&self, name: &str) -> String {
+        format!("{}_{name}", self.prefix)
+    }
+
+    fn cycle(&mut self, dut: &mut Rtl, random: &mut Random, cover: &mut Cover) {
+        let now = dut.cycle();
+        let (valid, go) = (random.chance(80), random.chance(75));
+        dut.set(&self.port("valid_i"), valid);
+        dut.set(&self.port("go_i"), go);
+        dut.set(&self.port("command_i"), Bits::from_bytes(COMMAND_BITS, &self.command.encode()));
+        dut.set(&self.port("slots_i"), self.step.slots);
+        dut.set(&self.port("ring_i"), self.step.ring());
+        dut.set(&self.port("allow_i"), self.step.allow);
+        let slot = dut.get(&self.port("slot_o")) as usize;
+        let entry = &self.step.entries[slot.min(self.step.entries.len() - 1)];
+        let words = [entry.pos, entry.ring].into_iter().chain(entry.token);
+        let words: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        dut.set(&self.port("entry_i"), Bits::from_bytes(192, &words));
+
+        self.output(dut, now);
+        // A run leaves the job when it may.
+        if go && self.left.front().is_some_and(|left| left.0 <= now) {
+            let (_, run, last) = self.left.pop_front().unwrap();
+            self.due.push_back((now + self.latency - 1, run, last));
+        }
+        let runs = runs(&self.config, &self.step, &self.command, self.writes);
+        assert_eq!(dut.is_set(&self.port("some_o")), !runs.is_empty(), "{:?}", self.command);
+        let ready = self.left.is_empty();
+        assert_eq!(dut.is_set(&self.port("ready_o")), ready, "cycle {now}");
+        if valid && (ready || runs.is_empty()) {
+            cover.hit("none", runs.is_empty());
+            cover.hit("several", runs.len() > 3);
+            cover.hit(
+                "shared and own",
+                runs.len() > 1 && runs[0].slot.is_none() && runs.last().unwrap().slot.is_some(),
+            );
+            cover.hit("two shared", runs.len() == 2 && runs[1].slot.is_none());
+            if !runs.is_empty() {
+                cover.hit(self.command.info().mnemonic, true);
+            }
+            let last = runs.len();
+            self.left.extend(runs.into_iter().enumerate().map(|(n, run)| (now + 1, run, n + 1 == last)));
+            self.command = any_command(random, &self.config);
+            // Entries change only when nothing of the walker needs them.
+            if self.left.is_empty() && self.due.is_empty() {
+                self.step = Step::any(random, self.config.slots());
+            } else {
+                let Step { slots, allow, .. } = Step::any(random, self.config.slots());
+                (self.step.slots, self.step.allow) = (slots, allow);
+            }
+        }
+    }
+
+    fn output(&mut self, dut: &mut Rtl, now: u64) {
+        let due = self.due.pop_front_if(|due| due.0 == now);
+        assert_eq!(dut.is_set(&self.port("run_valid_o")), due.is_some(), "{} in cycle {now}", self.prefix);
+        let Some((_, run, last)) = due else { return };
+        let shared = dut.is_set(&self.port("run_shared_o"));
+        let found = Run {
+            address: dut.get(&self.port("run_address_o")),
+            length: dut.get(&self.port("run_length_o")),
+            slot: (!shared).then(|| dut.get(&self.port("run_slot_o"))),
+        };
+        assert_eq!(found, run, "{} in cycle {now}", self.prefix);
+        assert_eq!(dut.is_set(&self.port("run_last_o")), last);
+    }
+}
+
+fn walk(dut: &mut Rtl, cycles: u64, seed: u64) -> Cover {
+    let mut random = Random::new(seed);
+    let bins = [
+        "none",
+        "several",
+        "shared and own",
+        "two shared",
+        "load",
+        "store",
+        "store_act",
+        "norm",
+        "rope",
+        "delta",
+    ];
+    let mut cover = Cover::new(&[&bins[..], &["gate_delta", "matvec"]].concat());
+    let mut benches: Vec<_> = PRESETS
+        .iter()
+        .flat_map(|preset| [false, true].map(|writes| (*preset, writes)))
+        .map(|(preset, writes)| Bench::new(preset, writes, &mut random))
+        .collect();
+    dut.reset();
+    for _ in 0..cycles {
+        for bench in &mut benches {
+            bench.cycle(dut, &mut random, &mut cover);
+        }
+        dut.tick();
+    }
+    cover
+}
+
+#[test]
+fn records_are_walked() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let module = blocks()?;
+    accept(&emit(&module)?)?;
+    walk(&mut Rtl::build_random(&module, 1)?, 12_000, 1).assert(20);
+    Ok(())
+}
+
+#[test]
+fn native_simulation_agrees() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    walk(&mut Rtl::beside_native(&blocks()?)?, 300, 2);
+    Ok(())
+}
+
+#[test]
+fn synthesis_is_as_before() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let modules: Result<Vec<_>, Box<dyn std::error::Error>> =
+        PRESETS.iter().map(|p| Ok(RecordWalker::new(&AccelConfig::preset(p)?).module()?)).collect();
+    hold("walk", &modules?)?;
+    Ok(())
+}
+
+/// The job of [`Walk`] fits what the walker takes.
+#[test]
+fn jobs_have_one_width() -> TestResult {
+    let sizes = RecordWalker::new(&AccelConfig::preset("u55c")?).sizes();
+    assert_eq!(Job::width(&sizes), 32 + 5 * 23 + 3 + 14 + 2);
+    Ok(())
+}
