@@ -7,9 +7,11 @@ use fastcar_arch::isa::{
 };
 use fastcar_arch::layout::RecordLayout;
 use fastcar_arch::step::{NO_RING, SlotEntry};
+use fastcar_hw::cmd::Writers;
 use fastcar_hw::cmd::{COMMAND_BITS, Fields};
 use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError, emit};
-use fastcar_hw::walk::{Job, Known, RecordWalker, job};
+use fastcar_hw::walk::queue::Waiting;
+use fastcar_hw::walk::{Direction, Job, Known, RecordQueue, RecordWalker, shape};
 use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Random, Rtl, accept, gather, hold, skipped};
 use std::collections::VecDeque;
@@ -26,17 +28,18 @@ struct Walk {
 impl Block for Walk {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new(format!("walk_{}_{}", self.config.name(), u32::from(self.writes)));
-        let walker = RecordWalker::new(&self.config);
+        let walker = RecordWalker::new(&self.config, 9)?;
         let s = walker.sizes();
         let fields = Fields::new(m.input("command_i", COMMAND_BITS));
         let slots = |name: &str| m.input(name, s.slots);
         let known = Known { slots: slots("slots_i"), ring: slots("ring_i"), allow: slots("allow_i") };
-        let job = job(&s, &m, &fields, &known, self.writes)?;
-        let some = m.pack(&[job.slots.any(), job.shared[0]]).any();
+        let direction = if self.writes { Direction::Write } else { Direction::Read };
+        let job = shape(&s, &m, &fields, direction)?.job(&s, &known);
+        let some = job.some();
         m.output("some_o", some);
         let walk = m.instance("u_walk", &walker)?;
         walk.set("job_valid_i", m.input("valid_i", 1) & some);
-        walk.set("job_data_i", job.word(&m));
+        walk.set("job_data_i", m.input("tag_i", 9).cat(job.word(&m)));
         m.output("ready_o", walk.get("job_ready_o"));
         for port in walk.module().ports().iter().filter(|p| p.name.starts_with("run_") || p.name == "slot_o")
         {
@@ -44,6 +47,39 @@ impl Block for Walk {
         }
         walk.set("go_i", m.input("go_i", 1));
         walk.set("entry_i", m.input("entry_i", 192));
+        m.finish()
+    }
+}
+
+/// Commands in, jobs out: their shapes and the queue.
+struct Queue {
+    config: AccelConfig,
+}
+
+impl Block for Queue {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let m = Builder::new(format!("queue_{}", self.config.name()));
+        let queue = RecordQueue::new(&self.config);
+        let s = RecordWalker::new(&self.config, 9)?.sizes();
+        let fields = Fields::new(m.input("command_i", COMMAND_BITS));
+        let waiting = Waiting {
+            index: m.input("index_i", 8),
+            pred: fields.pred(),
+            decides: m.input("decides_i", 1),
+            decision: m.input("number_i", 8),
+            before: m.input("older_i", 8),
+            gate: m.input("reference_i", 16),
+            shape: shape(&s, &m, &fields, Direction::Read)?,
+        };
+        let inner = m.instance("u_queue", &queue)?;
+        inner.set("push_i", waiting.word(&m));
+        for port in inner.module().ports() {
+            match port.name.as_str() {
+                "push_i" => {}
+                name if port.input => inner.set(name, m.input(name, port.width)),
+                name => m.output(name, inner.get(name)),
+            }
+        }
         m.finish()
     }
 }
@@ -56,6 +92,7 @@ fn blocks() -> Result<Arc<Module>, Box<dyn std::error::Error>> {
             parts.push((format!("{preset}_{kind}"), Walk { config, writes }.module()?));
         }
     }
+    parts.push(("queue".to_owned(), Queue { config: AccelConfig::preset("edge")? }.module()?));
     let parts: Vec<_> = parts.iter().map(|(name, module)| (name.as_str(), module.clone())).collect();
     Ok(gather("walkers", &parts)?)
 }
@@ -215,17 +252,17 @@ struct Bench {
     latency: u64,
     step: Step,
     command: Command,
-    /// Runs of the jobs that were taken, with the first cycle in which each may be given.
-    left: VecDeque<(u64, Run, bool)>,
+    /// Runs of the jobs that were taken, with the first cycle in which each may be given, the tag, and in its bit 9 whether it is the last.
+    left: VecDeque<(u64, Run, u64)>,
     /// Runs on their way.
-    due: VecDeque<(u64, Run, bool)>,
+    due: VecDeque<(u64, Run, u64)>,
 }
 
 impl Bench {
     fn new(preset: &str, writes: bool, random: &mut Random) -> Self {
         let config = AccelConfig::preset(preset).unwrap();
         let kind = if writes { "writes" } else { "reads" };
-        let latency = RecordWalker::new(&config).latency().into();
+        let latency = RecordWalker::new(&config, 9).unwrap().latency().into();
         let (step, command) = (Step::any(random, config.slots()), any_command(random, &config));
         let prefix = format!("{preset}_{kind}");
         Self { prefix, config, writes, latency, step, command, left: VecDeque::new(), due: VecDeque::new() }
@@ -239,7 +276,9 @@ impl Bench {
         let now = dut.cycle();
         let (valid, go) = (random.chance(80), random.chance(75));
         dut.set(&self.port("valid_i"), valid);
+        let tag = random.below(512);
         dut.set(&self.port("go_i"), go);
+        dut.set(&self.port("tag_i"), tag);
         dut.set(&self.port("command_i"), Bits::from_bytes(COMMAND_BITS, &self.command.encode()));
         dut.set(&self.port("slots_i"), self.step.slots);
         dut.set(&self.port("ring_i"), self.step.ring());
@@ -253,8 +292,8 @@ impl Bench {
         self.output(dut, now);
         // A run leaves the job when it may.
         if go && self.left.front().is_some_and(|left| left.0 <= now) {
-            let (_, run, last) = self.left.pop_front().unwrap();
-            self.due.push_back((now + self.latency - 1, run, last));
+            let (_, run, tag) = self.left.pop_front().unwrap();
+            self.due.push_back((now + self.latency - 1, run, tag));
         }
         let runs = runs(&self.config, &self.step, &self.command, self.writes);
         assert_eq!(dut.is_set(&self.port("some_o")), !runs.is_empty(), "{:?}", self.command);
@@ -272,7 +311,11 @@ impl Bench {
                 cover.hit(self.command.info().mnemonic, true);
             }
             let last = runs.len();
-            self.left.extend(runs.into_iter().enumerate().map(|(n, run)| (now + 1, run, n + 1 == last)));
+            self.left.extend(
+                runs.into_iter()
+                    .enumerate()
+                    .map(|(n, run)| (now + 1, run, u64::from(n + 1 == last) << 9 | tag)),
+            );
             self.command = any_command(random, &self.config);
             // Entries change only when nothing of the walker needs them.
             if self.left.is_empty() && self.due.is_empty() {
@@ -287,7 +330,7 @@ impl Bench {
     fn output(&mut self, dut: &mut Rtl, now: u64) {
         let due = self.due.pop_front_if(|due| due.0 == now);
         assert_eq!(dut.is_set(&self.port("run_valid_o")), due.is_some(), "{} in cycle {now}", self.prefix);
-        let Some((_, run, last)) = due else { return };
+        let Some((_, run, tag)) = due else { return };
         let shared = dut.is_set(&self.port("run_shared_o"));
         let found = Run {
             address: dut.get(&self.port("run_address_o")),
@@ -295,7 +338,8 @@ impl Bench {
             slot: (!shared).then(|| dut.get(&self.port("run_slot_o"))),
         };
         assert_eq!(found, run, "{} in cycle {now}", self.prefix);
-        assert_eq!(dut.is_set(&self.port("run_last_o")), last);
+        let last = u64::from(dut.is_set(&self.port("run_last_o")));
+        assert_eq!(last << 9 | dut.get(&self.port("run_tag_o")), tag);
     }
 }
 
@@ -340,6 +384,167 @@ fn records_are_walked() -> TestResult {
     Ok(())
 }
 
+/// A command in the queue: what comes with it, and what is said of it while it is the first.
+struct Pushed {
+    command: Command,
+    index: u64,
+    decision: Option<u64>,
+    before: u64,
+    gate: u64,
+    slots: u64,
+    allow: u64,
+    guard: Option<u64>,
+    /// Cycles from when it is the first until its slots are known, and from then on until its guard is.
+    known_after: u64,
+    guard_after: u64,
+}
+
+impl Pushed {
+    fn any(random: &mut Random, config: &AccelConfig, index: u64) -> Self {
+        let Step { slots, allow, .. } = Step::any(random, config.slots());
+        let after = |random: &mut Random| if random.chance(60) { 0 } else { random.below(12) };
+        Self {
+            command: any_command(random, config),
+            index,
+            decision: random.chance(50).then(|| random.below(256)),
+            before: random.below(256),
+            gate: random.below(1 << 16),
+            slots,
+            allow,
+            guard: random.chance(50).then(|| random.below(256)),
+            known_after: after(random),
+            guard_after: after(random),
+        }
+    }
+
+    fn push(&self, dut: &mut Rtl) {
+        dut.set("queue_command_i", Bits::from_bytes(COMMAND_BITS, &self.command.encode()));
+        dut.set("queue_index_i", self.index % 256);
+        dut.set("queue_decides_i", self.decision.is_some());
+        dut.set("queue_number_i", self.decision.unwrap_or(0));
+        dut.set("queue_older_i", self.before);
+        dut.set("queue_reference_i", self.gate);
+    }
+
+    /// Whether older writes may touch its records.
+    fn guarded(&self) -> bool {
+        match self.command {
+            Command::Load(_) | Command::Delta(_) | Command::GateDelta(_) => true,
+            Command::Matvec(c) => c.delta,
+            _ => false,
+        }
+    }
+}
+
+/// The slots of a job, and whether there are shared records: with that the runs are those of the walker's test.
+fn job_of(config: &AccelConfig, pushed: &Pushed, ring: u64) -> Option<(u64, u64)> {
+    let entries = (0..config.slots())
+        .map(|n| SlotEntry { ring: if ring >> n & 1 == 1 { 0 } else { NO_RING }, ..SlotEntry::idle() })
+        .collect();
+    let step = Step { entries, slots: pushed.slots, allow: pushed.allow };
+    let runs = runs(config, &step, &pushed.command, false);
+    let slots = runs.iter().filter_map(|run| run.slot).map(|slot| 1 << slot).sum();
+    let shared = runs.iter().filter(|run| run.slot.is_none()).count() as u64;
+    (!runs.is_empty()).then_some((slots, shared))
+}
+
+#[test]
+fn commands_become_jobs() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset("edge")?;
+    let mut dut = Rtl::build_random(&blocks()?, 3)?;
+    let mut random = Random::new(3);
+    let mut cover = Cover::new(&[
+        "at once",
+        "waits for slots",
+        "waits for a guard",
+        "no guard",
+        "job",
+        "none",
+        "held up",
+    ]);
+    let mut queue: VecDeque<Pushed> = VecDeque::new();
+    let latency = u64::from(Writers::LATENCY);
+    let (mut index, mut since, ring) = (0, 0, 0b1011_0110);
+    dut.set("queue_ring_i", ring);
+    dut.reset();
+    for _ in 0..20_000 {
+        let now = dut.cycle();
+        let push = queue.len() < 64 && random.chance(12);
+        let new = Pushed::any(&mut random, &config, index);
+        dut.set("queue_push_valid_i", push);
+        new.push(&mut dut);
+        let ready = random.chance(80);
+        dut.set("queue_job_ready_i", ready);
+
+        let mut leaves = false;
+        assert_eq!(dut.is_set("queue_front_valid_o"), !queue.is_empty(), "cycle {now}");
+        if let Some(first) = queue.front() {
+            let (known, settled) = (since + first.known_after, since + first.known_after + first.guard_after);
+            assert_eq!(dut.get("queue_front_o"), first.index % 256);
+            assert_eq!(dut.get("queue_pred_o"), first.command.pred() as u64);
+            assert_eq!(dut.is_set("queue_decision_valid_o"), first.decision.is_some());
+            assert!(first.decision.is_none_or(|gate| gate == dut.get("queue_decision_o")));
+            assert_eq!(dut.get("queue_gate_o"), first.gate);
+            assert_eq!(dut.get("queue_before_o"), first.before);
+            dut.set("queue_known_i", known <= now);
+            dut.set("queue_slots_i", if known <= now { first.slots } else { random.below(256) });
+            // Answers are to the questions of some cycles ago; before they are true they are anything.
+            let gate_known = since + 2 <= now;
+            dut.set("queue_gate_i", if gate_known { first.allow } else { random.word() });
+            let answered = settled + latency <= now;
+            dut.set("queue_wait_i", if known + latency <= now { !answered } else { random.chance(50) });
+            dut.set("queue_guard_valid_i", if answered { first.guard.is_some() } else { random.chance(50) });
+            dut.set("queue_guard_i", if answered { first.guard.unwrap_or(0) } else { random.below(256) });
+
+            let may = latency + if first.guarded() { settled } else { known } <= now;
+            let job = job_of(&config, first, ring);
+            assert_eq!(
+                dut.is_set("queue_job_valid_o"),
+                may && job.is_some(),
+                "cycle {now}: {:?}",
+                first.command
+            );
+            if let Some((slots, shared)) = job.filter(|_| may) {
+                assert_eq!(dut.get("queue_asked_o"), first.slots);
+                let found = dut.bits("queue_job_data_o").to_bytes();
+                assert_eq!(u64::from(found[0]), slots, "slots of {:?}", first.command);
+                let flags = u64::from(found[1]);
+                assert_eq!((flags >> 4 & 1) + (flags >> 5 & 1), shared);
+                let width = Job::width(&RecordWalker::new(&config, 9)?.sizes());
+                let bit = |at: u32| u64::from(found[at as usize / 8] >> (at % 8) & 1);
+                let number: u64 = (0..8).map(|b| bit(width + b) << b).sum();
+                let guard = (bit(width + 8) == 1).then_some(number);
+                assert_eq!(guard, first.guard.filter(|_| first.guarded()), "cycle {now}");
+                cover.hit("no guard", guard.is_none() && first.guarded());
+            }
+            leaves = may && (ready || job.is_none());
+            cover.hit("at once", leaves && now == since + latency);
+            cover.hit("waits for slots", first.known_after > 0);
+            cover.hit("waits for a guard", first.guarded() && first.guard_after > 0);
+            cover.hit("job", leaves && job.is_some());
+            cover.hit("none", leaves && job.is_none());
+            cover.hit("held up", may && !leaves);
+        }
+        dut.tick();
+        if leaves {
+            queue.pop_front();
+            since = dut.cycle();
+        }
+        if push {
+            if queue.is_empty() {
+                since = dut.cycle();
+            }
+            queue.push_back(new);
+            index += 1;
+        }
+    }
+    cover.assert(50);
+    Ok(())
+}
+
 #[test]
 fn native_simulation_agrees() -> TestResult {
     if skipped() {
@@ -354,16 +559,19 @@ fn synthesis_is_as_before() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    let modules: Result<Vec<_>, Box<dyn std::error::Error>> =
-        PRESETS.iter().map(|p| Ok(RecordWalker::new(&AccelConfig::preset(p)?).module()?)).collect();
-    hold("walk", &modules?)?;
+    let mut modules = Vec::new();
+    for preset in PRESETS {
+        modules.push(RecordWalker::new(&AccelConfig::preset(preset)?, 9)?.module()?);
+    }
+    modules.push(RecordQueue::new(&AccelConfig::preset("u55c")?).module()?);
+    hold("walk", &modules)?;
     Ok(())
 }
 
 /// The job of [`Walk`] fits what the walker takes.
 #[test]
 fn jobs_have_one_width() -> TestResult {
-    let sizes = RecordWalker::new(&AccelConfig::preset("u55c")?).sizes();
-    assert_eq!(Job::width(&sizes), 32 + 5 * 23 + 3 + 14 + 2);
+    let sizes = RecordWalker::new(&AccelConfig::preset("u55c")?, 9)?.sizes();
+    assert_eq!(Job::width(&sizes), 32 + 6 + 5 * 23 + 3 + 14);
     Ok(())
 }

@@ -25,6 +25,8 @@ pub const COMMAND_DECODE: u64 = 14;
 pub const DISPATCH: u64 = 4;
 /// From a dispatch, or a decision that a stream waited for, to the first address on a channel.
 pub const ADDRESS: u64 = 4;
+/// From one command that a stream takes to the next: its slots, its guard, its job.
+pub const STREAM_STEP: u64 = 4;
 /// Commands that write and are dispatched and not acknowledged by every channel: so many the scoreboard holds.
 pub const WRITERS: usize = 16;
 /// From the last response to `ap_done`, with the report written.

@@ -1,4 +1,4 @@
-//! What a walker needs of a command: one record for each of its slots, and one that all share.
+//! What walkers need of a command: a record for each of its slots, and up to two that all share.
 
 use crate::cmd::Fields;
 use crate::rtl::{Builder, RtlError, Wire, index_width};
@@ -44,11 +44,20 @@ impl Sizes {
     }
 }
 
-/// The records of a command.
+/// Bits of [`IndexBy`].
+pub const INDEX_BITS: u32 = 3;
+
+/// What a command alone says of its records.
 #[derive(Clone, Copy, Debug)]
-pub struct Job<'m> {
-    /// Slots that have one.
-    pub slots: Wire<'m>,
+pub struct Shape<'m> {
+    /// Its slots have one each, if the conditions below hold.
+    pub own: Wire<'m>,
+    /// Only slots with a ring position.
+    pub ringed: Wire<'m>,
+    /// Only slots that may use their reference.
+    pub referenced: Wire<'m>,
+    /// Older writes may touch the slots' records.
+    pub guarded: Wire<'m>,
     /// Record of slot 0 and index 0.
     pub addr: Wire<'m>,
     /// From slot to slot.
@@ -57,7 +66,7 @@ pub struct Job<'m> {
     pub index_stride: Wire<'m>,
     /// What indexes them: [`IndexBy`].
     pub index: Wire<'m>,
-    /// Beats on each channel.
+    /// Beats of a record on each channel.
     pub length: Wire<'m>,
     /// Records that all slots share: one, or two.
     pub shared: [Wire<'m>; 2],
@@ -65,51 +74,61 @@ pub struct Job<'m> {
     pub shared_addr: [Wire<'m>; 2],
 }
 
-/// Bits of [`IndexBy`].
-pub const INDEX_BITS: u32 = 3;
+/// Cuts a word into fields, from its low end on.
+fn fields<'m>(word: Wire<'m>) -> impl FnMut(u32) -> Wire<'m> {
+    let mut low = 0;
+    move |width| {
+        low += width;
+        word.slice(low - width, width)
+    }
+}
 
-impl<'m> Job<'m> {
-    /// Width of [`Job::word`].
+impl<'m> Shape<'m> {
+    /// Width of [`Shape::word`].
     #[must_use]
     pub fn width(s: &Sizes) -> u32 {
-        s.slots + 5 * s.address + INDEX_BITS + s.length() + 2
+        6 + 5 * s.address + INDEX_BITS + s.length()
     }
 
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        m.pack(&[
-            self.slots,
-            self.addr,
-            self.slot_stride,
-            self.index_stride,
-            self.index,
-            self.length,
-            self.shared[0],
-            self.shared[1],
-            self.shared_addr[0],
-            self.shared_addr[1],
-        ])
+        let [first, second] = self.shared;
+        let [first_addr, second_addr] = self.shared_addr;
+        let flags = [self.own, self.ringed, self.referenced, self.guarded, first, second];
+        let addresses = [self.addr, self.slot_stride, self.index_stride, first_addr, second_addr];
+        m.pack(&[&flags[..], &addresses[..], &[self.index, self.length]].concat())
     }
 
     /// What stands in a word.
     #[must_use]
     pub fn of(s: &Sizes, word: Wire<'m>) -> Self {
-        let mut low = 0;
-        let mut take = |width: u32| {
-            low += width;
-            word.slice(low - width, width)
-        };
+        let mut take = fields(word);
+        let [own, ringed, referenced, guarded, first, second] = [1; 6].map(&mut take);
+        let [addr, slot_stride, index_stride, first_addr, second_addr] = [s.address; 5].map(&mut take);
         Self {
-            slots: take(s.slots),
-            addr: take(s.address),
-            slot_stride: take(s.address),
-            index_stride: take(s.address),
+            own,
+            ringed,
+            referenced,
+            guarded,
+            addr,
+            slot_stride,
+            index_stride,
             index: take(INDEX_BITS),
             length: take(s.length()),
-            shared: [take(1), take(1)],
-            shared_addr: [take(s.address), take(s.address)],
+            shared: [first, second],
+            shared_addr: [first_addr, second_addr],
         }
+    }
+
+    /// The records of the slots that the command runs for.
+    #[must_use]
+    pub fn job(&self, s: &Sizes, known: &Known<'m>) -> Job<'m> {
+        let all = |wire: Wire<'m>| wire.repeat(s.slots);
+        let may = (all(!self.ringed) | known.ring) & (all(!self.referenced) | known.allow);
+        let some = known.slots.any();
+        let shared = self.shared.map(|shared| shared & some);
+        Job { slots: known.slots & may & all(self.own), shape: Self { shared, ..*self } }
     }
 }
 
@@ -122,6 +141,42 @@ pub struct Known<'m> {
     pub ring: Wire<'m>,
     /// Slots that may use their reference: of the command's gate, of a masked product's that of its `delta`.
     pub allow: Wire<'m>,
+}
+
+/// The records of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'m> {
+    /// Slots that have one.
+    pub slots: Wire<'m>,
+    /// What they are.
+    pub shape: Shape<'m>,
+}
+
+impl<'m> Job<'m> {
+    /// Width of [`Job::word`].
+    #[must_use]
+    pub fn width(s: &Sizes) -> u32 {
+        s.slots + Shape::width(s)
+    }
+
+    /// All in one word.
+    #[must_use]
+    pub fn word(&self, m: &'m Builder) -> Wire<'m> {
+        self.shape.word(m).cat(self.slots)
+    }
+
+    /// What stands in a word.
+    #[must_use]
+    pub fn of(s: &Sizes, word: Wire<'m>) -> Self {
+        let mut take = fields(word);
+        Self { slots: take(s.slots), shape: Shape::of(s, take(Shape::width(s))) }
+    }
+
+    /// Whether there is a record.
+    #[must_use]
+    pub fn some(&self) -> Wire<'m> {
+        self.slots.any() | self.shape.shared[0]
+    }
 }
 
 /// Beats on each channel of so many bytes, striped.
@@ -170,43 +225,48 @@ fn place<'m>(s: &Sizes, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 4],
     Ok([pick("ring", "addr")?, slot_stride, pick("index_stride", "index_stride")?, by])
 }
 
-/// The records that a command reads, or those that it writes.
+/// Which records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Those that a command reads.
+    Read,
+    /// Those that it writes.
+    Write,
+}
+
+/// What a command says of its records.
 ///
 /// # Errors
 /// As [`Fields::field`].
-pub fn job<'m>(
+pub fn shape<'m>(
     s: &Sizes,
     m: &'m Builder,
     c: &Fields<'m>,
-    known: &Known<'m>,
-    writes: bool,
-) -> Result<Job<'m>, RtlError> {
+    direction: Direction,
+) -> Result<Shape<'m>, RtlError> {
     let [addr, slot_stride, index_stride, index] = place(s, m, c)?;
     let flag = |command, name| Ok::<_, RtlError>(c.is(command)? & c.field(command, name)?.bit(0));
     let masked = flag("matvec", "delta")?;
-    let all = |wire: Wire<'m>| wire.repeat(s.slots);
-    let rings = index.eq(IndexBy::Ring as u64);
-    let mut slots = known.slots & (all(!rings) | known.ring);
-    let commands: &[&'static str] = if writes {
-        &["store", "store_act", "delta"]
-    } else {
-        slots = slots & (all(!(masked | c.is_any(&["delta", "gate_delta"])?)) | known.allow);
-        &["load", "rope", "delta", "gate_delta"]
+    let read = m.lit(1, u64::from(direction == Direction::Read));
+    let own: &[&'static str] = match direction {
+        Direction::Read => &["load", "rope", "delta", "gate_delta"],
+        Direction::Write => &["store", "store_act", "delta"],
     };
-    slots = slots & all(c.is_any(commands)? | masked);
-    let some = known.slots.any() & m.lit(1, u64::from(!writes));
+    let (rope, norm) = (c.is("rope")?, c.is("norm")?);
+    let own = c.is_any(own)? | masked;
     let layer = c.field("norm", "kind")?.bit(0);
-    let norm = c.is("norm")?;
-    let length = beats_of(s, m, bytes(m, c)?);
     let first = norm.mux(c.field("norm", "gamma")?, c.field("matvec", "bias")?);
-    Ok(Job {
-        slots,
+    Ok(Shape {
+        own,
+        ringed: index.eq(IndexBy::Ring as u64),
+        referenced: read & (masked | c.is_any(&["delta", "gate_delta"])?),
+        guarded: read & own & !rope,
         addr,
         slot_stride,
         index_stride,
         index,
-        length,
-        shared: [some & (norm | flag("matvec", "has_bias")?), some & norm & layer],
+        length: beats_of(s, m, bytes(m, c)?),
+        shared: [read & (norm | flag("matvec", "has_bias")?), read & norm & layer],
         shared_addr: [s.beats(first), s.beats(c.field("norm", "beta")?)],
     })
 }

@@ -1,7 +1,9 @@
 //! Walkers: from commands to the runs of beats that ports read and write.
 
 pub mod job;
+pub mod queue;
 pub mod records;
 
-pub use job::{Job, Known, Sizes, job};
+pub use job::{Direction, Job, Known, Shape, Sizes, shape};
+pub use queue::RecordQueue;
 pub use records::RecordWalker;
