@@ -65,7 +65,8 @@ fn code(error: &Error) -> u8 {
 fn text(error: &Error) -> String {
     let mut out = format!("error: {error}\n");
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !out.contains(&cause) {
+        let cause = cause.trim_end();
+        if !out.contains(cause) {
             out.push_str(&format!("  because: {cause}\n"));
         }
     }

@@ -2,6 +2,7 @@
 
 use super::OpenClError;
 use super::banks::{Banks, bank_of};
+use super::gather::Plan;
 use super::host_memory::Source;
 use super::image::DeviceImage;
 use super::meter::Meter;
@@ -94,6 +95,8 @@ pub struct Device {
     pub(super) loaded: Option<Loaded>,
     pub(super) watchdog: Watchdog,
     pub(super) pool: Pool,
+    /// How the latest records were read.
+    pub(super) plan: Plan,
     pub(super) meter: Meter,
 }
 
@@ -129,6 +132,7 @@ impl Device {
             loaded: None,
             watchdog,
             pool: Pool::default(),
+            plan: Plan::default(),
             meter: Meter::default(),
         })
     }

@@ -284,10 +284,10 @@ impl<M> Pending<M> {
         self.event.get()
     }
 
-    /// Waits for the end; gives the memory back, and the command's times.
-    pub(super) fn wait(self, patience: Duration) -> Result<(M, Times), Unfinished> {
+    /// Waits for the end, until a deadline if there is one; gives the memory back, and the command's times.
+    pub(super) fn wait(self, deadline: Option<Instant>) -> Result<(M, Times), Unfinished> {
         let Self { event, memory, call, what } = self;
-        let Some(status) = ended(&event, patience) else { return Err(Unfinished::Late { what }) };
+        let Some(status) = ended(&event, deadline) else { return Err(Unfinished::Late { what }) };
         // Ended, so the device is done with the memory, whatever the status is.
         let memory = ManuallyDrop::into_inner(memory);
         // The point of synchronisation: a callback alone does not promise that the memory is as the command left it.
@@ -345,13 +345,11 @@ const LOOK: Duration = Duration::from_micros(50);
 
 /// Waits for a command's end and gives its status; none if it has not ended in time. `clWaitForEvents` knows no
 /// timeout, so the runtime calls back.
-fn ended(event: &Event, patience: Duration) -> Option<i32> {
+fn ended(event: &Event, deadline: Option<Instant>) -> Option<i32> {
     let end = || event.command_execution_status().ok().map(|s| s.0).filter(|&s| s <= CL_COMPLETE);
     if let Some(status) = end().or_else(|| look(end)) {
         return Some(status);
     }
-    // No deadline where it lies beyond what the clock can say.
-    let deadline = Instant::now().checked_add(patience);
     let signal = Arc::new(Signal::default());
     let raw = Arc::into_raw(Arc::clone(&signal)).cast_mut().cast::<c_void>();
     if event.set_callback(CL_COMPLETE, notify, raw).is_err() {

@@ -9,7 +9,10 @@ const HINTS: &[(i32, &str)] = &[
         CL_DEVICE_NOT_FOUND,
         "the platform has no device: check that the card is seated and its driver is loaded",
     ),
-    (CL_DEVICE_NOT_AVAILABLE, "another process holds the device: end it, or choose another with --device"),
+    (
+        CL_DEVICE_NOT_AVAILABLE,
+        "the device is lost or another process holds the device: end that process, reset the device (for a card, xbutil reset), or choose another with --device",
+    ),
     (CL_COMPILER_NOT_AVAILABLE, NOT_ASKED),
     (
         CL_MEM_OBJECT_ALLOCATION_FAILURE,

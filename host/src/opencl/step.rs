@@ -3,7 +3,7 @@
 use super::OpenClError;
 use super::banks::bank_of;
 use super::device::{Device, not_loaded};
-use super::gather::{Transfer, transfers};
+use super::gather::{Plan, Transfer};
 use super::host_memory::HostBuffer;
 use super::raw::{Pending, Times};
 use super::transfer::{Writer, write_copied};
@@ -48,9 +48,12 @@ impl Device {
         for ChannelWrite { channel, start, bytes } in &step.writes {
             self.check_range(*channel, *start, bytes.len())?;
         }
-        let transfers = self.transfers(&step.reads)?;
+        let plan = self.plan(&step.reads)?;
         let index = self.prepare(step.program, step.table)?;
-        let result = self.execute(index, &mut step, &transfers, meanwhile);
+        let result = self.execute(index, &mut step, plan.transfers(), meanwhile);
+        if !step.reads.is_empty() {
+            self.plan = plan;
+        }
         // A run that failed half way has left nobody knows what in memory.
         result.map_err(|e| self.watchdog.lose(explained(e, self.card.log())))
     }
@@ -61,10 +64,11 @@ impl Device {
     /// It lies beyond the memory that was loaded, or the device fails.
     pub fn read_record(&self, addr: u64, out: &mut [u8]) -> Result<(), OpenClError> {
         let mut record = [RecordRead { addr, out }];
-        let transfers = self.transfers(&record)?;
-        let read = self.start_reads(&transfers, None)?;
+        let plan = Plan::new(&RecordLayout::new(&self.image.info().config), &record);
+        self.check_transfers(plan.transfers())?;
+        let read = self.start_reads(plan.transfers(), None)?;
         self.card.flush()?;
-        for (transfer, pending) in transfers.iter().zip(read) {
+        for (transfer, pending) in plan.transfers().iter().zip(read) {
             let (buffer, _) = self.watchdog.wait(pending, transfer.range.end - transfer.range.start)?;
             transfer.hand_out(buffer.bytes(), &mut record);
             self.pool.give(buffer);
@@ -72,13 +76,22 @@ impl Device {
         Ok(())
     }
 
-    fn transfers(&self, records: &[RecordRead<'_>]) -> Result<Vec<Transfer>, OpenClError> {
+    /// What brings the records: as the last time, mostly. Between two steps that read some, others may read none.
+    fn plan(&mut self, records: &[RecordRead<'_>]) -> Result<Plan, OpenClError> {
+        let plan = match self.plan.brings(records) {
+            true => std::mem::take(&mut self.plan),
+            false => Plan::new(&RecordLayout::new(&self.image.info().config), records),
+        };
+        self.check_transfers(plan.transfers())?;
+        Ok(plan)
+    }
+
+    fn check_transfers(&self, transfers: &[Transfer]) -> Result<(), OpenClError> {
         self.channel_buffers()?;
-        let transfers = transfers(&RecordLayout::new(&self.image.info().config), records);
-        for Transfer { channel, range, .. } in &transfers {
-            self.check_range(*channel, range.start, (range.end - range.start) as usize)?;
-        }
-        Ok(transfers)
+        let mut all = transfers.iter();
+        all.try_for_each(|Transfer { channel, range, .. }| {
+            self.check_range(*channel, range.start, (range.end - range.start) as usize)
+        })
     }
 
     /// Starts transfers from the channels, behind a run.
@@ -131,7 +144,7 @@ impl Device {
         let under_way = self.enqueue(index, step, transfers)?;
         meanwhile();
         let memory = self.loaded.as_ref().map_or(0, |l| l.memory.get() * l.channels.len() as u64);
-        let done = under_way.collect(&mut Patience::new(&self.watchdog, memory))?;
+        let done = under_way.collect(&Patience::new(&self.watchdog, memory))?;
         let report =
             done.report.as_ref().map_or_else(StepReport::default, |r| StepReport::from_bytes(r.bytes()));
         for (transfer, buffer) in transfers.iter().zip(&done.read) {
@@ -184,10 +197,10 @@ impl UnderWay {
     ///
     /// Waiting for the last alone takes time; the others have ended by then, or never will. Of several failures the
     /// first in the order of execution is the cause.
-    fn collect(self, patience: &mut Patience<'_>) -> Result<Done, OpenClError> {
-        let mut wait = |pending| patience.wait(pending).map(|(buffer, _)| buffer);
-        let read: Vec<_> = self.read.into_iter().map(&mut wait).collect();
-        let report = self.report.map(&mut wait);
+    fn collect(self, patience: &Patience<'_>) -> Result<Done, OpenClError> {
+        let wait = |pending| patience.wait(pending).map(|(buffer, _)| buffer);
+        let read: Vec<_> = self.read.into_iter().map(wait).collect();
+        let report = self.report.map(wait);
         let ran = patience.wait(self.ran);
         let written = self.written.into_iter().map(|w| patience.wait(w).map(|(buffer, _)| buffer));
         let written = written.collect::<Result<_, _>>()?;

@@ -44,8 +44,7 @@ impl Watchdog {
 
     /// Waits for a command over so many bytes. If it fails the device is lost.
     pub(super) fn wait<M>(&self, pending: Pending<M>, bytes: u64) -> Result<(M, Times), OpenClError> {
-        let patience = self.patience(bytes);
-        pending.wait(patience).map_err(|e| self.lose(self.error(e, patience)))
+        Patience::new(self, bytes).wait(pending).map_err(|e| self.lose(e))
     }
 
     fn error(&self, unfinished: Unfinished, patience: Duration) -> OpenClError {
@@ -81,19 +80,18 @@ impl Watchdog {
 pub(super) struct Patience<'a> {
     watchdog: &'a Watchdog,
     whole: Duration,
-    left: Duration,
+    /// None where it lies beyond what the clock can say.
+    deadline: Option<Instant>,
 }
 
 impl<'a> Patience<'a> {
+    /// From now on.
     pub(super) fn new(watchdog: &'a Watchdog, bytes: u64) -> Self {
         let whole = watchdog.patience(bytes);
-        Self { watchdog, whole, left: whole }
+        Self { watchdog, whole, deadline: Instant::now().checked_add(whole) }
     }
 
-    pub(super) fn wait<M>(&mut self, pending: Pending<M>) -> Result<(M, Times), OpenClError> {
-        let started = Instant::now();
-        let waited = pending.wait(self.left);
-        self.left = self.left.saturating_sub(started.elapsed());
-        waited.map_err(|e| self.watchdog.error(e, self.whole))
+    pub(super) fn wait<M>(&self, pending: Pending<M>) -> Result<(M, Times), OpenClError> {
+        pending.wait(self.deadline).map_err(|e| self.watchdog.error(e, self.whole))
     }
 }

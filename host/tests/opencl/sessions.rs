@@ -3,7 +3,7 @@
 use crate::alone::alone;
 use crate::{load, model, open};
 use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
-use fastcar_host::backend::{Backend, GoldenBackend};
+use fastcar_host::backend::{Backend, GoldenBackend, RecordRead, Step};
 use fastcar_host::compile::Compiled;
 use std::time::Duration;
 
@@ -40,6 +40,40 @@ fn runs_give_the_functional_models_reports_and_memory() {
                 });
                 assert!(expected == found, "{preset}: channel {channel}");
             }
+        }
+    }
+}
+
+/// The logits of some slots behind a step at a position.
+fn logits(backend: &mut dyn Backend, compiled: &Compiled, position: u32, slots: &[u64]) -> Vec<Vec<u8>> {
+    let mut table = table(compiled, position);
+    // Every step and slot has a token of its own.
+    table.slots[0].token[0] = position;
+    table.slots[1] = SlotEntry { token: [40 - position, 0, 0, 0], ..table.slots[0] };
+    let records = &compiled.logits[0];
+    let mut outs = vec![vec![0xa5; records.words as usize * 4]; slots.len()];
+    let places = slots.iter().map(|slot| records.addr + slot * records.stride);
+    let reads = places.zip(&mut outs).map(|(addr, out)| RecordRead { addr, out }).collect();
+    let step = Step { program: &compiled.body[0], table: &table, writes: Vec::new(), reads };
+    backend.step(step, &mut || {}).unwrap();
+    outs
+}
+
+/// What is read behind a step may change with every step, and be the same again.
+#[test]
+fn every_step_brings_the_records_that_it_is_asked_for() {
+    if alone("sessions::every_step_brings_the_records_that_it_is_asked_for", &[]) {
+        let model = model("edge");
+        let (mut golden, mut opencl) = (GoldenBackend::new(), open(&model).unwrap());
+        let compiled = load(&mut golden, &model);
+        load(&mut opencl, &model);
+        let wanted: [&[u64]; 10] = [&[0, 1], &[0, 1], &[], &[0, 1], &[1, 0], &[1], &[0], &[], &[0], &[1]];
+        let mut before = Vec::new();
+        for (position, slots) in (0..).zip(wanted) {
+            let expected = logits(&mut golden, &compiled, position, slots);
+            assert!(logits(&mut opencl, &compiled, position, slots) == expected, "step {position}");
+            assert!(slots.is_empty() || expected != before, "step {position} gives what the one before gave");
+            before = expected;
         }
     }
 }

@@ -221,7 +221,22 @@ fn a_streamed_decode_gives_the_same_tokens() -> TestResult {
     let refused = run("decode", [&["--streamed", "--backend", "sim"][..], &clip].concat())?;
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("--backend golden or opencl"), "{}", stderr(&refused));
-    let small = run("decode", [&["--streamed", "--device-memory", "4096"][..], &clip].concat())?;
-    assert!(stderr(&small).contains("memory map"), "{}", stderr(&small));
+    assert_eq!(tokens(&["--streamed", "--device-memory", "400KiB"])?["sequences"], resident["sequences"]);
+    let refused = |size: &str| run("decode", [&["--streamed", "--device-memory", size][..], &clip].concat());
+    let cases: [(&str, i32, &[&str]); 4] = [
+        ("4KiB", 1, &["error: --device-memory 4096 bytes is too little", "  because: memory map: region"]),
+        (
+            "1GiB",
+            2,
+            &["error: --device-memory 1073741824 bytes: a channel of preset edge has 536870912 bytes"],
+        ),
+        ("10KB", 2, &["'10KB'", "bytes, KiB, MiB or GiB"]),
+        ("-5", 2, &["'-5'", "bytes, KiB, MiB or GiB"]),
+    ];
+    for (size, code, expected) in cases {
+        let output = refused(size)?;
+        assert_eq!(output.status.code(), Some(code), "{size}");
+        assert!(expected.iter().all(|e| stderr(&output).contains(e)), "{}", stderr(&output));
+    }
     Ok(())
 }

@@ -115,10 +115,36 @@ fn what_cannot_go_on_is_refused() -> TestResult {
         .output()?;
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let folder = file(dir.path(), "none/kept");
-    let cases: [(&str, &[&str], i32, &str); 8] = [
+    let damaged = file(dir.path(), "damaged");
+    std::fs::write(&damaged, &std::fs::read(&kept)?[..5000])?;
+    let cases: [(&str, &[&str], i32, &str); 12] = [
         ("2", &["--resume", &kept], 1, "kept is of another decode: give the prompts, lengths and sampling"),
         ("1", &["--prompt", "0 up plain", "--resume", &kept], 1, "is of another decode"),
         ("1", &["--attention", "local40", "--resume", &kept], 1, "was taken under another policy"),
+        (
+            "1",
+            &["--attention", "local40", "--resume", &kept],
+            1,
+            "cannot resume: give policy and attention as",
+        ),
+        (
+            "1",
+            &["--weights", "mxint8", "--resume", &kept],
+            1,
+            "give --model, --preset, --weights and --head as",
+        ),
+        (
+            "1",
+            &["--resume", &damaged],
+            1,
+            "because: not a snapshot of this version: the hash of its contents",
+        ),
+        (
+            "1",
+            &["--resume", &damaged],
+            1,
+            "damaged: give a file that --snapshot has left, or decode from the",
+        ),
         ("1", &["--resume", &other], 1, "not a snapshot of this version: shorter than its head"),
         ("1", &["--resume", &folder], 1, "No such file"),
         ("1", &["--backend", "sim", "--resume", &kept], 2, "--resume goes with --backend golden or opencl"),

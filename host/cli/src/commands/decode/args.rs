@@ -5,6 +5,7 @@ use crate::device_args::DeviceArgs;
 use crate::policy_args::PolicyArgs;
 use crate::source::ModelArgs;
 use clap::ValueEnum;
+use fastcar_arch::units::Bytes;
 use fastcar_host::sampler::Sampling;
 use std::path::PathBuf;
 
@@ -58,9 +59,9 @@ pub struct Args {
     /// Keep only what fits of the layers' weights in device memory, and copy the rest step by step
     #[arg(long)]
     pub streamed: bool,
-    /// Bytes that a streamed decode may use on each channel [default: all]
-    #[arg(long, value_name = "BYTES", requires = "streamed")]
-    pub device_memory: Option<u64>,
+    /// Memory that a streamed decode may use on each channel, in bytes, or with a unit as 512MiB [default: all]
+    #[arg(long, value_name = "SIZE", requires = "streamed", value_parser = size, allow_negative_numbers = true)]
+    pub device_memory: Option<Bytes>,
     #[command(flatten)]
     pub sim: SimArgs,
     /// Leave snapshots in this file, from which a decode that is interrupted or loses its device can go on; removed when
@@ -136,6 +137,16 @@ fn heldout(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "must be heldout:N, with N the number of a held-out video from 0".to_owned())
 }
 
+fn size(text: &str) -> Result<Bytes, String> {
+    const UNITS: [(&str, u64); 4] = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = UNITS.iter().find(|(name, _)| *name == unit.trim_start());
+    let bytes = unit.and_then(|(_, bytes)| number.parse::<u64>().ok()?.checked_mul(*bytes));
+    bytes
+        .map(Bytes)
+        .ok_or_else(|| "must be a whole number of bytes, KiB, MiB or GiB, as 4096 or 512MiB".to_owned())
+}
+
 fn finite(text: &str) -> Result<f32, String> {
     let scale = text.parse::<f32>().ok().filter(|s| s.is_finite());
     scale.ok_or_else(|| "must be a finite number".to_owned())
@@ -147,5 +158,21 @@ fn file_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("must be a plain file name; the folder goes to --out".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_units_or_none() {
+        let cases = [("0", 0), ("4096", 4096), ("3KiB", 3 << 10), ("512 MiB", 512 << 20), ("2GiB", 2 << 30)];
+        assert_eq!(cases.map(|(text, _)| size(text)), cases.map(|(_, bytes)| Ok(Bytes(bytes))));
+        for wrong in
+            ["", "-5", "10KB", "1.5GiB", "MiB", "1mib", "18446744073709551616", "18014398509481984KiB"]
+        {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::exit::{Suspended, usage};
 use crate::interrupt;
 use crate::output::folder_of;
 use anyhow::{Context, Error, Result, bail};
-use fastcar_host::session::{SequenceId, Session, Snapshot, SnapshotError};
+use fastcar_host::session::{SequenceId, Session, SessionError, Snapshot, SnapshotError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -101,9 +101,9 @@ pub fn load(args: &Args, plan: &Plan) -> Result<Option<Snapshot>> {
              the simulator's report and a recording are of whole decodes",
         );
     }
-    let snapshot = Snapshot::load(path).map_err(|error| match error {
-        SnapshotError::File { .. } => Error::from(error),
-        _ => Error::from(error).context(format!("cannot resume from {}", path.display())),
+    let snapshot = Snapshot::load(path).with_context(|| {
+        let path = path.display();
+        format!("cannot resume from {path}: give a file that --snapshot has left, or decode from the start")
     })?;
     let same = snapshot.sequences().count() == plan.sequences.len()
         && snapshot.sequences().zip(&plan.sequences).all(|((_, s), p)| *s.request() == plan.request(p, None));
@@ -122,5 +122,13 @@ pub fn load(args: &Args, plan: &Plan) -> Result<Option<Snapshot>> {
 /// The snapshot is of another model or policy, or the device fails.
 pub fn adopt(session: &mut Session, snapshot: &Snapshot) -> Result<Vec<SequenceId>> {
     let adopted = snapshot.sequences().map(|(_, sequence)| session.adopt(sequence));
-    Ok(adopted.collect::<Result<_, _>>()?)
+    adopted.collect::<Result<_, _>>().map_err(|error| {
+        let flags = match &error {
+            SessionError::Snapshot(SnapshotError::Model { .. }) => "--model, --preset, --weights and --head",
+            SessionError::Snapshot(SnapshotError::Policy { .. }) => "policy and attention",
+            _ => return error.into(),
+        };
+        Error::from(error)
+            .context(format!("cannot resume: give {flags} as in the decode that left the snapshot"))
+    })
 }

@@ -4,14 +4,15 @@ use super::args::Args;
 use super::plan::Plan;
 use super::resume::{self, Keeper};
 use super::watch::{Watch, Watched};
+use crate::exit::usage;
 use crate::interrupt;
 use crate::progress::Ui;
 use crate::source::Opened;
-use anyhow::Result;
-use fastcar_arch::units::Bytes;
+use anyhow::{Error, Result};
 use fastcar_host::backend::{Activity, Backend};
+use fastcar_host::compile::CompileError;
 use fastcar_host::policy::Policy;
-use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionOptions, Snapshot};
+use fastcar_host::session::{DecodeStats, SequenceId, Session, SessionError, SessionOptions, Snapshot};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,8 +76,22 @@ pub fn session(
     if !args.streamed {
         return Ok(Session::open(backend, model, policy, options)?);
     }
-    let memory = args.device_memory.map_or(model.config().channel_capacity(), Bytes);
-    Ok(Session::open_streamed(backend, model, policy, options, memory)?)
+    let capacity = model.config().channel_capacity();
+    let memory = args.device_memory.unwrap_or(capacity);
+    if memory > capacity {
+        let name = model.config().name();
+        return usage(format!(
+            "--device-memory {memory}: a channel of preset {name} has {capacity}; give less"
+        ));
+    }
+    let opened = Session::open_streamed(backend, model, policy, options, memory);
+    opened.map_err(|error| match error {
+        SessionError::Compile(CompileError::Memory(_)) if args.device_memory.is_some() => Error::from(error)
+            .context(format!(
+                "--device-memory {memory} is too little: give more, up to {capacity} a channel"
+            )),
+        error => error.into(),
+    })
 }
 
 /// Decodes all sequences, with progress, watching the runs.
