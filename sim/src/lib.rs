@@ -13,6 +13,7 @@ mod flow;
 mod machine;
 pub mod memory;
 mod plan;
+pub mod port;
 mod run;
 mod simulator;
 mod trace;

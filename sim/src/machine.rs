@@ -48,6 +48,12 @@ enum Due {
     Masks { wave: usize, command: usize, groups: usize },
     /// A gate has decided.
     Settled { wave: usize, command: usize },
+    /// The ports learn whether the vector unit waits for room in the write buffer. What is queued in the same cycle knows it.
+    Room(bool),
+    /// What a part of a command writes is at the ports.
+    Write { wave: usize, command: usize, part: usize },
+    /// The report is at its port.
+    Report,
     /// The flow tells something.
     Signal(Signal),
     /// A unit is free, or a pipeline's result is there: look again.
@@ -87,8 +93,8 @@ pub(crate) struct Machine<'a, F> {
     now: Cycle,
     /// Last cycle in which something was due.
     moved: Cycle,
-    /// What is due, earliest first. All of a cycle happens before anything begins in it, so that the order within a
-    /// cycle does not matter.
+    /// What is due, earliest first. All of a cycle happens before anything begins in it; within a cycle only [`Due::Room`]
+    /// has to come before [`Due::Write`].
     due: BinaryHeap<Reverse<(Cycle, Due)>>,
     waves: Vec<Wave>,
     roles: Vec<Mlp>,
@@ -98,6 +104,8 @@ pub(crate) struct Machine<'a, F> {
     /// Accumulator rows and write-buffer beats in use.
     accumulators: u64,
     write_beats: u64,
+    /// The vector unit waits for room in the write buffer.
+    room_wanted: bool,
     reporting: bool,
     done_at: Option<Cycle>,
     counters: Counters,
@@ -139,6 +147,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             gate: GateUnit::default(),
             accumulators: 0,
             write_beats: 0,
+            room_wanted: false,
             reporting: false,
             done_at: None,
             counters: Counters::default(),
@@ -206,6 +215,9 @@ impl<'a, F: Flow> Machine<'a, F> {
                 self.waves[wave].states[command].mask_groups = groups;
             }
             Due::Settled { wave, command } => self.settled(wave, command),
+            Due::Room(wanted) => self.flow.want_room(wanted, self.now),
+            Due::Write { wave, command, part } => self.queue_write(wave, command, part),
+            Due::Report => self.write_report(),
             Due::Signal(Signal::Arrived(tag)) => self.arrived(tag),
             Due::Signal(Signal::Reached(tag, groups)) => self.compared(tag, groups),
             Due::Signal(Signal::Taken(tag)) => self.taken(tag),
@@ -234,6 +246,10 @@ impl<'a, F: Flow> Machine<'a, F> {
             if !begun {
                 break;
             }
+        }
+        if self.vector.wants_room != self.room_wanted {
+            self.room_wanted = self.vector.wants_room;
+            self.at(self.now + timing::HOP, Due::Room(self.room_wanted));
         }
         self.report_when_idle();
         self.observe();

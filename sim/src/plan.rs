@@ -3,6 +3,7 @@
 //! A plan follows from the command, the slots that it runs for, and the decisions of the run; it holds no time.
 
 use crate::Policy;
+use crate::port::Segment;
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormKind};
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
@@ -11,19 +12,6 @@ use fastcar_arch::timing::{MASK_BLOCKS, cycles_per_beat_row, key_passes, value_p
 use fastcar_golden::Decisions;
 use std::ops::Range;
 use std::rc::Rc;
-
-/// A run of consecutive bytes on one channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Segment {
-    /// First local byte, at the start of a beat.
-    pub(crate) addr: u64,
-    /// Size in bytes: whole beats.
-    pub(crate) bytes: u64,
-    /// Cycles for which the consumer needs each beat.
-    pub(crate) pace: u32,
-    /// Whether older writes of the item's family may touch it.
-    pub(crate) guarded: bool,
-}
 
 /// The segments of one stream item on each class of channels.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! The commands of one wave: what each waits for, and how far it is.
 
 use crate::dram::Cycle;
+use crate::flow::Tag;
 use crate::plan::Work;
 use fastcar_arch::isa::{Command, Epilogue};
 use fastcar_arch::program::Program;
@@ -59,6 +60,8 @@ pub(crate) struct State {
     pub(crate) read_by_mac: Option<usize>,
     /// Gate command that must have read what it overwrites.
     pub(crate) read_by_gate: Option<usize>,
+    /// When a stream took it.
+    pub(crate) streamed: Option<Cycle>,
     /// Product of a masked command that is being queued, and groups of masks whose part of it is.
     pub(crate) queued: (usize, usize),
     /// Block lists that have not come yet.
@@ -100,6 +103,11 @@ pub(crate) struct Wave {
     pub(crate) unresolved: Vec<usize>,
     /// Commands whose stream items are not queued yet: record, main, read-ahead.
     pub(crate) streams: [VecDeque<usize>; 3],
+    /// When each of these can take the next command.
+    pub(crate) streams_free: [Cycle; 3],
+    /// Records queued and not taken, and how many of them, all keys, the clusters may take.
+    pub(crate) records: VecDeque<Tag>,
+    pub(crate) keys_armed: usize,
     pub(crate) vector: VecDeque<usize>,
     pub(crate) vector_part: usize,
     /// When the results of the last command that left the vector unit may be used.
@@ -108,6 +116,8 @@ pub(crate) struct Wave {
     /// Commands with products not armed yet, and the next product of the first.
     pub(crate) arming: VecDeque<usize>,
     pub(crate) arm_op: usize,
+    /// When the next product may be armed.
+    pub(crate) arm_free: Cycle,
     pub(crate) gate: VecDeque<usize>,
     pub(crate) gate_part: usize,
     /// When the scores so far of the gate command under way are there.
@@ -164,12 +174,16 @@ impl Wave {
             dispatch_at: 0,
             unresolved: Vec::new(),
             streams: Default::default(),
+            streams_free: [0; 3],
+            records: VecDeque::new(),
+            keys_armed: 0,
             vector: VecDeque::new(),
             vector_part: 0,
             vector_result: 0,
             mac: VecDeque::new(),
             arming: VecDeque::new(),
             arm_op: 0,
+            arm_free: 0,
             gate: VecDeque::new(),
             gate_part: 0,
             gate_scores: 0,

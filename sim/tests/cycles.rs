@@ -14,7 +14,7 @@ use fastcar_arch::timing::{self, vector_time};
 use fastcar_arch::units::Bytes;
 use fastcar_golden::Decisions;
 use fastcar_sim::dram::Dir;
-use fastcar_sim::memory::{Fault, MemorySpec};
+use fastcar_sim::memory::{Fault, MemorySpec, MemorySystem};
 use fastcar_sim::{Advance, Placement, Policy, SimError, SimOptions, Timer, Timing};
 
 const GATES: u32 = 2;
@@ -344,11 +344,38 @@ fn masked_streams_begin_with_the_first_masks() {
             let found: Vec<u64> = reads.map(|s| s.start).filter(|&at| at > last.unwrap()).collect();
             assert_eq!(
                 found,
-                [known + timing::ADDRESS],
+                [known + timing::MASK_ADDRESS],
                 "{slots} slots, references {allow:b}, group {group}"
             );
         }
     }
+}
+
+/// From the middle of the machine to a channel and back: the first address, the last beat in the vector unit, a write
+/// queued and acknowledged.
+#[test]
+fn channels_are_some_cycles_away() {
+    let config = config(|_| ());
+    let options = SimOptions { trace: true, ..ideal() };
+    let load: Command = Load { words: WORDS, addr: Addr(4096), ..Load::default() }.into();
+    let store: Command =
+        Store { words: WORDS, addr: Addr(1 << 20), slot_stride: 1024, ..Store::default() }.into();
+    let timing = time(&config, &options, &[load, store], &table(1, 0, 0));
+    let (dispatched, (addressed, read)) = (span(&timing, "COMMAND", 0).0, span(&timing, "READ", 0));
+    assert_eq!(addressed, dispatched + timing::ADDRESS);
+    // A beat a cycle comes and is taken.
+    let taken = span(&timing, "VECTOR", 0).1;
+    assert_eq!(taken, read + timing::HOP + 1);
+    let stored = span(&timing, "VECTOR", 1).1 + vector_time(&config, &store).unwrap().latency;
+    let (queued, written) = span(&timing, "WRITE", 1);
+    assert_eq!(queued, stored + timing::HOP);
+    let alone = {
+        let spec = MemorySpec::named("ideal").unwrap();
+        let mut memory = MemorySystem::new(&spec, &config, 0).unwrap();
+        let burst = memory.split(1 << 20, u64::from(WORDS) * 4).next().unwrap();
+        memory.write(0, queued + timing::PORT_ISSUE, burst).unwrap().response
+    };
+    assert_eq!(written, alone + timing::PORT_RETURN + timing::HOP);
 }
 
 /// Writes wait for a gap between the reads, unless the buffer fills or somebody waits for them.

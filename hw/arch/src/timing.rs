@@ -23,10 +23,19 @@ pub const STEP_DECODE: u64 = 8;
 pub const COMMAND_DECODE: u64 = 14;
 /// Cycles that dispatching one command takes: decode, and comparison with the commands under way.
 pub const DISPATCH: u64 = 4;
-/// From a dispatch, or a decision that a stream waited for, to the first address on a channel.
-pub const ADDRESS: u64 = 4;
-/// From one command that a stream takes to the next: its slots, its guard, its job.
-pub const STREAM_STEP: u64 = 4;
+/// The network between the middle of the machine (command processor, vector unit, gate unit, MAC sequencer) and its
+/// channels, each way.
+pub const HOP: u64 = 4;
+/// From a dispatch, or a decision that a stream waited for, to the first address of it on a channel's AXI: product of
+/// index and stride, walk over the list, [`HOP`], queue, and [`PORT_ISSUE`].
+pub const ADDRESS: u64 = 12;
+/// From masks that a stream may use to the address of their blocks on AXI, when the command itself was known
+/// [`ADDRESS`] before: the addresses are there, the runs of blocks are looked for.
+pub const MASK_ADDRESS: u64 = 8;
+/// From a port's decision for a burst to its address on AXI: base address, register in front of the bus.
+pub const PORT_ISSUE: u64 = 2;
+/// From the last beat of a burst, or from a response, on AXI to the port's decisions that count it.
+pub const PORT_RETURN: u64 = 2;
 /// Commands that write and are dispatched and not acknowledged by every channel: so many the scoreboard holds.
 pub const WRITERS: usize = 16;
 /// From the last response to `ap_done`, with the report written.
@@ -36,8 +45,8 @@ pub const FINISH: u64 = 4;
 pub const MAC_START: u64 = 8;
 /// From a beat taken by the MAC array to its sums in the accumulators: unpack, products, tree, align, add.
 pub const MAC_LATENCY: u64 = 14;
-/// From the last score of a head to the first weight: largest score over the clusters, exp2.
-pub const SCORE_LATENCY: u64 = 24;
+/// From the last score of a head to the first weight: conversion, scale, largest score over the clusters, exp2.
+pub const SCORE_LATENCY: u64 = 28;
 /// From an accumulator to binary32: normalise, round.
 pub const CONVERT_LATENCY: u64 = 5;
 
@@ -55,6 +64,9 @@ pub const FUNC_LATENCY: u64 = 10;
 pub const SUMSQ_LATENCY: u64 = 9;
 /// Largest exponent of a block, shift, round: MXINT8 of 32 words.
 pub const QUANT_LATENCY: u64 = 8;
+
+/// Elements of an MXINT8 block to binary32.
+pub const DEQUANT_LATENCY: u64 = 1;
 
 /// From the last key beat in the clusters to a slot's score: products, tree over the clusters, conversion, scale.
 #[must_use]
@@ -75,6 +87,10 @@ pub const MASK_BLOCKS: u32 = 16;
 pub fn masked_words(groups: u32, blocks: u32) -> u64 {
     u64::from((groups * MASK_BLOCKS).min(blocks)) * u64::from(LINE_WORDS)
 }
+
+// What the middle learns of the channels is on its way for a hop before it is counted; what it asks of them is as well.
+const _: () = assert!(HOP < MAC_LATENCY && HOP < MAC_START && HOP + PORT_ISSUE < MASK_ADDRESS);
+const _: () = assert!(MASK_ADDRESS <= ADDRESS);
 
 /// What one command takes of the vector unit for one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -184,7 +200,7 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             // The distance's exponent is not known beforehand: a pass that finds it and keeps the differences, another
             // to add up.
             let score = SUMSQ_LATENCY + tree + CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
-            time(2 * words + ADD_LATENCY, ADD_LATENCY + score)
+            time(2 * words + ADD_LATENCY, DEQUANT_LATENCY + ADD_LATENCY + score)
         }
     }
 }

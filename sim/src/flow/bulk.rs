@@ -4,26 +4,28 @@
 //! cycles, and both are linear in `i` with `pace >= 1`; so the cycle in which the array is free again after the burst
 //! has its maximum at one of the ends and needs no walk over the beats ([`after_burst`]).
 
-use super::queue::{Cursor, Job, Marks, ReadLog, Span, WriteQueue, Writes, write_key};
+use super::queue::{Marks, ReadLog, Span};
 use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
 use crate::dram::Cycle;
 use crate::memory::{Arrival, MemorySystem};
-use crate::plan::{Lanes, Segment};
+use crate::plan::Lanes;
+use crate::port::queue::{Guards, Job, WriteQueue, enter};
+use crate::port::{Segment, Writer};
 use fastcar_arch::config::{AccelConfig, BURST_BYTES};
+use fastcar_arch::timing::{HOP, PORT_ISSUE, PORT_RETURN};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::rc::Rc;
 
 /// The cycle in which a consumer that is free from `free` on has taken a burst's beats, each for `pace` cycles.
 pub(super) fn after_burst(free: Cycle, arrival: &Arrival, pace: u64) -> Cycle {
-    after_beats(free, arrival, arrival.beats(), pace)
+    after_beats(free, arrival, arrival.beats(), pace, 0)
 }
 
-/// The same for its first beats, which are at least one.
-fn after_beats(free: Cycle, arrival: &Arrival, beats: u32, pace: u64) -> Cycle {
-    let taken = free.max(arrival.start() + 1) + u64::from(beats) * pace;
-    taken.max(arrival.beat(beats - 1) + 1 + pace)
+/// The same for its first beats, which are at least one, and a consumer that is `hop` cycles away.
+fn after_beats(free: Cycle, arrival: &Arrival, beats: u32, pace: u64, hop: u64) -> Cycle {
+    let taken = free.max(arrival.start() + 1 + hop) + u64::from(beats) * pace;
+    taken.max(arrival.beat(beats - 1) + 1 + hop + pace)
 }
 
 /// A burst in a stream buffer, or on its way there.
@@ -35,7 +37,8 @@ struct Held {
 
 /// One read queue of a port with its buffer.
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Job<Tag>>,
+    walked: Cycle,
     capacity: u64,
     reserved: u64,
     freed: VecDeque<(Cycle, u64)>,
@@ -93,10 +96,12 @@ enum Action {
 struct Port {
     leader: u32,
     free: Cycle,
-    reads: VecDeque<Cycle>,
+    /// For each burst under way, when its place is free.
+    places: VecDeque<Cycle>,
     writes_free: Cycle,
     streams: Vec<Queue>,
-    writes: WriteQueue,
+    writes: WriteQueue<Tag>,
+    guards: Guards,
     cluster: Cluster,
     next: Option<(Cycle, Action)>,
     stale: bool,
@@ -108,9 +113,10 @@ struct Port {
 struct Taking {
     tag: Tag,
     in_step: bool,
-    started: bool,
-    /// Bursts that have not been taken, by class.
-    left: Vec<u32>,
+    /// From when on it may be taken.
+    start: Option<Cycle>,
+    /// Bursts that have not been taken, by class; none when the unit is through with it there.
+    left: Vec<Option<u32>>,
     /// Beats that have been taken in step, and where to tell so.
     beats: u64,
     marks: Marks,
@@ -126,9 +132,10 @@ pub(crate) struct BulkFlow {
     read_bursts: usize,
     ports: Vec<Port>,
     records: Vec<VecDeque<Taking>>,
+    /// When the gate's part of each cluster is through with the records so far.
+    keys_taken: Vec<Cycle>,
     /// Classes in which a product or control item is not finished yet, and the latest cycle so far.
     open: HashMap<Tag, (usize, Cycle)>,
-    writes: HashMap<(usize, usize), Writes>,
     told: Vec<(Cycle, Signal)>,
     log: ReadLog,
 }
@@ -149,6 +156,7 @@ impl Flow for BulkFlow {
         };
         let queue = |stream| Queue {
             jobs: VecDeque::new(),
+            walked: 0,
             capacity: capacity(stream),
             reserved: 0,
             freed: VecDeque::new(),
@@ -157,10 +165,11 @@ impl Flow for BulkFlow {
         let port = |&leader: &u32| Port {
             leader,
             free: 0,
-            reads: VecDeque::new(),
+            places: VecDeque::new(),
             writes_free: 0,
             streams: (0..Stream::count(waves)).map(queue).collect(),
             writes: WriteQueue::new(config),
+            guards: Guards::new(waves),
             cluster: Cluster { armed: (0..waves).map(|_| VecDeque::new()).collect(), ..Cluster::default() },
             next: None,
             stale: true,
@@ -174,8 +183,8 @@ impl Flow for BulkFlow {
             read_bursts: config.read_bursts() as usize,
             ports: leaders.iter().map(port).collect(),
             records: (0..waves).map(|_| VecDeque::new()).collect(),
+            keys_taken: vec![0; leaders.len()],
             open: HashMap::new(),
-            writes: HashMap::new(),
             told: Vec::new(),
             log: ReadLog::new(log),
         }
@@ -188,34 +197,31 @@ impl Flow for BulkFlow {
             Tag::Mac { .. } => {}
             _ => self.expect_control(&item),
         }
-        let after: Rc<[usize]> = item.after.into();
+        let after = item.writer();
         for (class, port) in self.ports.iter_mut().enumerate() {
             let segments = item.lanes.get(class);
+            // Control items concern channel 0 alone, but for the block lists.
+            if stream == Stream::Control && segments.is_empty() {
+                continue;
+            }
+            let ready = enter(&mut port.streams[index].walked, item.ready, segments.len());
             if !segments.is_empty() {
-                if port.streams.iter().all(|s| s.jobs.is_empty()) {
-                    port.reading.begin(item.ready);
-                }
-                port.streams[index].jobs.push_back(Job {
-                    tag: item.tag,
-                    ready: item.ready,
-                    after: after.clone(),
-                    cursor: Cursor::new(segments.clone()),
-                });
+                port.reading.begin(ready, port.streams.iter().all(|s| s.jobs.is_empty()));
+                let job = Job::new(item.tag, ready, after, segments.clone());
+                port.streams[index].jobs.push_back(job);
                 port.stale = true;
             }
         }
     }
 
     fn take(&mut self, wave: usize, tag: Tag, at: Cycle) {
-        if let Some(front) = self.records[wave].front_mut().filter(|f| f.tag == tag) {
-            front.started = true;
-            front.taken.iter_mut().for_each(|t| *t = at);
+        if let Some(record) = self.records[wave].iter_mut().find(|r| r.tag == tag) {
+            record.start = Some(at);
+            if record.in_step {
+                record.taken.iter_mut().for_each(|t| *t = at);
+            }
         }
         self.take_records(wave);
-    }
-
-    fn turn(&self, wave: usize) -> Option<Tag> {
-        self.records[wave].front().map(|f| f.tag)
     }
 
     fn arm(&mut self, wave: usize, armed: Armed, lanes: &Lanes) {
@@ -231,36 +237,30 @@ impl Flow for BulkFlow {
         }
     }
 
-    fn write(&mut self, tag: Tag, lanes: &Lanes, ready: Cycle) {
-        let classes = self.ports.len();
-        let fresh = || Writes { closed: false, left: vec![0; classes], acknowledged: vec![0; classes] };
-        let state = self.writes.entry(write_key(tag)).or_insert_with(fresh);
+    fn write(&mut self, tag: Tag, lanes: &Lanes, now: Cycle) {
         let mut writing = 0;
         for (class, port) in self.ports.iter_mut().enumerate() {
             let segments = lanes.get(class);
             if !segments.is_empty() {
-                state.left[class] += 1;
                 writing += 1;
-                if port.writes.len() == 0 {
-                    port.writing.begin(ready);
-                }
-                port.writes.push(tag, segments, ready);
+                port.writing.begin(now, port.writes.is_empty());
+                port.writes.push(tag, tag.wave(), segments, now);
                 port.stale = true;
             }
         }
-        self.open.insert(tag, (writing, ready));
+        self.open.insert(tag, (writing, now));
     }
 
-    fn close_writes(&mut self, wave: usize, command: usize) {
-        if let Some(state) = self.writes.get_mut(&(wave, command)) {
-            state.closed = true;
-        }
-        self.ports.iter_mut().for_each(|p| p.stale = true);
-    }
-
-    fn drain_writes(&mut self, now: Cycle) {
+    fn close_writes(&mut self, wave: usize, command: usize, now: Cycle) {
         for port in &mut self.ports {
-            port.writes.drain(now);
+            port.guards.close(&mut port.writes, Writer { wave, command }, now);
+            port.stale = true;
+        }
+    }
+
+    fn want_room(&mut self, wanted: bool, now: Cycle) {
+        for port in &mut self.ports {
+            port.writes.want(wanted, now);
             port.stale = true;
         }
     }
@@ -330,7 +330,7 @@ impl Flow for BulkFlow {
                     let _ = write!(
                         out,
                         " stream {index} waits with {:?} ({} beats held);",
-                        job.tag, queue.reserved
+                        job.label, queue.reserved
                     );
                 }
             }
@@ -346,12 +346,13 @@ impl Flow for BulkFlow {
 impl BulkFlow {
     fn expect_record(&mut self, stream: Stream, item: &Item) {
         let Stream::Record(wave) = stream else { return };
-        let left: Vec<u32> = (0..self.ports.len()).map(|class| bursts(item.lanes.get(class))).collect();
+        let left = |class| Some(bursts(item.lanes.get(class)));
+        let left: Vec<Option<u32>> = (0..self.ports.len()).map(left).collect();
         let taken = vec![0; left.len()];
         self.records[wave].push_back(Taking {
             tag: item.tag,
             in_step: item.in_step,
-            started: false,
+            start: None,
             left,
             beats: 0,
             marks: Marks::new(item.marks.clone()),
@@ -374,23 +375,24 @@ impl BulkFlow {
             }
         };
         // With as many bursts under way as may be, a read waits for the end of one; it keeps lazy writes back all the same.
-        let burst = match port.reads.len() >= self.read_bursts {
-            true => port.reads[port.reads.len() - self.read_bursts],
+        let burst = match port.places.len() >= self.read_bursts {
+            true => port.places[port.places.len() - self.read_bursts],
             false => 0,
         };
-        let wanted = |index: usize| self.read_at(class, &port.streams[index], port.free);
+        let wanted = |index: usize| self.read_at(port, index);
         let read_at = |index: usize| wanted(index).map(|at| at.max(burst));
         if let Some(at) = read_at(0) {
             offer(at, Action::Read(0));
         }
-        if let Some(job) = port.writes.front() {
-            let at = job.ready.max(port.free).max(port.writes_free);
+        if let Some(ready) = port.writes.ready() {
+            let at = ready.max(port.free).max(port.writes_free);
             let fronts = port.streams.iter().filter_map(|s| s.jobs.front());
-            let awaited = fronts.filter_map(|job| job.awaits(&self.writes, class));
+            let awaited = fronts.filter_map(|job| awaits(port, job, at));
+            let draining = port.writes.draining().map(|since| at.max(since));
             if (0..port.streams.len()).filter_map(wanted).all(|read| read > at) {
                 offer(at, Action::Write);
-            } else if let Some(urgent) = awaited.chain(port.writes.draining()).min() {
-                offer(at.max(urgent), Action::Write);
+            } else if let Some(urgent) = awaited.chain(draining).min() {
+                offer(urgent, Action::Write);
             }
         }
         for index in 1..port.streams.len() {
@@ -409,44 +411,38 @@ impl BulkFlow {
         best
     }
 
-    fn read_at(&self, class: usize, queue: &Queue, from: Cycle) -> Option<Cycle> {
+    fn read_at(&self, port: &Port, stream: usize) -> Option<Cycle> {
+        let queue = &port.streams[stream];
         let job = queue.jobs.front()?;
-        let (segment, burst) = job.cursor.head()?;
-        let mut from = from.max(job.ready);
-        if segment.guarded {
-            let Some((wave, _)) = job.tag.command() else { return Some(from) };
-            for &command in job.after.iter() {
-                let state = self.writes.get(&(wave, command)).filter(|w| w.out(class))?;
-                from = from.max(state.acknowledged[class]);
-            }
-        }
-        queue.room(u64::from(burst.bytes) / self.beat, from)
+        let (_, burst) = job.cursor.head()?;
+        let written = job.guard().map_or(Some(0), |writer| port.guards.acknowledged(writer))?;
+        queue.room(u64::from(burst.bytes) / self.beat, port.free.max(job.ready).max(written))
     }
 
     fn read(&mut self, class: usize, stream: usize, now: Cycle) {
         let port = &mut self.ports[class];
         port.free = now + 1;
-        while port.reads.front().is_some_and(|&done| done <= now) {
-            port.reads.pop_front();
+        while port.places.front().is_some_and(|&free| free <= now) {
+            port.places.pop_front();
         }
         let queue = &mut port.streams[stream];
         let Some(job) = queue.jobs.front_mut() else { return };
         let Some((segment, burst)) = job.cursor.head() else { return };
-        let (tag, pace) = (job.tag, segment.pace);
+        let (tag, pace) = (job.label, segment.pace);
         let last = job.cursor.advance();
         if last {
             queue.jobs.pop_front();
         }
         queue.reserve(u64::from(burst.bytes) / self.beat, now);
-        let Some(arrival) = self.memory.read(port.leader, now, burst) else {
+        let Some(arrival) = self.memory.read(port.leader, now + PORT_ISSUE, burst) else {
             // The channel never answers: nothing more can be asked of it either.
-            port.reads.extend(std::iter::repeat_n(Cycle::MAX, self.read_bursts));
+            port.places.extend(std::iter::repeat_n(Cycle::MAX, self.read_bursts));
             return;
         };
-        port.reads.push_back(arrival.last());
-        port.reading.until(arrival.last() + 1);
+        port.places.push_back(arrival.last() + PORT_RETURN);
+        port.reading.until(arrival.last() + PORT_RETURN);
         if class == 0 {
-            self.log.note(tag, now, arrival.last() + 1, last);
+            self.log.note(tag, now + PORT_ISSUE, arrival.last() + 1, last);
         }
         if let Some(kind) = arrival.fault() {
             let channel = port.leader;
@@ -479,7 +475,7 @@ impl BulkFlow {
             if *left == 0 {
                 let at = *latest;
                 self.open.remove(&tag);
-                self.told.push((at, signal));
+                self.told.push((at + HOP, signal));
             }
         }
     }
@@ -525,48 +521,78 @@ impl BulkFlow {
     /// Takes what has come of the records whose turn it is.
     fn take_records(&mut self, wave: usize) {
         let stream = Stream::Record(wave).index(self.waves);
-        while let Some(front) = self.records[wave].front_mut().filter(|f| f.started) {
-            let ports = &mut self.ports;
-            if front.in_step {
-                take_in_step(front, ports, stream, &mut self.told);
-            } else {
-                take_apart(front, ports, stream);
+        match self.records[wave].front_mut() {
+            Some(front) if front.in_step && front.start.is_some() => {
+                take_in_step(front, &mut self.ports, stream, &mut self.told);
             }
-            if front.left.iter().any(|&l| l > 0) {
-                return;
-            }
-            let at = front.taken.iter().copied().max().unwrap_or(0);
+            Some(front) if !front.in_step => self.take_keys(wave, stream),
+            _ => return,
+        }
+        while let Some(front) = self.records[wave].front().filter(|f| f.left.iter().all(Option::is_none)) {
+            let hop = if front.in_step { 0 } else { HOP };
+            let at = front.taken.iter().copied().max().unwrap_or(0) + hop;
             self.told.push((at, Signal::Taken(front.tag)));
             self.records[wave].pop_front();
+        }
+    }
+
+    /// Every cluster takes its own keys, record by record, as far as they may be taken, and passes over records of which it
+    /// has none.
+    fn take_keys(&mut self, wave: usize, stream: usize) {
+        for (class, port) in self.ports.iter_mut().enumerate() {
+            let through = &mut self.keys_taken[class];
+            let allowed =
+                self.records[wave].iter_mut().map_while(|r| r.start.filter(|_| !r.in_step).map(|at| (at, r)));
+            for (start, record) in allowed {
+                let Some(mut left) = record.left[class] else { continue };
+                if left == 0 {
+                    *through = start.max(*through) + 1;
+                }
+                while left > 0 {
+                    let here = |h: &&Held| h.tag == record.tag;
+                    let Some(held) = port.streams[stream].held.front().filter(here) else { break };
+                    *through = after_burst(start.max(*through), &held.arrival, held.pace.into());
+                    left -= 1;
+                    free_front(port, stream, *through);
+                }
+                record.left[class] = Some(left).filter(|&left| left > 0);
+                record.taken[class] = *through;
+                if left > 0 {
+                    break;
+                }
+            }
         }
     }
 
     fn issue_write(&mut self, class: usize, now: Cycle) {
         let port = &mut self.ports[class];
         port.free = now + 1;
-        let Some((tag, burst, last)) = port.writes.next() else { return };
-        let leader = port.leader;
-        let Some(written) = self.memory.write(leader, now, burst) else {
+        let Some(sent) = port.writes.next(now) else { return };
+        let (tag, leader) = (sent.label, port.leader);
+        let Some(written) = self.memory.write(leader, now + PORT_ISSUE, sent.burst) else {
             port.writes_free = Cycle::MAX;
             return;
         };
-        port.writes_free = written.last_beat + 1;
-        port.writing.until(written.response + 1);
+        port.writes_free = written.last_beat + 1 - PORT_ISSUE;
+        let acknowledged = written.response + PORT_RETURN;
+        port.writing.until(acknowledged);
+        port.guards.sent(&sent, now, acknowledged);
         if let Some(kind) = written.fault {
             let fault = Signal::Fault { tag, channel: leader, kind, write: true };
             self.told.push((written.response, fault));
         }
-        if !last {
-            return;
+        if sent.last {
+            // Responses come in order, so the last burst's is the last.
+            self.finish(tag, acknowledged, Signal::Written(tag));
         }
-        // Responses come in order, so the last burst's is the last.
-        let acknowledged = written.response + 1;
-        if let Some(state) = self.writes.get_mut(&write_key(tag)) {
-            state.left[class] -= 1;
-            state.acknowledged[class] = state.acknowledged[class].max(acknowledged);
-        }
-        self.finish(tag, acknowledged, Signal::Written(tag));
     }
+}
+
+/// The first cycle, not before `from`, in which a read waits for writes.
+fn awaits(port: &Port, job: &Job<Tag>, from: Cycle) -> Option<Cycle> {
+    let at = job.ready.max(from);
+    let counts = port.guards.acknowledged(job.guard()?).unwrap_or(Cycle::MAX);
+    (at < counts).then_some(at)
 }
 
 /// When a wave's front product can go on in a cluster, and whether with a burst (or else to its end).
@@ -582,7 +608,7 @@ fn candidate(port: &Port, wave: usize) -> Option<(Cycle, bool)> {
 
 /// The vector unit takes a row of beats, one from every channel, every `pace` cycles.
 fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize, told: &mut Vec<(Cycle, Signal)>) {
-    while front.left[0] > 0 {
+    while front.left[0].is_some() {
         let here = |p: &Port| p.streams[stream].held.front().is_some_and(|h| h.tag == front.tag);
         if !ports.iter().all(here) {
             return;
@@ -591,7 +617,8 @@ fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize, told: &mu
         let burst = ports[0].streams[stream].held.front().map_or(0, |h| h.arrival.beats());
         let after = |beats: u32| {
             let first = |p: &Port| p.streams[stream].held.front().map(|h| (h.arrival, u64::from(h.pace)));
-            let taken = ports.iter().filter_map(first).map(|(a, pace)| after_beats(from, &a, beats, pace));
+            let taken =
+                ports.iter().filter_map(first).map(|(a, pace)| after_beats(from, &a, beats, pace, HOP));
             taken.max().unwrap_or(from)
         };
         while let Some((mark, reached)) = front.marks.pass(front.beats + u64::from(burst)) {
@@ -600,22 +627,10 @@ fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize, told: &mu
         front.beats += u64::from(burst);
         let taken = after(burst);
         for port in ports.iter_mut() {
-            free_front(port, stream, taken);
+            free_front(port, stream, taken + HOP);
         }
         front.taken.iter_mut().for_each(|t| *t = taken);
-        front.left.iter_mut().for_each(|l| *l -= 1);
-    }
-}
-
-/// Every cluster takes its own keys.
-fn take_apart(front: &mut Taking, ports: &mut [Port], stream: usize) {
-    for (class, port) in ports.iter_mut().enumerate() {
-        while front.left[class] > 0 {
-            let Some(held) = port.streams[stream].held.front().filter(|h| h.tag == front.tag) else { break };
-            front.taken[class] = after_burst(front.taken[class], &held.arrival, held.pace.into());
-            front.left[class] -= 1;
-            free_front(port, stream, front.taken[class]);
-        }
+        front.left.iter_mut().for_each(|l| *l = l.map(|left| left - 1).filter(|&left| left > 0));
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod step;
 use crate::dram::Cycle;
 use crate::memory::{FaultKind, MemorySystem};
 use crate::plan::Lanes;
+use crate::port::Writer;
 use fastcar_arch::config::AccelConfig;
 use std::ops::Range;
 use std::rc::Rc;
@@ -75,6 +76,11 @@ impl Tag {
             Self::Table | Self::Commands { .. } | Self::Report => None,
         }
     }
+
+    /// The wave by whose rules it is written.
+    pub(crate) fn wave(self) -> usize {
+        self.command().map_or(0, |command| command.0)
+    }
 }
 
 /// Something to read.
@@ -84,8 +90,8 @@ pub(crate) struct Item {
     pub(crate) lanes: Lanes,
     /// First cycle in which an address may go out.
     pub(crate) ready: Cycle,
-    /// Commands of the wave whose writes guarded segments wait for.
-    pub(crate) after: Vec<usize>,
+    /// Command of the wave whose writes, and those before, guarded segments wait for.
+    pub(crate) after: Option<usize>,
     /// Records: whether all channels give their beats in step.
     pub(crate) in_step: bool,
     /// Records in step: numbers of beats of a channel behind which the flow tells how far the record is.
@@ -95,7 +101,12 @@ pub(crate) struct Item {
 impl Item {
     /// An item that waits for no writes.
     pub(crate) fn free(tag: Tag, lanes: Lanes, ready: Cycle) -> Self {
-        Self { tag, lanes, ready, after: Vec::new(), in_step: false, marks: Rc::default() }
+        Self { tag, lanes, ready, after: None, in_step: false, marks: Rc::default() }
+    }
+
+    /// The writer that its guarded segments wait for.
+    fn writer(&self) -> Option<Writer> {
+        self.after.map(|command| Writer { wave: self.tag.wave(), command })
     }
 }
 
@@ -108,7 +119,8 @@ pub(crate) struct Armed {
     pub(crate) start: Cycle,
 }
 
-/// What the flow tells the units. A time lies at or behind the cycle in which it is told.
+/// What the flow tells the units, which hear of the channels [`HOP`](fastcar_arch::timing::HOP) later. A time lies at or
+/// behind the cycle in which it is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Signal {
     /// An item of the control stream is in.
@@ -143,23 +155,21 @@ pub(crate) trait Flow {
     /// Queues an item on a stream.
     fn push(&mut self, stream: Stream, item: Item);
 
-    /// Lets a unit take the beats of a record, which is the first of its wave's record stream that is not taken yet.
+    /// Lets a unit take the beats of a record from cycle `at` on. It is the first of its wave's record stream that may not
+    /// be taken yet; for the vector unit, all before it are taken.
     fn take(&mut self, wave: usize, tag: Tag, at: Cycle);
-
-    /// The record that is next on a wave's record stream.
-    fn turn(&self, wave: usize) -> Option<Tag>;
 
     /// Lets the clusters begin a product as soon as they are done with the one before.
     fn arm(&mut self, wave: usize, armed: Armed, lanes: &Lanes);
 
-    /// Queues writes whose data is there in cycle `ready`.
-    fn write(&mut self, tag: Tag, lanes: &Lanes, ready: Cycle);
+    /// Queues writes.
+    fn write(&mut self, tag: Tag, lanes: &Lanes, now: Cycle);
 
     /// Says that a command of a wave will queue no more writes.
-    fn close_writes(&mut self, wave: usize, command: usize);
+    fn close_writes(&mut self, wave: usize, command: usize, now: Cycle);
 
-    /// Says that the vector unit waits for room in the write buffer.
-    fn drain_writes(&mut self, now: Cycle);
+    /// Says that the vector unit begins or ceases to wait for room in the write buffer.
+    fn want_room(&mut self, wanted: bool, now: Cycle);
 
     /// The next cycle in which something moves; none when nothing can until a call.
     fn next(&mut self) -> Option<Cycle>;

@@ -1,34 +1,18 @@
 //! One beat and one cycle at a time: slow, without any closed formula, the reference for [`super::bulk`].
 
-use super::queue::{Cursor, Job, Marks, ReadLog, Span, WriteQueue, Writes, write_key};
+use super::queue::{Marks, ReadLog};
 use super::{Armed, Flow, Item, MacCycles, Signal, Stream, Tag};
 use crate::dram::Cycle;
-use crate::memory::MemorySystem;
+use crate::memory::{Arrival, MemorySystem, Written};
 use crate::plan::Lanes;
+use crate::port::{self, Decision, Port, Writer};
 use fastcar_arch::config::AccelConfig;
+use fastcar_arch::timing::{HOP, PORT_ISSUE, PORT_RETURN};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 /// Cycles without any movement after which nothing is expected to move by itself.
 const QUIET: u64 = 1 << 16;
-
-/// A beat in a stream buffer, or on its way there.
-#[derive(Clone, Copy)]
-struct Beat {
-    tag: Tag,
-    arrives: Cycle,
-    pace: u64,
-    /// Beats of its burst, on the last of them: room that is free when it is taken.
-    frees: u64,
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    reserved: u64,
-    freed: Vec<(Cycle, u64)>,
-    beats: VecDeque<Beat>,
-}
 
 struct ArmedHere {
     tag: Tag,
@@ -37,32 +21,27 @@ struct ArmedHere {
     beats: u64,
 }
 
-struct Port {
-    leader: u32,
-    reads: Vec<Cycle>,
-    writes_free: Cycle,
-    stuck: bool,
-    streams: Vec<Queue>,
-    writes: WriteQueue,
+/// The MAC array of a cluster.
+struct Cluster {
     armed: Vec<VecDeque<ArmedHere>>,
-    mac_free: Cycle,
+    free: Cycle,
     last_wave: usize,
     /// Wave whose burst is being taken.
     in_burst: Option<usize>,
     cycles: MacCycles,
-    reading: Span,
-    writing: Span,
 }
 
 struct Taking {
     tag: Tag,
     in_step: bool,
-    started: bool,
-    /// Beats not taken, by class.
-    left: Vec<u64>,
+    /// From when on it may be taken.
+    start: Option<Cycle>,
+    /// Beats not taken, by class; none when the unit is through with it there.
+    left: Vec<Option<u64>>,
     /// Beats that have been taken in step, and where to tell so.
     beats: u64,
     marks: Marks,
+    /// When the unit is through with what it has taken of each class.
     free: Vec<Cycle>,
 }
 
@@ -71,12 +50,12 @@ pub(crate) struct StepFlow {
     memory: MemorySystem,
     beat: u64,
     waves: usize,
-    read_bursts: usize,
-    capacity: Vec<u64>,
-    ports: Vec<Port>,
+    ports: Vec<Port<Tag>>,
+    clusters: Vec<Cluster>,
     records: Vec<VecDeque<Taking>>,
+    /// When the gate's part of each cluster is through with the records so far.
+    keys_free: Vec<Cycle>,
     open: HashMap<Tag, (usize, Cycle)>,
-    writes: HashMap<(usize, usize), Writes>,
     told: Vec<(Cycle, Signal)>,
     log: ReadLog,
     cycle: Cycle,
@@ -85,36 +64,22 @@ pub(crate) struct StepFlow {
 
 impl Flow for StepFlow {
     fn new(config: &AccelConfig, memory: MemorySystem, waves: usize, leaders: &[u32], log: bool) -> Self {
-        let share = |beats: u32| vec![u64::from(beats) / waves as u64; waves];
-        let mut capacity = vec![u64::MAX];
-        capacity.extend(share(config.record_beats()));
-        capacity.extend(share(config.main_beats()));
-        capacity.extend(share(config.ahead_beats()));
-        let port = |&leader: &u32| Port {
-            leader,
-            reads: Vec::new(),
-            writes_free: 0,
-            stuck: false,
-            streams: (0..Stream::count(waves)).map(|_| Queue::default()).collect(),
-            writes: WriteQueue::new(config),
+        let cluster = |_: &u32| Cluster {
             armed: (0..waves).map(|_| VecDeque::new()).collect(),
-            mac_free: 0,
+            free: 0,
             last_wave: 0,
             in_burst: None,
             cycles: MacCycles::default(),
-            reading: Span::default(),
-            writing: Span::default(),
         };
         Self {
             memory,
             beat: config.beat().get(),
             waves,
-            read_bursts: config.read_bursts() as usize,
-            capacity,
-            ports: leaders.iter().map(port).collect(),
+            ports: leaders.iter().map(|&leader| Port::new(config, leader, waves)).collect(),
+            clusters: leaders.iter().map(cluster).collect(),
             records: (0..waves).map(|_| VecDeque::new()).collect(),
+            keys_free: vec![0; leaders.len()],
             open: HashMap::new(),
-            writes: HashMap::new(),
             told: Vec::new(),
             log: ReadLog::new(log),
             cycle: 0,
@@ -125,84 +90,63 @@ impl Flow for StepFlow {
     fn push(&mut self, stream: Stream, item: Item) {
         self.quiet = 0;
         if let (Stream::Record(wave), Tag::Record { .. }) = (stream, item.tag) {
-            let left: Vec<u64> = (0..self.ports.len()).map(|c| item.lanes.beats(c, self.beat)).collect();
+            let left = |class| Some(item.lanes.beats(class, self.beat));
+            let left: Vec<Option<u64>> = (0..self.ports.len()).map(left).collect();
             let free = vec![0; left.len()];
             let marks = Marks::new(item.marks.clone());
-            let taking =
-                Taking { tag: item.tag, in_step: item.in_step, started: false, left, beats: 0, marks, free };
-            self.records[wave].push_back(taking);
+            let (tag, in_step) = (item.tag, item.in_step);
+            self.records[wave].push_back(Taking { tag, in_step, start: None, left, beats: 0, marks, free });
         } else if stream == Stream::Control {
             let classes = (0..self.ports.len()).filter(|&c| !item.lanes.get(c).is_empty()).count();
             self.open.insert(item.tag, (classes, 0));
         }
         for (class, port) in self.ports.iter_mut().enumerate() {
             let segments = item.lanes.get(class).clone();
-            if segments.is_empty() {
-                continue;
+            // Control items concern channel 0 alone, but for the block lists.
+            if stream != Stream::Control || !segments.is_empty() {
+                let item = port::Item { label: item.tag, segments, ready: item.ready, after: item.writer() };
+                port.read(stream.index(self.waves), item);
             }
-            if port.streams.iter().all(|s| s.jobs.is_empty()) {
-                port.reading.begin(item.ready);
-            }
-            port.streams[stream.index(self.waves)].jobs.push_back(Job {
-                tag: item.tag,
-                ready: item.ready,
-                after: item.after.clone().into(),
-                cursor: Cursor::new(segments),
-            });
         }
     }
 
     fn take(&mut self, wave: usize, tag: Tag, at: Cycle) {
         self.quiet = 0;
-        if let Some(front) = self.records[wave].front_mut().filter(|f| f.tag == tag) {
-            front.started = true;
-            front.free.iter_mut().for_each(|f| *f = at);
+        if let Some(record) = self.records[wave].iter_mut().find(|r| r.tag == tag) {
+            record.start = Some(at);
         }
-    }
-
-    fn turn(&self, wave: usize) -> Option<Tag> {
-        self.records[wave].front().map(|f| f.tag)
     }
 
     fn arm(&mut self, wave: usize, armed: Armed, lanes: &Lanes) {
         self.quiet = 0;
         let stream = armed.stream.index(self.waves);
         self.open.insert(armed.tag, (self.ports.len(), armed.start));
-        for (class, port) in self.ports.iter_mut().enumerate() {
+        for (class, cluster) in self.clusters.iter_mut().enumerate() {
             let beats = lanes.beats(class, self.beat);
-            port.armed[wave].push_back(ArmedHere { tag: armed.tag, stream, start: armed.start, beats });
+            cluster.armed[wave].push_back(ArmedHere { tag: armed.tag, stream, start: armed.start, beats });
         }
     }
 
-    fn write(&mut self, tag: Tag, lanes: &Lanes, ready: Cycle) {
+    fn write(&mut self, tag: Tag, lanes: &Lanes, now: Cycle) {
         self.quiet = 0;
-        let classes = self.ports.len();
-        let fresh = || Writes { closed: false, left: vec![0; classes], acknowledged: vec![0; classes] };
-        let state = self.writes.entry(write_key(tag)).or_insert_with(fresh);
         let mut writing = 0;
         for (class, port) in self.ports.iter_mut().enumerate() {
             let segments = lanes.get(class);
             if !segments.is_empty() {
-                state.left[class] += 1;
                 writing += 1;
-                if port.writes.len() == 0 {
-                    port.writing.begin(ready);
-                }
-                port.writes.push(tag, segments, ready);
+                port.write(tag, tag.wave(), segments, now);
             }
         }
-        self.open.insert(tag, (writing, ready));
+        self.open.insert(tag, (writing, now));
     }
 
-    fn close_writes(&mut self, wave: usize, command: usize) {
+    fn close_writes(&mut self, wave: usize, command: usize, now: Cycle) {
         self.quiet = 0;
-        if let Some(state) = self.writes.get_mut(&(wave, command)) {
-            state.closed = true;
-        }
+        self.ports.iter_mut().for_each(|port| port.close(Writer { wave, command }, now));
     }
 
-    fn drain_writes(&mut self, now: Cycle) {
-        self.ports.iter_mut().for_each(|p| p.writes.drain(now));
+    fn want_room(&mut self, wanted: bool, now: Cycle) {
+        self.ports.iter_mut().for_each(|port| port.want_room(wanted, now));
     }
 
     fn next(&mut self) -> Option<Cycle> {
@@ -213,10 +157,10 @@ impl Flow for StepFlow {
         self.cycle = now + 1;
         self.quiet += 1;
         for class in 0..self.ports.len() {
-            self.free_room(class, now);
-        }
-        for class in 0..self.ports.len() {
-            self.address(class, now);
+            if let Some(decision) = self.ports[class].decide(now, &mut self.memory) {
+                self.quiet = 0;
+                self.decided(class, now, decision);
+            }
             self.multiply(class, now);
         }
         for wave in 0..self.waves {
@@ -233,7 +177,7 @@ impl Flow for StepFlow {
     }
 
     fn mac_cycles(&self) -> MacCycles {
-        self.ports[0].cycles
+        self.clusters[0].cycles
     }
 
     fn reads(&self) -> &[(Tag, Range<Cycle>)] {
@@ -241,126 +185,53 @@ impl Flow for StepFlow {
     }
 
     fn occupied(&self) -> (u64, u64) {
-        (self.ports[0].reading.total(), self.ports[0].writing.total())
+        self.ports[0].occupied()
     }
 
     fn describe(&self) -> String {
-        let line = |p: &Port| {
-            let jobs: Vec<Option<Tag>> = p.streams.iter().map(|s| s.jobs.front().map(|j| j.tag)).collect();
-            format!("channel {}: streams wait with {jobs:?}, {} writes queued\n", p.leader, p.writes.len())
+        let line = |port: &Port<Tag>| {
+            let (jobs, writes) = port.waiting();
+            let jobs: Vec<Option<Tag>> = jobs.collect();
+            format!("channel {}: streams wait with {jobs:?}, {writes} writes queued\n", port.channel())
         };
         self.ports.iter().map(line).collect()
     }
 }
 
 impl StepFlow {
-    fn free_room(&mut self, class: usize, now: Cycle) {
-        for queue in &mut self.ports[class].streams {
-            let freed: u64 = queue.freed.iter().filter(|f| f.0 <= now).map(|f| f.1).sum();
-            queue.reserved -= freed;
-            queue.freed.retain(|f| f.0 > now);
-        }
-        self.ports[class].reads.retain(|&done| done > now);
-    }
-
-    /// Sends at most one address: control, then writes that cannot wait for a gap, then the other streams in order, then
-    /// other writes.
-    fn address(&mut self, class: usize, now: Cycle) {
-        let streams = 0..Stream::count(self.waves);
-        let port = &self.ports[class];
-        let wanted = streams.filter(|&stream| self.wants_read(class, stream, now)).collect::<Vec<_>>();
-        let reads = port.reads.len() < self.read_bursts;
-        let fronts = port.streams.iter().filter_map(|s| s.jobs.front());
-        let awaited = fronts.filter_map(|job| job.awaits(&self.writes, class));
-        let urgent = awaited.chain(port.writes.draining()).any(|since| since <= now);
-        let write = self.can_write(class, now) && (urgent || wanted.is_empty());
-        match wanted.first() {
-            Some(&stream) if reads && (stream == 0 || !write) => self.read(class, stream, now),
-            _ if write => self.issue_write(class, now),
-            _ => {}
+    fn decided(&mut self, class: usize, now: Cycle, decision: Decision<Tag>) {
+        match decision {
+            Decision::Read { queue, label, last, arrival: Some(arrival), .. } => {
+                self.reading(class, now, (queue == 0, label, last), &arrival);
+            }
+            Decision::Write { label, last, written: Some(written), .. } => {
+                self.writing(class, label, last, &written);
+            }
+            Decision::Read { .. } | Decision::Write { .. } => {}
         }
     }
 
-    /// Whether a queue's next read could go out, if it were not for the number of bursts under way.
-    fn wants_read(&self, class: usize, stream: usize, now: Cycle) -> bool {
-        let port = &self.ports[class];
-        let queue = &port.streams[stream];
-        let Some(job) = queue.jobs.front().filter(|j| j.ready <= now) else { return false };
-        let Some((segment, burst)) = job.cursor.head() else { return false };
-        let room = queue.reserved + u64::from(burst.bytes) / self.beat <= self.capacity[stream];
-        let written = |&command: &usize| {
-            let key = job.tag.command().map(|c| (c.0, command));
-            key.and_then(|k| self.writes.get(&k))
-                .is_some_and(|w| w.out(class) && w.acknowledged[class] <= now)
-        };
-        let safe = !segment.guarded || job.after.iter().all(written);
-        room && safe && !port.stuck
-    }
-
-    fn read(&mut self, class: usize, stream: usize, now: Cycle) {
-        self.quiet = 0;
-        let port = &mut self.ports[class];
-        let queue = &mut port.streams[stream];
-        let Some(job) = queue.jobs.front_mut() else { return };
-        let Some((segment, burst)) = job.cursor.head() else { return };
-        let (tag, pace) = (job.tag, u64::from(segment.pace));
-        let last = job.cursor.advance();
-        if last {
-            queue.jobs.pop_front();
-        }
-        let Some(arrival) = self.memory.read(port.leader, now, burst) else {
-            port.stuck = true;
-            return;
-        };
-        port.reads.push(arrival.last());
-        port.reading.until(arrival.last() + 1);
+    fn reading(&mut self, class: usize, now: Cycle, item: (bool, Tag, bool), arrival: &Arrival) {
+        let (control, tag, last) = item;
         if class == 0 {
-            self.log.note(tag, now, arrival.last() + 1, last);
+            self.log.note(tag, now + PORT_ISSUE, arrival.last() + 1, last);
         }
         if let Some(kind) = arrival.fault() {
-            let fault = Signal::Fault { tag, channel: port.leader, kind, write: false };
-            self.told.push((arrival.last(), fault));
+            let channel = self.ports[class].channel();
+            self.told.push((arrival.last(), Signal::Fault { tag, channel, kind, write: false }));
         }
-        if stream == 0 {
-            if last {
-                self.finish(tag, arrival.last() + 1, Signal::Arrived(tag));
-            }
-            return;
-        }
-        let beats = arrival.beats();
-        queue.reserved += u64::from(beats);
-        for i in 0..beats {
-            let frees = if i + 1 == beats { u64::from(beats) } else { 0 };
-            queue.beats.push_back(Beat { tag, arrives: arrival.beat(i), pace, frees });
+        if control && last {
+            self.finish(tag, arrival.last() + 1, Signal::Arrived(tag));
         }
     }
 
-    fn can_write(&self, class: usize, now: Cycle) -> bool {
-        let port = &self.ports[class];
-        let ready = port.writes.front().is_some_and(|j| j.ready <= now);
-        ready && port.writes_free <= now && !port.stuck
-    }
-
-    fn issue_write(&mut self, class: usize, now: Cycle) {
-        self.quiet = 0;
-        let port = &mut self.ports[class];
-        let Some((tag, burst, last)) = port.writes.next() else { return };
-        let leader = port.leader;
-        let Some(written) = self.memory.write(leader, now, burst) else {
-            port.stuck = true;
-            return;
-        };
-        port.writes_free = written.last_beat + 1;
-        port.writing.until(written.response + 1);
+    fn writing(&mut self, class: usize, tag: Tag, last: bool, written: &Written) {
         if let Some(kind) = written.fault {
-            self.told.push((written.response, Signal::Fault { tag, channel: leader, kind, write: true }));
+            let channel = self.ports[class].channel();
+            self.told.push((written.response, Signal::Fault { tag, channel, kind, write: true }));
         }
         if last {
-            if let Some(state) = self.writes.get_mut(&write_key(tag)) {
-                state.left[class] -= 1;
-                state.acknowledged[class] = state.acknowledged[class].max(written.response + 1);
-            }
-            self.finish(tag, written.response + 1, Signal::Written(tag));
+            self.finish(tag, written.response + PORT_RETURN, Signal::Written(tag));
         }
     }
 
@@ -371,57 +242,62 @@ impl StepFlow {
             if *left == 0 {
                 let at = *latest;
                 self.open.remove(&tag);
-                self.told.push((at, signal));
+                self.told.push((at + HOP, signal));
             }
         }
     }
 
     /// Gives the array of a cluster its next beat, if it is free and there is one.
     fn multiply(&mut self, class: usize, now: Cycle) {
-        if now < self.ports[class].mac_free {
+        let cluster = &self.clusters[class];
+        if now < cluster.free {
             return;
         }
-        let order = match self.ports[class].in_burst {
+        let order: Vec<usize> = match cluster.in_burst {
             Some(wave) => vec![wave],
-            None => {
-                (1..=self.waves).map(|i| (self.ports[class].last_wave + i) % self.waves).collect::<Vec<_>>()
-            }
+            None => (1..=self.waves).map(|i| (cluster.last_wave + i) % self.waves).collect(),
         };
         for wave in order {
             self.end_empty(class, wave, now);
-            let port = &mut self.ports[class];
-            let Some(armed) = port.armed[wave].front_mut().filter(|a| a.start <= now) else { continue };
-            let queue = &mut port.streams[armed.stream];
-            let here = |b: &&Beat| b.tag == armed.tag && b.arrives < now;
-            let Some(&beat) = queue.beats.front().filter(here) else { continue };
-            queue.beats.pop_front();
-            self.quiet = 0;
-            armed.beats -= 1;
-            port.mac_free = now + beat.pace;
-            port.cycles.busy += beat.pace;
-            port.in_burst = (beat.frees == 0).then_some(wave);
-            if beat.frees > 0 {
-                queue.freed.push((port.mac_free, beat.frees));
-                port.last_wave = wave;
+            if self.multiply_wave(class, wave, now) {
+                return;
             }
-            if armed.beats == 0 {
-                let (tag, at) = (armed.tag, port.mac_free);
-                port.armed[wave].pop_front();
-                self.finish(tag, at, Signal::Multiplied(tag));
-            }
-            return;
         }
-        let port = &mut self.ports[class];
+        let cluster = &mut self.clusters[class];
         let waits = |a: &ArmedHere| a.start <= now && a.beats > 0;
-        if port.armed.iter().any(|w| w.front().is_some_and(waits)) {
-            port.cycles.starved += 1;
+        if cluster.armed.iter().any(|w| w.front().is_some_and(waits)) {
+            cluster.cycles.starved += 1;
         }
+    }
+
+    /// Gives the array the next beat of a wave, if there is one.
+    fn multiply_wave(&mut self, class: usize, wave: usize, now: Cycle) -> bool {
+        let (cluster, port) = (&mut self.clusters[class], &mut self.ports[class]);
+        let Some(armed) = cluster.armed[wave].front_mut().filter(|a| a.start <= now) else { return false };
+        let Some(&beat) = port.front(armed.stream, now).filter(|b| b.label == armed.tag) else {
+            return false;
+        };
+        self.quiet = 0;
+        armed.beats -= 1;
+        cluster.free = now + beat.pace;
+        cluster.cycles.busy += beat.pace;
+        port.pop(armed.stream, cluster.free);
+        cluster.in_burst = (beat.frees == 0).then_some(wave);
+        if beat.frees > 0 {
+            cluster.last_wave = wave;
+        }
+        if armed.beats == 0 {
+            let (tag, at) = (armed.tag, cluster.free);
+            cluster.armed[wave].pop_front();
+            self.finish(tag, at, Signal::Multiplied(tag));
+        }
+        true
     }
 
     /// Ends products that have no beats on this channel.
     fn end_empty(&mut self, class: usize, wave: usize, now: Cycle) {
         loop {
-            let armed = &mut self.ports[class].armed[wave];
+            let armed = &mut self.clusters[class].armed[wave];
             let Some(tag) = armed.front().filter(|a| a.beats == 0 && a.start <= now).map(|a| a.tag) else {
                 return;
             };
@@ -431,39 +307,62 @@ impl StepFlow {
     }
 
     fn take_records(&mut self, wave: usize, now: Cycle) {
-        let stream = Stream::Record(wave).index(self.waves);
-        let Some(front) = self.records[wave].front_mut().filter(|f| f.started) else { return };
-        let ports = &mut self.ports;
-        let here = |port: &Port| {
-            port.streams[stream].beats.front().is_some_and(|b| b.tag == front.tag && b.arrives < now)
-        };
-        let in_step = front.in_step && !ports.iter().all(here);
-        let mut taken = false;
-        for (class, port) in ports.iter_mut().enumerate() {
-            if in_step || now < front.free[class] || !here(port) {
-                continue;
-            }
-            let queue = &mut port.streams[stream];
-            if let Some(beat) = queue.beats.pop_front() {
-                self.quiet = 0;
-                taken = true;
-                front.left[class] -= 1;
-                front.free[class] = now + beat.pace;
-                if beat.frees > 0 {
-                    queue.freed.push((front.free[class], beat.frees));
-                }
-            }
+        match self.records[wave].front() {
+            Some(front) if front.in_step => self.take_in_step(wave, now),
+            Some(_) => (0..self.ports.len()).for_each(|class| self.take_key(wave, class, now)),
+            None => return,
         }
-        if taken && front.in_step {
-            front.beats += 1;
-            if let Some((_, reached)) = front.marks.pass(front.beats) {
-                self.told.push((front.free[0], Signal::Reached(front.tag, reached)));
-            }
-        }
-        if front.left.iter().all(|&l| l == 0) {
-            let at = front.free.iter().copied().max().unwrap_or(now);
+        while let Some(front) = self.records[wave].front().filter(|f| f.left.iter().all(Option::is_none)) {
+            let hop = if front.in_step { 0 } else { HOP };
+            let at = front.free.iter().copied().max().unwrap_or(now) + hop;
             self.told.push((at, Signal::Taken(front.tag)));
             self.records[wave].pop_front();
         }
+    }
+
+    /// The vector unit takes a beat from every channel, a hop away.
+    fn take_in_step(&mut self, wave: usize, now: Cycle) {
+        let stream = Stream::Record(wave).index(self.waves);
+        let Some(front) = self.records[wave].front_mut() else { return };
+        if front.start.is_none_or(|start| now < start.max(front.free[0])) || now < HOP {
+            return;
+        }
+        let beats = self.ports.iter().map(|p| p.front(stream, now - HOP).filter(|b| b.label == front.tag));
+        let Some(pace) = beats.map(|b| b.map(|b| b.pace)).collect::<Option<Vec<u64>>>() else { return };
+        self.quiet = 0;
+        for (class, port) in self.ports.iter_mut().enumerate() {
+            front.free[class] = now + pace[class];
+            port.pop(stream, front.free[class] + HOP);
+            front.left[class] = front.left[class].map(|left| left - 1).filter(|&left| left > 0);
+        }
+        front.beats += 1;
+        if let Some((_, reached)) = front.marks.pass(front.beats) {
+            self.told.push((front.free[0], Signal::Reached(front.tag, reached)));
+        }
+    }
+
+    /// A cluster takes the next of its own beats of the keys, or passes over a record of which it has none.
+    fn take_key(&mut self, wave: usize, class: usize, now: Cycle) {
+        let stream = Stream::Record(wave).index(self.waves);
+        let of_class = |r: &&mut Taking| r.in_step || r.left[class].is_some();
+        let Some(record) = self.records[wave].iter_mut().find(of_class).filter(|r| !r.in_step) else {
+            return;
+        };
+        if record.start.is_none_or(|start| now < start.max(self.keys_free[class])) {
+            return;
+        }
+        let (port, left) = (&mut self.ports[class], record.left[class].unwrap_or(0));
+        let pace = match port.front(stream, now).filter(|b| b.label == record.tag) {
+            Some(beat) => beat.pace,
+            None if left == 0 => 1,
+            None => return,
+        };
+        self.quiet = 0;
+        let free = now + pace;
+        if left > 0 {
+            port.pop(stream, free);
+        }
+        record.left[class] = left.checked_sub(1).filter(|&left| left > 0);
+        (record.free[class], self.keys_free[class]) = (free, free);
     }
 }

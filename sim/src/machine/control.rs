@@ -4,7 +4,8 @@ use super::{COMMAND, Due, Machine, WRITE};
 use crate::counters::Traffic;
 use crate::dram::Cycle;
 use crate::flow::{Flow, Item, Stream, Tag};
-use crate::plan::{Lanes, MacOp, Record, Segment, Work, slots_of};
+use crate::plan::{Lanes, MacOp, Record, Work, slots_of};
+use crate::port::Segment;
 use fastcar_arch::config::BURST_BYTES;
 use fastcar_arch::isa::{Attn, COMMAND_BYTES, Command, Pred};
 use fastcar_arch::layout::RecordLayout;
@@ -35,6 +36,16 @@ pub(super) fn stream_of(command: &Command, product: &MacOp, wave: usize) -> Stre
         Some(true) if !product.own => Stream::Ahead(wave),
         _ => Stream::Main(wave),
     }
+}
+
+/// When a stream's item that is decided on in cycle `now` is in its queue at the port.
+fn entry(now: Cycle) -> Cycle {
+    now + timing::ADDRESS - timing::PORT_ISSUE
+}
+
+/// The same for groups of blocks whose masks are known in cycle `now`, when the stream took their command in cycle `begun`.
+fn masked_entry(begun: Cycle, now: Cycle) -> Cycle {
+    entry(begun).max(now + timing::MASK_ADDRESS - timing::PORT_ISSUE)
 }
 
 /// Whether a command may read records.
@@ -82,7 +93,7 @@ impl<F: Flow> Machine<'_, F> {
         let bytes = SLOT_BYTES * (1 + self.table.slots.len()) + 8 * self.table.gates.len();
         let lanes = self.on_channel_0(self.placement.step, bytes as u64);
         self.count(Traffic::Control, &lanes);
-        let item = Item::free(Tag::Table, lanes, timing::START);
+        let item = Item::free(Tag::Table, lanes, entry(timing::START));
         self.flow.push(Stream::Control, item);
     }
 
@@ -101,7 +112,7 @@ impl<F: Flow> Machine<'_, F> {
             let lanes = self.on_channel_0(addr, (commands * COMMAND_BYTES) as u64);
             self.count(Traffic::Control, &lanes);
             let tag = Tag::Commands { wave, burst: self.waves[wave].requested };
-            let item = Item::free(tag, lanes, self.now + timing::ADDRESS);
+            let item = Item::free(tag, lanes, entry(self.now));
             self.flow.push(Stream::Control, item);
             self.waves[wave].requested += 1;
             begun = true;
@@ -143,6 +154,10 @@ impl<F: Flow> Machine<'_, F> {
         if full(w.mac.len(), long.is_some()) || full(w.vector.len(), vector) || full(w.gate.len(), gate) {
             return false;
         }
+        let writes = writes_to(command).is_some();
+        if writes && w.writers.len() >= timing::WRITERS {
+            return false;
+        }
         self.counters.commands += 1;
         let dispatch_at = self.now + timing::DISPATCH;
         let w = &mut self.waves[wave];
@@ -167,7 +182,7 @@ impl<F: Flow> Machine<'_, F> {
         if gate {
             w.gate.push_back(index);
         }
-        if writes_to(command).is_some() {
+        if writes {
             w.writers.push(index);
         }
         if let Command::Attn(c) = command {
@@ -193,7 +208,7 @@ impl<F: Flow> Machine<'_, F> {
             let lanes = Lanes::same([Segment { addr, bytes, pace: 1, guarded: false }]);
             self.count(Traffic::Control, &lanes);
             let tag = Tag::List { wave, command, slot };
-            let item = Item::free(tag, lanes, self.now + timing::ADDRESS);
+            let item = Item::free(tag, lanes, entry(self.now));
             self.flow.push(Stream::Control, item);
             self.waves[wave].states[command].lists += 1;
         }
@@ -250,59 +265,65 @@ impl<F: Flow> Machine<'_, F> {
         w.states[index].work = Some(Rc::new(work));
     }
 
-    /// Queues the stream items of commands, in program order on each stream.
+    /// Queues the stream items of commands, in program order on each stream, one command a cycle.
     pub(super) fn queue_streams(&mut self, wave: usize) -> bool {
         let mut begun = false;
         for stream in [RECORD, MAIN, AHEAD] {
-            while let Some(&index) = self.waves[wave].streams[stream].front() {
-                let Some(work) = self.waves[wave].states[index].work.clone() else { break };
-                let Some(after) = self.older_writes(wave, index, work.mask()) else { break };
-                let all = match stream {
-                    RECORD => self.queue_records(wave, index, &work, &after),
-                    MAIN => self.queue_products(Stream::Main(wave), wave, index, &work, &after),
-                    _ => self.queue_products(Stream::Ahead(wave), wave, index, &work, &after),
-                };
-                if !all {
-                    break;
+            if self.waves[wave].streams_free[stream] > self.now {
+                continue;
+            }
+            let Some(&index) = self.waves[wave].streams[stream].front() else { continue };
+            let Some(work) = self.waves[wave].states[index].work.clone() else { continue };
+            let Some(after) = self.older_writes(wave, index, work.mask()) else { continue };
+            let all = match stream {
+                RECORD => self.queue_records(wave, index, &work, after),
+                MAIN => self.queue_products(Stream::Main(wave), wave, index, &work, after),
+                _ => self.queue_products(Stream::Ahead(wave), wave, index, &work, after),
+            };
+            if all {
+                let next = self.now + 1;
+                let w = &mut self.waves[wave];
+                w.streams_free[stream] = next;
+                w.streams[stream].pop_front();
+                if !w.streams[stream].is_empty() {
+                    self.at(next, Due::Look);
                 }
-                self.waves[wave].streams[stream].pop_front();
                 begun = true;
             }
         }
         begun
     }
 
-    /// Older commands that write what a command reads; none while it is not known which they are.
-    fn older_writes(&self, wave: usize, index: usize, slots: u32) -> Option<Vec<usize>> {
+    /// The youngest older command that writes what a command reads, if there is one: behind its writes are those of all
+    /// others. None while it is not known which it is.
+    fn older_writes(&self, wave: usize, index: usize, slots: u32) -> Option<Option<usize>> {
         let w = &self.waves[wave];
-        let Some(family) = reads_from(self.command(index)) else { return Some(Vec::new()) };
-        let mut after = Vec::new();
-        for &older in w.writers.iter().filter(|&&older| older < index) {
-            if writes_to(self.command(older)) == Some(family) {
-                let work = w.states[older].work.as_ref()?;
-                if work.mask() & slots != 0 {
-                    after.push(older);
-                }
+        let Some(family) = reads_from(self.command(index)) else { return Some(None) };
+        for &older in w.writers.iter().rev().filter(|&&older| older < index) {
+            if writes_to(self.command(older)) == Some(family)
+                && w.states[older].work.as_ref()?.mask() & slots != 0
+            {
+                return Some(Some(older));
             }
         }
-        Some(after)
+        Some(None)
     }
 
-    fn queue_records(&mut self, wave: usize, index: usize, work: &Work, after: &[usize]) -> bool {
+    fn queue_records(&mut self, wave: usize, index: usize, work: &Work, after: Option<usize>) -> bool {
         let marks = self.mask_marks(index);
         let last = work.slots.len();
-        let ready = self.now + timing::ADDRESS;
-        let push = |machine: &mut Self, part: usize, record: &Record, after: &[usize]| {
+        let ready = entry(self.now);
+        let push = |machine: &mut Self, part: usize, record: &Record, after: Option<usize>| {
             machine.count_record(index, part, &record.lanes);
             let tag = Tag::Record { wave, command: index, part };
             let (lanes, in_step) = (record.lanes.clone(), record.in_step);
             // The masks are whole when the last slot's blocks have been compared.
             let marks = if part == last { marks.clone() } else { Rc::default() };
-            let item = Item { tag, lanes, ready, after: after.to_vec(), in_step, marks };
-            machine.flow.push(Stream::Record(wave), item);
+            machine.waves[wave].records.push_back(tag);
+            machine.flow.push(Stream::Record(wave), Item { tag, lanes, ready, after, in_step, marks });
         };
         if let Some(shared) = &work.shared {
-            push(self, 0, shared, &[]);
+            push(self, 0, shared, None);
         }
         for (i, slot) in work.slots.iter().enumerate() {
             if let Some(record) = &slot.record {
@@ -340,11 +361,12 @@ impl<F: Flow> Machine<'_, F> {
         wave: usize,
         index: usize,
         work: &Work,
-        after: &[usize],
+        after: Option<usize>,
     ) -> bool {
         let command = self.command(index);
         let traffic = if matches!(command, Command::Attn(_)) { Traffic::KvRead } else { Traffic::Weights };
-        let ready = self.now + timing::ADDRESS;
+        let now = self.now;
+        let begun = *self.waves[wave].states[index].streamed.get_or_insert(now);
         let state = &self.waves[wave].states[index];
         let known = state.delta.map_or(0, |(delta, _)| self.waves[wave].states[delta].mask_groups);
         let (first, mut queued) = state.queued;
@@ -353,13 +375,15 @@ impl<F: Flow> Machine<'_, F> {
                 continue;
             }
             let total = product.groups.len();
-            let lanes = match total {
-                0 => product.lanes.clone(),
-                _ => product.between(queued, known.min(total)),
+            let (lanes, ready) = match total {
+                0 => (product.lanes.clone(), entry(now)),
+                _ => (product.between(queued, known.min(total)), masked_entry(begun, now)),
             };
-            self.count(traffic, &lanes);
-            let tag = Tag::Mac { wave, command: index, op };
-            self.flow.push(stream, Item { after: after.to_vec(), ..Item::free(tag, lanes, ready) });
+            if total == 0 || known.min(total) > queued {
+                self.count(traffic, &lanes);
+                let tag = Tag::Mac { wave, command: index, op };
+                self.flow.push(stream, Item { after, ..Item::free(tag, lanes, ready) });
+            }
             if known < total {
                 self.waves[wave].states[index].queued = (op, known);
                 return false;
@@ -401,14 +425,17 @@ impl<F: Flow> Machine<'_, F> {
             return;
         }
         self.reporting = true;
-        let gates = self.table.gates.len();
-        if gates == 0 {
+        if self.table.gates.is_empty() {
             self.done_at = Some(self.now + timing::FINISH);
             return;
         }
-        let lanes = self.on_channel_0(self.placement.report, (gates * size_of::<GateReport>()) as u64);
+        self.at(entry(self.now), Due::Report);
+    }
+
+    pub(super) fn write_report(&mut self) {
+        let bytes = self.table.gates.len() * size_of::<GateReport>();
+        let lanes = self.on_channel_0(self.placement.report, bytes as u64);
         self.count(Traffic::Control, &lanes);
-        let ready: Cycle = self.now + timing::ADDRESS;
-        self.flow.write(Tag::Report, &lanes, ready);
+        self.flow.write(Tag::Report, &lanes, self.now);
     }
 }

@@ -5,12 +5,18 @@ use crate::dram::Cycle;
 use crate::flow::{Flow, Tag};
 use fastcar_arch::isa::Command;
 use fastcar_arch::timing;
+use std::collections::VecDeque;
 
 /// State of the gate unit.
 #[derive(Default)]
 pub(super) struct GateUnit {
-    /// Wave whose key record is being taken, and since when.
-    taking: Option<(usize, Cycle)>,
+    /// When it can look at the next slot.
+    free: Cycle,
+    /// Wave whose keys are under way, and since when each record is.
+    wave: usize,
+    armed: VecDeque<Cycle>,
+    /// When the last keys had been taken.
+    taken: Cycle,
 }
 
 impl<F: Flow> Machine<'_, F> {
@@ -36,43 +42,57 @@ impl<F: Flow> Machine<'_, F> {
                 return true;
             }
         }
+        let under_way = !self.gate.armed.is_empty();
         let Some(slot) = work.slots.get(w.gate_part) else {
+            if under_way && self.gate.wave == wave {
+                return false;
+            }
             let scores = w.gate_scores.max(self.now);
             self.settle(wave, command, scores);
             return true;
         };
-        if !w.filled(state.operands, 1 << slot.slot) {
+        if self.now < self.gate.free || !w.filled(state.operands, 1 << slot.slot) {
             return false;
         }
-        if slot.record.is_none() {
-            self.waves[wave].gate_part += 1;
-            return true;
+        if slot.record.is_some() {
+            let tag = Tag::Record { wave, command, part: w.gate_part + 1 };
+            let turn = w.records.get(w.keys_armed) == Some(&tag);
+            if !turn || under_way && self.gate.wave != wave {
+                return false;
+            }
+            self.arm_keys(wave, tag);
         }
-        let tag = Tag::Record { wave, command, part: w.gate_part + 1 };
-        if self.gate.taking.is_some() || self.flow.turn(wave) != Some(tag) {
-            return false;
-        }
-        self.gate.taking = Some((wave, self.now));
-        self.flow.take(wave, tag, self.now);
+        self.waves[wave].gate_part += 1;
+        self.gate.free = self.now + 1;
+        self.at(self.now + 1, Due::Look);
         true
     }
 
-    /// A slot's keys have been taken.
-    pub(super) fn key_taken(&mut self, tag: Tag) {
-        let (Some((wave, since)), Some((_, command))) = (self.gate.taking.take(), tag.command()) else {
+    /// Lets the clusters take a slot's keys as soon as they are through with those before.
+    fn arm_keys(&mut self, wave: usize, tag: Tag) {
+        self.gate.wave = wave;
+        self.gate.armed.push_back(self.now);
+        self.waves[wave].keys_armed += 1;
+        self.flow.take(wave, tag, self.now + timing::HOP);
+    }
+
+    /// The clusters took a slot's keys a hop ago.
+    pub(super) fn keys_taken(&mut self, tag: Tag) {
+        let (Some(armed), Tag::Record { wave, command, part }) = (self.gate.armed.pop_front(), tag) else {
             return;
         };
-        let scores = self.now + timing::tas_latency(self.config);
+        let taken = self.now - timing::HOP;
+        let since = armed.max(self.gate.taken);
+        self.gate.taken = taken;
         let w = &mut self.waves[wave];
-        w.gate_scores = scores;
-        w.gate_part += 1;
+        w.keys_armed -= 1;
+        w.gate_scores = taken + timing::tas_latency(self.config);
         let Some(work) = w.states[command].work.clone() else { return };
-        let part = &work.slots[w.gate_part - 1];
+        let part = &work.slots[part - 1];
         let beat = self.config.beat().get();
         let keys = part.record.iter().flat_map(|r| r.lanes.get(0).iter());
         self.counters.units[GATE].busy += keys.map(|s| s.bytes / beat * u64::from(s.pace)).sum::<u64>();
-        let slot = part.slot;
-        self.span(GATE, wave, command, 1 << slot, since..self.now);
+        self.span(GATE, wave, command, 1 << part.slot, since..taken);
     }
 
     /// All scores are there in cycle `scores`.

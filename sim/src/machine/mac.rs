@@ -8,33 +8,41 @@ use crate::wave::Mlp;
 use fastcar_arch::timing;
 
 impl<F: Flow> Machine<'_, F> {
-    /// Arms the next products of a wave whose operands are there.
+    /// Arms the next product of a wave if its operands are there; a command without products takes its turn as well.
     pub(super) fn arm(&mut self, wave: usize) -> bool {
-        let mut begun = false;
-        while let Some(&command) = self.waves[wave].arming.front() {
-            let Some(work) = self.waves[wave].states[command].work.clone() else { break };
-            let op = self.waves[wave].arm_op;
-            let Some(product) = work.mac.get(op) else {
-                self.armed_all(wave, command, work.mac.len());
-                begun = true;
-                continue;
-            };
+        let w = &self.waves[wave];
+        let Some(&command) = w.arming.front().filter(|_| w.arm_free <= self.now) else { return false };
+        let Some(work) = w.states[command].work.clone() else { return false };
+        let op = w.arm_op;
+        if let Some(product) = work.mac.get(op) {
             if !self.can_arm(wave, command, op, product) {
-                break;
+                return false;
             }
-            let stream = stream_of(self.command(command), product, wave);
-            self.accumulators += product.rows;
-            let start = self.now + timing::MAC_START;
-            let tag = Tag::Mac { wave, command, op };
-            self.count_mlp(wave, command, product);
-            if let Some(recorder) = &mut self.recorder {
-                recorder.armed((wave, command, op), start);
-            }
-            self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
-            self.waves[wave].arm_op += 1;
-            begun = true;
+            self.arm_product(wave, command, op, product);
         }
-        begun
+        let next = self.now + 1;
+        let w = &mut self.waves[wave];
+        w.arm_op += 1;
+        w.arm_free = next;
+        if w.arm_op >= work.mac.len() {
+            self.armed_all(wave, command, work.mac.len());
+        }
+        if !self.waves[wave].arming.is_empty() {
+            self.at(next, Due::Look);
+        }
+        true
+    }
+
+    fn arm_product(&mut self, wave: usize, command: usize, op: usize, product: &MacOp) {
+        let stream = stream_of(self.command(command), product, wave);
+        self.accumulators += product.rows;
+        let start = self.now + timing::MAC_START;
+        let tag = Tag::Mac { wave, command, op };
+        self.count_mlp(wave, command, product);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.armed((wave, command, op), start);
+        }
+        self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
     }
 
     fn armed_all(&mut self, wave: usize, command: usize, products: usize) {
@@ -69,10 +77,11 @@ impl<F: Flow> Machine<'_, F> {
         self.counters.mlp_work += work;
     }
 
-    /// The array has taken the last beat of a product.
+    /// The array took the last beat of a product a hop ago.
     pub(super) fn multiplied(&mut self, tag: Tag) {
         let Tag::Mac { wave, command, op } = tag else { return };
-        let result = self.now + timing::MAC_LATENCY;
+        let multiplied = self.now - timing::HOP;
+        let result = multiplied + timing::MAC_LATENCY;
         let w = &mut self.waves[wave];
         let state = &mut w.states[command];
         state.products[op] = Some(result);
@@ -84,7 +93,7 @@ impl<F: Flow> Machine<'_, F> {
         let scores = state.work.as_ref().is_some_and(|k| k.mac.get(op + 1).is_some_and(|p| p.after_scores));
         let slots = state.work.as_ref().map_or(0, |k| k.mac[op].slots);
         if let Some(recorder) = &mut self.recorder {
-            let cycles = recorder.multiplied((wave, command, op), self.now);
+            let cycles = recorder.multiplied((wave, command, op), multiplied);
             self.span(MAC, wave, command, slots, cycles);
         }
         self.at(result, Due::Look);

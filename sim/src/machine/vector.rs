@@ -26,6 +26,8 @@ pub(super) struct VectorUnit {
     running: Option<Running>,
     free: Cycle,
     last_wave: usize,
+    /// A part could begin if the write buffer had room.
+    pub(super) wants_room: bool,
 }
 
 impl VectorUnit {
@@ -36,6 +38,7 @@ impl VectorUnit {
 
 impl<F: Flow> Machine<'_, F> {
     pub(super) fn begin_vector(&mut self) -> bool {
+        self.vector.wants_room = false;
         if self.vector.running.is_some() || self.now < self.vector.free {
             return false;
         }
@@ -43,9 +46,7 @@ impl<F: Flow> Machine<'_, F> {
         let order = (1..=waves).map(|i| (self.vector.last_wave + i) % waves);
         let ready: Vec<usize> = order.filter(|&wave| self.vector_is_ready(wave)).collect();
         let Some(&wave) = ready.iter().find(|&&wave| self.has_write_room(wave)) else {
-            if !ready.is_empty() {
-                self.flow.drain_writes(self.now);
-            }
+            self.vector.wants_room = !ready.is_empty();
             return false;
         };
         self.vector.last_wave = wave;
@@ -136,7 +137,7 @@ impl<F: Flow> Machine<'_, F> {
         }
         let shared = (part == 0 && work.shared.is_some()).then_some(0);
         let record = shared.or(slot.record.as_ref().map(|_| part + 1));
-        record.is_none_or(|part| self.flow.turn(wave) == Some(Tag::Record { wave, command, part }))
+        record.is_none_or(|part| w.records.front() == Some(&Tag::Record { wave, command, part }))
     }
 
     fn skip_vector(&mut self, wave: usize, command: usize) {
@@ -150,8 +151,9 @@ impl<F: Flow> Machine<'_, F> {
 
     /// A record has been taken by the vector or by the gate unit.
     pub(super) fn taken(&mut self, tag: Tag) {
+        self.waves[tag.wave()].records.pop_front();
         let Some(running) = self.vector.running.as_mut().filter(|r| r.records.front() == Some(&tag)) else {
-            return self.key_taken(tag);
+            return self.keys_taken(tag);
         };
         running.records.pop_front();
         match running.records.front().copied() {
@@ -190,18 +192,8 @@ impl<F: Flow> Machine<'_, F> {
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
         let slot = &work.slots[part];
         self.accumulators -= slot.frees;
-        let tag = Tag::Write { wave, command, part };
-        if let Some(lanes) = &slot.write {
-            let traffic = match self.command(command) {
-                Command::KvAppend(_) => Traffic::KvWrite,
-                Command::Store(c) if c.index == IndexBy::None => Traffic::RecordWrite,
-                _ => Traffic::RingWrite,
-            };
-            self.count(traffic, lanes);
-            self.flow.write(tag, lanes, self.now);
-            if let Some(recorder) = &mut self.recorder {
-                recorder.writing((wave, command, part), self.now);
-            }
+        if work.slots.iter().any(|s| s.write.is_some()) {
+            self.at(self.now + timing::HOP, Due::Write { wave, command, part });
         }
         let state = &mut self.waves[wave].states[command];
         state.vector_slots |= 1 << slot.slot;
@@ -212,13 +204,30 @@ impl<F: Flow> Machine<'_, F> {
         state.vector_finished = true;
         let all = Due::Masks { wave, command, groups: usize::MAX };
         self.at(self.now + timing::MASK_LATENCY, all);
-        if work.slots.iter().any(|s| s.write.is_some()) {
-            self.flow.close_writes(wave, command);
-        }
         if self.roles[command] == Mlp::Last
             && let Some(since) = self.waves[wave].mlp_since.take()
         {
             self.counters.mlp_cycles += self.now - since;
+        }
+    }
+
+    /// What a part of a command writes is at its port.
+    pub(super) fn queue_write(&mut self, wave: usize, command: usize, part: usize) {
+        let Some(work) = self.waves[wave].states[command].work.clone() else { return };
+        if let Some(lanes) = &work.slots[part].write {
+            let traffic = match self.command(command) {
+                Command::KvAppend(_) => Traffic::KvWrite,
+                Command::Store(c) if c.index == IndexBy::None => Traffic::RecordWrite,
+                _ => Traffic::RingWrite,
+            };
+            self.count(traffic, lanes);
+            self.flow.write(Tag::Write { wave, command, part }, lanes, self.now);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.writing((wave, command, part), self.now);
+            }
+        }
+        if part + 1 == work.slots.len() {
+            self.flow.close_writes(wave, command, self.now);
         }
     }
 }
