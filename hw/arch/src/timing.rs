@@ -75,7 +75,7 @@ pub fn tas_latency(config: &AccelConfig) -> u64 {
 }
 
 /// From the last score of a gate to the Index Register: comparison, coupling, and the Mapping Registers' prefix sum.
-pub const SETTLE: u64 = 6;
+pub const SETTLE: u64 = 12;
 /// From the last slot's distances to block masks that streams may use, or to the gate unit.
 pub const MASK_LATENCY: u64 = 2;
 /// Blocks whose masks are handed on together, while the last slot's later blocks are still being compared.

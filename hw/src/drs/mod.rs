@@ -1,5 +1,7 @@
 //! Dynamic resource scheduling: the decisions of the gates, and which slots a command runs for.
 
 pub mod decisions;
+pub mod settle;
 
 pub use decisions::Decisions;
+pub use settle::Settle;
