@@ -54,6 +54,12 @@ enum Due {
     Write { wave: usize, command: usize, part: usize },
     /// The report is at its port.
     Report,
+    /// The commands of a burst may be dispatched.
+    Decoded { wave: usize },
+    /// A command stands in its units' queues.
+    Dispatched { wave: usize, command: usize },
+    /// A stream is through with the command that it took.
+    Streamed { wave: usize, stream: usize },
     /// The flow tells something.
     Signal(Signal),
     /// A unit is free, or a pipeline's result is there: look again.
@@ -215,6 +221,9 @@ impl<'a, F: Flow> Machine<'a, F> {
                 self.waves[wave].states[command].mask_groups = groups;
             }
             Due::Settled { wave, command } => self.settled(wave, command),
+            Due::Decoded { wave } => self.decoded(wave),
+            Due::Dispatched { wave, command } => self.dispatched(wave, command),
+            Due::Streamed { wave, stream } => self.streamed(wave, stream),
             Due::Room(wanted) => self.flow.want_room(wanted, self.now),
             Due::Write { wave, command, part } => self.queue_write(wave, command, part),
             Due::Report => self.write_report(),
@@ -331,7 +340,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             head(|w| w.mac.front().copied(), "MAC array"),
             head(|w| w.vector.front().copied(), "vector unit"),
             head(|w| w.gate.front().copied(), "gate unit"),
-            head(|w| w.writers.first().copied(), "memory writer"),
+            head(|w| w.writers.front().copied(), "memory writer"),
         ];
         let next =
             self.waves.iter().map(|w| w.next).min().unwrap_or(0).min(self.program.commands().len() - 1);
@@ -364,7 +373,9 @@ impl<'a, F: Flow> Machine<'a, F> {
                 Tag::Record { .. } if matches!(self.command(command), Command::GateTas(_)) => "gate unit",
                 Tag::Record { .. } => "vector unit",
                 Tag::Write { .. } => "memory writer",
-                Tag::Table | Tag::Commands { .. } | Tag::List { .. } | Tag::Report => "command processor",
+                Tag::TableHead | Tag::Table | Tag::Commands { .. } | Tag::List { .. } | Tag::Report => {
+                    "command processor"
+                }
             },
             command,
             mnemonic: self.command(command).info().mnemonic,

@@ -109,6 +109,11 @@ impl Work {
     pub(crate) fn mask(&self) -> u32 {
         self.slots.iter().fold(0, |mask, s| mask | 1 << s.slot)
     }
+
+    /// Slots that it writes something for.
+    pub(crate) fn written(&self) -> u32 {
+        self.slots.iter().filter(|s| s.write.is_some()).fold(0, |mask, s| mask | 1 << s.slot)
+    }
 }
 
 /// What plans are made from.

@@ -80,9 +80,11 @@ pub(crate) struct State {
     pub(crate) writes: usize,
     /// When each product's results may be used.
     pub(crate) products: Vec<Option<Cycle>>,
+    /// All products are armed.
+    pub(crate) armed: bool,
     /// Products that the array has finished.
     pub(crate) multiplied: usize,
-    /// The MAC array is through with it.
+    /// The MAC array is through with it, and with those before it.
     pub(crate) mac_finished: bool,
     /// The gate unit is through with it.
     pub(crate) gate_finished: bool,
@@ -97,14 +99,15 @@ pub(crate) struct Wave {
     /// Commands that the prefetch buffer has got, and bursts of them asked for.
     pub(crate) available: usize,
     pub(crate) requested: usize,
-    /// Next command to dispatch, and when the dispatcher is free for it.
+    /// Next command to dispatch, commands in their queues, and when the dispatcher is free for the next.
     pub(crate) next: usize,
+    pub(crate) dispatched: usize,
     pub(crate) dispatch_at: Cycle,
     pub(crate) unresolved: Vec<usize>,
     /// Commands whose stream items are not queued yet: record, main, read-ahead.
     pub(crate) streams: [VecDeque<usize>; 3],
-    /// When each of these can take the next command.
-    pub(crate) streams_free: [Cycle; 3],
+    /// Whether each of these has taken its first command, and is not yet through with it.
+    pub(crate) streams_taken: [bool; 3],
     /// Records queued and not taken, and how many of them, all keys, the clusters may take.
     pub(crate) records: VecDeque<Tag>,
     pub(crate) keys_armed: usize,
@@ -120,12 +123,14 @@ pub(crate) struct Wave {
     pub(crate) arm_free: Cycle,
     pub(crate) gate: VecDeque<usize>,
     pub(crate) gate_part: usize,
+    /// The front gate is settling.
+    pub(crate) settling: bool,
     /// When the scores so far of the gate command under way are there.
     pub(crate) gate_scores: Cycle,
     pub(crate) last_gate: Option<usize>,
     pub(crate) last_delta: Option<(usize, u16)>,
-    /// Commands whose writes are not all acknowledged.
-    pub(crate) writers: Vec<usize>,
+    /// Commands whose writes, or those of one before, are not all acknowledged.
+    pub(crate) writers: VecDeque<usize>,
     /// Parts of the activation buffer under way: what the vector unit fills, what other units read.
     fills: Vec<(Range<u32>, usize)>,
     mac_reads: Vec<(Range<u32>, usize)>,
@@ -171,10 +176,11 @@ impl Wave {
             available: 0,
             requested: 0,
             next: 0,
+            dispatched: 0,
             dispatch_at: 0,
             unresolved: Vec::new(),
             streams: Default::default(),
-            streams_free: [0; 3],
+            streams_taken: [false; 3],
             records: VecDeque::new(),
             keys_armed: 0,
             vector: VecDeque::new(),
@@ -186,10 +192,11 @@ impl Wave {
             arm_free: 0,
             gate: VecDeque::new(),
             gate_part: 0,
+            settling: false,
             gate_scores: 0,
             last_gate: None,
             last_delta: None,
-            writers: Vec::new(),
+            writers: VecDeque::new(),
             fills: Vec::new(),
             mac_reads: Vec::new(),
             gate_reads: Vec::new(),
@@ -234,9 +241,32 @@ impl Wave {
         state.vector_finished || needed.is_some_and(|n| n & !state.vector_slots == 0)
     }
 
-    /// Whether everything dispatched is done, writes apart.
+    /// Takes out the oldest writers of which nothing is on its way.
+    pub(crate) fn end_writers(&mut self) {
+        let done = |state: &State| state.work.is_some() && state.writes == 0;
+        while self.writers.front().is_some_and(|&c| done(&self.states[c])) {
+            self.writers.pop_front();
+        }
+    }
+
+    /// Lets go of the oldest commands that the MAC array is through with.
+    pub(crate) fn end_products(&mut self) {
+        let done = |state: &State| state.armed && state.multiplied == state.products.len();
+        while let Some(&command) = self.mac.front().filter(|&&c| done(&self.states[c])) {
+            self.states[command].mac_finished = true;
+            self.mac.pop_front();
+        }
+    }
+
+    /// The commands in front of the queues.
+    pub(crate) fn fronts(&self) -> impl Iterator<Item = usize> {
+        let units = [&self.vector, &self.mac, &self.gate];
+        units.into_iter().chain(&self.streams).filter_map(|queue| queue.front().copied())
+    }
+
+    /// Whether everything is dispatched and done, writes apart.
     pub(crate) fn idle(&self) -> bool {
-        self.next == self.states.len()
+        self.dispatched == self.states.len()
             && self.vector.is_empty()
             && self.mac.is_empty()
             && self.gate.is_empty()

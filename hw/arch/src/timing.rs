@@ -28,14 +28,16 @@ pub const DISPATCH: u64 = 4;
 pub const HOP: u64 = 4;
 /// From a dispatch, or a decision that a stream waited for, to the first address of it on a channel's AXI: product of
 /// index and stride, walk over the list, [`HOP`], queue, and [`PORT_ISSUE`].
-pub const ADDRESS: u64 = 12;
+pub const ADDRESS: u64 = 18;
 /// From masks that a stream may use to the address of their blocks on AXI, when the command itself was known
 /// [`ADDRESS`] before: the addresses are there, the runs of blocks are looked for.
-pub const MASK_ADDRESS: u64 = 8;
+pub const MASK_ADDRESS: u64 = 10;
 /// From a port's decision for a burst to its address on AXI: base address, register in front of the bus.
 pub const PORT_ISSUE: u64 = 2;
 /// From the last beat of a burst, or from a response, on AXI to the port's decisions that count it.
 pub const PORT_RETURN: u64 = 2;
+/// From one command that a stream takes to the next: its slots, its guard, its job.
+pub const STREAM_STEP: u64 = 4;
 /// Commands that write and are dispatched and not acknowledged by every channel: so many the scoreboard holds.
 pub const WRITERS: usize = 16;
 /// From the last response to `ap_done`, with the report written.

@@ -49,7 +49,9 @@ impl Stream {
 /// Names a thing that flows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Tag {
-    /// The step table.
+    /// The step table's head.
+    TableHead,
+    /// The rest of the step table.
     Table,
     /// A burst of commands for a wave.
     Commands { wave: usize, burst: usize },
@@ -73,7 +75,7 @@ impl Tag {
             | Self::Record { wave, command, .. }
             | Self::Mac { wave, command, .. }
             | Self::Write { wave, command, .. } => Some((wave, command)),
-            Self::Table | Self::Commands { .. } | Self::Report => None,
+            Self::TableHead | Self::Table | Self::Commands { .. } | Self::Report => None,
         }
     }
 

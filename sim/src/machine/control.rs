@@ -9,7 +9,7 @@ use crate::port::Segment;
 use fastcar_arch::config::BURST_BYTES;
 use fastcar_arch::isa::{Attn, COMMAND_BYTES, Command, Pred};
 use fastcar_arch::layout::RecordLayout;
-use fastcar_arch::step::{GateReport, OUTPUT, SLOT_BYTES};
+use fastcar_arch::step::{GateEntry, GateReport, OUTPUT, SLOT_BYTES};
 use fastcar_arch::timing::{self, vector_time};
 use std::rc::Rc;
 
@@ -82,6 +82,10 @@ fn reads_from(command: &Command) -> Option<u64> {
     }
 }
 
+fn is_gate(command: &Command) -> bool {
+    matches!(command, Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_))
+}
+
 impl<F: Flow> Machine<'_, F> {
     /// A run of bytes on channel 0, in whole beats.
     fn on_channel_0(&self, addr: u64, bytes: u64) -> Lanes {
@@ -89,12 +93,21 @@ impl<F: Flow> Machine<'_, F> {
         Lanes::first(Segment { addr, bytes, pace: 1, guarded: false }, self.sizes.len())
     }
 
+    /// Asks for the head of the step table, which says how much follows.
     pub(super) fn read_table(&mut self) {
-        let bytes = SLOT_BYTES * (1 + self.table.slots.len()) + 8 * self.table.gates.len();
-        let lanes = self.on_channel_0(self.placement.step, bytes as u64);
+        self.read_control(Tag::TableHead, self.placement.step, SLOT_BYTES, entry(timing::START));
+    }
+
+    fn read_rest_of_table(&mut self) {
+        let bytes = SLOT_BYTES * self.table.slots.len() + size_of::<GateEntry>() * self.table.gates.len();
+        self.read_control(Tag::Table, self.placement.step + SLOT_BYTES as u64, bytes, entry(self.now));
+    }
+
+    /// Reads bytes of channel 0 through the control queue.
+    fn read_control(&mut self, tag: Tag, addr: u64, bytes: usize, ready: Cycle) {
+        let lanes = self.on_channel_0(addr, bytes as u64);
         self.count(Traffic::Control, &lanes);
-        let item = Item::free(Tag::Table, lanes, entry(timing::START));
-        self.flow.push(Stream::Control, item);
+        self.flow.push(Stream::Control, Item::free(tag, lanes, ready));
     }
 
     /// Asks for the next burst of commands while the prefetch buffer has room.
@@ -109,11 +122,8 @@ impl<F: Flow> Machine<'_, F> {
             }
             let commands = BURST_COMMANDS.min(total - first);
             let addr = self.placement.program + (first * COMMAND_BYTES) as u64;
-            let lanes = self.on_channel_0(addr, (commands * COMMAND_BYTES) as u64);
-            self.count(Traffic::Control, &lanes);
             let tag = Tag::Commands { wave, burst: self.waves[wave].requested };
-            let item = Item::free(tag, lanes, entry(self.now));
-            self.flow.push(Stream::Control, item);
+            self.read_control(tag, addr, commands * COMMAND_BYTES, entry(self.now));
             self.waves[wave].requested += 1;
             begun = true;
         }
@@ -123,23 +133,27 @@ impl<F: Flow> Machine<'_, F> {
     /// Something came on the control stream.
     pub(super) fn arrived(&mut self, tag: Tag) {
         match tag {
+            Tag::TableHead => self.read_rest_of_table(),
             Tag::Table => {
                 self.table_ready = true;
                 let at = self.now + timing::STEP_DECODE;
                 self.waves.iter_mut().for_each(|w| w.dispatch_at = at);
                 self.at(at, Due::Look);
             }
-            Tag::Commands { wave, .. } => {
-                let total = self.program.commands().len();
-                let available = &mut self.waves[wave].available;
-                *available = (*available + BURST_COMMANDS).min(total);
-            }
+            Tag::Commands { wave, .. } => self.at(self.now + timing::COMMAND_DECODE, Due::Decoded { wave }),
             Tag::List { wave, command, .. } => self.waves[wave].states[command].lists -= 1,
             _ => {}
         }
     }
 
-    /// Sends the next command to its units' queues.
+    /// The commands of a burst may be dispatched.
+    pub(super) fn decoded(&mut self, wave: usize) {
+        let total = self.program.commands().len();
+        let available = &mut self.waves[wave].available;
+        *available = (*available + BURST_COMMANDS).min(total);
+    }
+
+    /// Takes the next command.
     pub(super) fn dispatch(&mut self, wave: usize) -> bool {
         let w = &self.waves[wave];
         let index = w.next;
@@ -149,13 +163,13 @@ impl<F: Flow> Machine<'_, F> {
         let command = self.command(index);
         let long = long_stream(command);
         let vector = vector_time(self.config, command).is_some();
-        let gate = matches!(command, Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_));
+        let gate = is_gate(command);
         let full = |queue: usize, used: bool| used && queue >= timing::QUEUE_COMMANDS;
         if full(w.mac.len(), long.is_some()) || full(w.vector.len(), vector) || full(w.gate.len(), gate) {
             return false;
         }
-        let writes = writes_to(command).is_some();
-        if writes && w.writers.len() >= timing::WRITERS {
+        let writers = writes_to(command).is_some() && w.writers.len() >= timing::WRITERS;
+        if writers || w.fronts().any(|front| index - front >= timing::WINDOW) {
             return false;
         }
         self.counters.commands += 1;
@@ -163,6 +177,22 @@ impl<F: Flow> Machine<'_, F> {
         let w = &mut self.waves[wave];
         w.next += 1;
         w.dispatch_at = dispatch_at;
+        if matches!(command, Command::End(_)) {
+            // Stalled cycles of the command processor: from start to its last command, less the dispatches.
+            let occupied = dispatch_at.max(self.counters.units[COMMAND].stalled);
+            self.counters.units[COMMAND].stalled = occupied;
+        }
+        self.span(COMMAND, wave, index, self.waves[wave].slots, self.now..dispatch_at);
+        self.at(dispatch_at, Due::Dispatched { wave, command: index });
+        true
+    }
+
+    /// A command stands in its units' queues.
+    pub(super) fn dispatched(&mut self, wave: usize, index: usize) {
+        let command = self.command(index);
+        let long = long_stream(command);
+        let w = &mut self.waves[wave];
+        w.dispatched = index + 1;
         w.track(index, command);
         w.unresolved.push(index);
         if reads_records(command) {
@@ -176,26 +206,18 @@ impl<F: Flow> Machine<'_, F> {
             w.mac.push_back(index);
             w.arming.push_back(index);
         }
-        if vector {
+        if vector_time(self.config, command).is_some() {
             w.vector.push_back(index);
         }
-        if gate {
+        if is_gate(command) {
             w.gate.push_back(index);
         }
-        if writes {
-            w.writers.push(index);
+        if writes_to(command).is_some() {
+            w.writers.push_back(index);
         }
         if let Command::Attn(c) = command {
             self.read_lists(wave, index, c);
         }
-        if matches!(command, Command::End(_)) {
-            // Stalled cycles of the command processor: from start to its last command, less the dispatches.
-            let occupied = dispatch_at.max(self.counters.units[COMMAND].stalled);
-            self.counters.units[COMMAND].stalled = occupied;
-        }
-        self.span(COMMAND, wave, index, self.waves[wave].slots, self.now..dispatch_at);
-        self.at(dispatch_at, Due::Look);
-        true
     }
 
     fn read_lists(&mut self, wave: usize, command: usize, c: &Attn) {
@@ -258,18 +280,16 @@ impl<F: Flow> Machine<'_, F> {
         let writes = work.slots.iter().filter(|s| s.write.is_some()).count();
         let w = &mut self.waves[wave];
         w.states[index].writes = writes;
-        if writes == 0 {
-            w.writers.retain(|&c| c != index);
-        }
         w.states[index].products = vec![None; work.mac.len()];
         w.states[index].work = Some(Rc::new(work));
+        w.end_writers();
     }
 
     /// Queues the stream items of commands, in program order on each stream, one command a cycle.
     pub(super) fn queue_streams(&mut self, wave: usize) -> bool {
         let mut begun = false;
         for stream in [RECORD, MAIN, AHEAD] {
-            if self.waves[wave].streams_free[stream] > self.now {
+            if self.waves[wave].streams_taken[stream] {
                 continue;
             }
             let Some(&index) = self.waves[wave].streams[stream].front() else { continue };
@@ -281,17 +301,19 @@ impl<F: Flow> Machine<'_, F> {
                 _ => self.queue_products(Stream::Ahead(wave), wave, index, &work, after),
             };
             if all {
-                let next = self.now + 1;
-                let w = &mut self.waves[wave];
-                w.streams_free[stream] = next;
-                w.streams[stream].pop_front();
-                if !w.streams[stream].is_empty() {
-                    self.at(next, Due::Look);
-                }
+                self.waves[wave].streams_taken[stream] = true;
+                self.at(self.now + timing::STREAM_STEP, Due::Streamed { wave, stream });
                 begun = true;
             }
         }
         begun
+    }
+
+    /// A stream is through with the command that it took.
+    pub(super) fn streamed(&mut self, wave: usize, stream: usize) {
+        let w = &mut self.waves[wave];
+        w.streams_taken[stream] = false;
+        w.streams[stream].pop_front();
     }
 
     /// The youngest older command that writes what a command reads, if there is one: behind its writes are those of all
@@ -301,7 +323,7 @@ impl<F: Flow> Machine<'_, F> {
         let Some(family) = reads_from(self.command(index)) else { return Some(None) };
         for &older in w.writers.iter().rev().filter(|&&older| older < index) {
             if writes_to(self.command(older)) == Some(family)
-                && w.states[older].work.as_ref()?.mask() & slots != 0
+                && w.states[older].work.as_ref()?.written() & slots != 0
             {
                 return Some(Some(older));
             }
@@ -407,9 +429,7 @@ impl<F: Flow> Machine<'_, F> {
         }
         let w = &mut self.waves[wave];
         w.states[command].writes -= 1;
-        if w.states[command].writes == 0 {
-            w.writers.retain(|&c| c != command);
-        }
+        w.end_writers();
     }
 
     /// Beats of the write buffers that a slot's record takes, on the fullest channel.

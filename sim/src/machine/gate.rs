@@ -31,7 +31,7 @@ impl<F: Flow> Machine<'_, F> {
     /// Goes on with the front gate command of a wave.
     fn advance_gate(&mut self, wave: usize) -> bool {
         let w = &self.waves[wave];
-        let Some(&command) = w.gate.front() else { return false };
+        let Some(&command) = w.gate.front().filter(|_| !w.settling) else { return false };
         let state = &w.states[command];
         let Some(work) = state.work.clone() else { return false };
         match self.command(command) {
@@ -97,9 +97,7 @@ impl<F: Flow> Machine<'_, F> {
 
     /// All scores are there in cycle `scores`.
     fn settle(&mut self, wave: usize, command: usize, scores: Cycle) {
-        let w = &mut self.waves[wave];
-        w.gate.pop_front();
-        (w.gate_part, w.gate_scores) = (0, 0);
+        self.waves[wave].settling = true;
         self.counters.units[GATE].busy += timing::SETTLE;
         self.at(scores + timing::SETTLE, Due::Settled { wave, command });
     }
@@ -113,6 +111,8 @@ impl<F: Flow> Machine<'_, F> {
             _ => return,
         };
         let w = &mut self.waves[wave];
+        w.gate.pop_front();
+        (w.gate_part, w.gate_scores, w.settling) = (0, 0, false);
         let active = w.states[command].work.as_ref().map_or(0, |k| k.mask());
         let before = w.states[command].pred_gate.map_or(0, |g| w.states[g].replay);
         let decided = self.planner.decisions.replay[usize::from(gate)] & active;

@@ -25,7 +25,7 @@ impl<F: Flow> Machine<'_, F> {
         w.arm_op += 1;
         w.arm_free = next;
         if w.arm_op >= work.mac.len() {
-            self.armed_all(wave, command, work.mac.len());
+            self.armed_all(wave, command);
         }
         if !self.waves[wave].arming.is_empty() {
             self.at(next, Due::Look);
@@ -45,14 +45,12 @@ impl<F: Flow> Machine<'_, F> {
         self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
     }
 
-    fn armed_all(&mut self, wave: usize, command: usize, products: usize) {
+    fn armed_all(&mut self, wave: usize, command: usize) {
         let w = &mut self.waves[wave];
         w.arming.pop_front();
         w.arm_op = 0;
-        if products == 0 {
-            w.states[command].mac_finished = true;
-            w.mac.retain(|&c| c != command);
-        }
+        w.states[command].armed = true;
+        w.end_products();
     }
 
     fn can_arm(&self, wave: usize, command: usize, op: usize, product: &MacOp) -> bool {
@@ -86,12 +84,9 @@ impl<F: Flow> Machine<'_, F> {
         let state = &mut w.states[command];
         state.products[op] = Some(result);
         state.multiplied += 1;
-        if state.multiplied == state.products.len() {
-            state.mac_finished = true;
-            w.mac.retain(|&c| c != command);
-        }
         let scores = state.work.as_ref().is_some_and(|k| k.mac.get(op + 1).is_some_and(|p| p.after_scores));
         let slots = state.work.as_ref().map_or(0, |k| k.mac[op].slots);
+        w.end_products();
         if let Some(recorder) = &mut self.recorder {
             let cycles = recorder.multiplied((wave, command, op), multiplied);
             self.span(MAC, wave, command, slots, cycles);
