@@ -398,6 +398,7 @@ struct Issue {
     classes: u64,
     numbers: [Option<u64>; 4],
     waits: [Option<u64>; 5],
+    entry: Option<u64>,
 }
 
 const UNITS: [&str; 4] = ["vector", "product", "gate", "writer"];
@@ -409,6 +410,8 @@ impl Issue {
         assert_eq!(dut.bits(&port("command")).to_bytes(), self.raw);
         assert_eq!(dut.get(&port("index")), self.index);
         assert_eq!(dut.get(&port("classes")), self.classes, "{:?}", Command::decode(&self.raw));
+        let entry = dut.get(&port("gate_entry"));
+        assert!(self.entry.is_none_or(|gate| gate == entry), "{entry}: {self:?}");
         for (unit, expected) in UNITS.iter().zip(self.numbers) {
             let found = dut.get(&port(&format!("number_{unit}")));
             assert!(expected.is_none_or(|n| n == found), "{unit}: {found}, {self:?}");
@@ -429,7 +432,7 @@ struct Notes {
     products: Vec<(Range<u32>, u64)>,
     gates: Vec<(Range<u32>, u64)>,
     last_gate: Option<u64>,
-    last_delta: Option<u64>,
+    last_delta: Option<(u64, u64)>,
 }
 
 impl Notes {
@@ -446,7 +449,7 @@ impl Notes {
             find(&self.products, filled.clone()),
             find(&self.gates, filled.clone()),
             self.last_gate.filter(|_| decides),
-            self.last_delta.filter(|_| kinds[6]),
+            self.last_delta.map(|d| d.0).filter(|_| kinds[6]),
         ];
         let note = |kept: &mut Vec<(Range<u32>, u64)>, range: Option<Range<u32>>, number: u64| {
             kept.extend(range.map(|range| (range, number)));
@@ -459,14 +462,22 @@ impl Notes {
         } else {
             note(&mut self.products, read, self.numbers[1] % 256);
         }
+        let own = match &command {
+            Command::Delta(c) => Some(c.gate.into()),
+            Command::GateDelta(c) => Some(c.gate.into()),
+            Command::GateTas(c) => Some(c.gate.into()),
+            Command::GateHost(c) => Some(c.gate.into()),
+            _ => None,
+        };
+        let entry = own.or(self.last_delta.map(|d| d.1).filter(|_| kinds[6]));
         if kinds[7] {
-            self.last_delta = numbers[0];
+            self.last_delta = numbers[0].zip(entry);
         }
         for (count, used) in self.numbers.iter_mut().zip(of_unit) {
             *count += u64::from(used);
         }
         let classes = kinds.iter().enumerate().map(|(bit, &set)| u64::from(set) << bit).sum();
-        Issue { raw: *raw, index, classes, numbers, waits }
+        Issue { raw: *raw, index, classes, numbers, waits, entry }
     }
 }
 
@@ -902,7 +913,7 @@ impl GateModel {
         let begins = self.decided.len() < 1000 && random.chance(20);
         let oldest = self.decided.iter().position(Option::is_none);
         // Those of the last 64 that have not decided do so in any order.
-        let settles = oldest.filter(|_| random.chance(25)).map(|first| {
+        let settles = oldest.filter(|_| random.chance(14)).map(|first| {
             let open: Vec<_> = (first..self.decided.len()).filter(|&g| self.decided[g].is_none()).collect();
             (open[random.below(open.len() as u64) as usize], random.below(256))
         });
@@ -978,6 +989,7 @@ fn predicates_select_slots() -> TestResult {
 /// A command that writes.
 struct Writer {
     family: u64,
+    ringed: bool,
     pred: u64,
     gate: Option<usize>,
 }
@@ -987,23 +999,27 @@ fn the_youngest_writer_is_found() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    let mut dut = Rtl::beside_native(&parts()?)?;
+    let mut dut = Rtl::build_random(&parts()?, 8)?;
     let mut random = Random::new(8);
     let bins =
         ["guard", "no guard", "wait", "full", "decides at once", "behind the oldest", "oldest unknown"];
     let mut cover = Cover::new(&bins);
     let mut gates = GateModel::default();
     let (mut writers, mut oldest): (Vec<Writer>, usize) = (Vec::new(), 0);
-    let (active, output) = (0xF7, 0x35);
+    let (active, output, ring) = (0xF7, 0x35, 0x6B);
+    dut.set("writers_ring_i", ring);
     dut.set("writers_active_i", active);
     dut.set("writers_output_i", output);
     dut.reset();
     // What readers are owed: whether they wait, and whom for.
     type Answer = (bool, Option<usize>);
     let mut owed: VecDeque<[Answer; 2]> = VecDeque::new();
-    for cycle in 0..12_000_u64 {
+    for cycle in 0..60_000_u64 {
         let (begins, settles) = gates.step(&mut dut, &mut random, &["writers"]);
-        let slots = |w: &Writer| selected(w.pred, active, output, gates.replay(w.gate));
+        let writing = |slots: u64, ringed: bool| if ringed { slots & ring } else { slots };
+        let slots = |w: &Writer| {
+            selected(w.pred, active, output, gates.replay(w.gate)).map(|slots| writing(slots, w.ringed))
+        };
         let room = writers.len() - oldest < WRITERS;
         assert_eq!(dut.is_set("writers_room_o"), room, "cycle {cycle}");
         cover.hit("full", !room);
@@ -1047,12 +1063,18 @@ fn the_youngest_writer_is_found() -> TestResult {
         }
 
         let push = room && random.chance(15);
-        let writer = Writer { family: random.below(8), pred: random.below(4), gate: gates.any(&mut random) };
+        let writer = Writer {
+            family: random.below(8),
+            ringed: random.chance(50),
+            pred: random.below(4),
+            gate: gates.any(&mut random),
+        };
         let known = selected(writer.pred, active, output, gates.replay(writer.gate));
         let decides = writer.gate.is_some() && (writer.pred == 1 || writer.pred == 2);
         dut.set("writers_push_valid_i", push);
         dut.set("writers_push_i", writers.len() as u64 % 256);
         dut.set("writers_push_family_i", writer.family);
+        dut.set("writers_push_ringed_i", writer.ringed);
         dut.set("writers_push_pred_i", writer.pred);
         dut.set("writers_push_decides_i", decides);
         dut.set("writers_push_decision_i", writer.gate.map_or(0, |g| g as u64 % 256));

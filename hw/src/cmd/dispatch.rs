@@ -22,6 +22,7 @@
 //! | `issue_command_o`, `issue_index_o`, `issue_classes_o` | out | 512, 32, [`CLASSES`](super::decode::CLASSES) | the command, its number, its [`Classes`](super::Classes) |
 //! | `issue_number_<unit>_o` | out | 8 | its number among the commands of a unit (`vector`, `product`, `gate`, `writer`), if it is one |
 //! | `issue_<wait>_valid_o`, `issue_<wait>_o` | out | 1, 8 | what it waits for: `operand`: the vector command that fills what it reads; `product`, `gate`: commands there that read what it fills; `decision`: the gate of its predicate; `masks`: the `delta` whose masks it streams by |
+//! | `issue_gate_entry_o` | out | 16 | the gate in the step table that says which slots have a reference: its own, or that `delta`'s |
 //! | `error_valid_o`, `error_code_o`, `error_index_o` | out | 1, 8, 32 | the program is wrong here: nothing more is taken |
 //! | `ended_o` | out | 1 | `end` is taken |
 //!
@@ -291,7 +292,12 @@ fn issue<'m>(m: &'m Builder, start: Wire<'m>, take: Wire<'m>, c: &Decoded<'m>) -
     let gate = number(m, "gate", start, take & k.gate);
     let writer = number(m, "writer", start, take & k.writes);
     let decision = latest(m, "decision", start, take & k.gate, gate);
-    let masks = latest(m, "masks", start, take & k.masks, vector);
+    let fields = Fields::new(c.command);
+    let entry = fields.field("delta", "gate")?;
+    let (masked, of_masks) = latest(m, "masks", start, take & k.masks, entry.cat(vector));
+    let masks = (masked, of_masks.trunc(NUMBER_BITS));
+    let own = k.masks.mux(entry, fields.field("gate_delta", "gate")?);
+    let entry = k.masked.mux(of_masks.slice(NUMBER_BITS, entry.width()), own);
 
     // A gate that reads the buffer is no command of the array.
     let by_gate = c.read.valid & k.gate;
@@ -326,7 +332,8 @@ fn issue<'m>(m: &'m Builder, start: Wire<'m>, take: Wire<'m>, c: &Decoded<'m>) -
         give(&format!("{name}_valid"), rest, found & valid_later(asked, name));
         give(name, rest, number);
     }
-    let pred = Fields::new(c.command).pred();
+    give("gate_entry", all, entry);
+    let pred = fields.pred();
     give("decision_valid", all, decision.0 & (pred.eq(1) | pred.eq(2)));
     give("decision", all, decision.1);
     give("masks_valid", all, masks.0 & k.masked);

@@ -11,14 +11,16 @@
 //! |---|---|---|---|
 //! | `rst_i`, `start_i` | in | 1 | nothing is under way |
 //! | `active_i`, `output_i` | in | slots | as in [`Decisions`](crate::drs::Decisions) |
+//! | `ring_i` | in | slots | slots with a ring position |
 //! | `push_valid_i`, `push_i` | in | 1, 8 | a command that writes, and its number among those |
 //! | `push_family_i` | in | address | what it writes: the local address in the command, in beats |
+//! | `push_ringed_i` | in | 1 | it writes for slots with a ring position only |
 //! | `push_pred_i`, `push_decides_i`, `push_decision_i` | in | 2, 1, 8 | its predicate, and the gate that it waits for |
 //! | `push_known_i`, `push_slots_i` | in | 1, slots | what [`Decisions`](crate::drs::Decisions) say of it in this cycle |
 //! | `settle_valid_i`, `settle_i`, `replay_i` | in | 1, 8, slots | a gate has decided |
 //! | `done_i` | in | 1 | the oldest is done: nothing of it is on its way any more |
 //! | `room_o` | out | 1 | one more may be pushed |
-//! | `oldest_valid_o`, `oldest_known_o`, `oldest_slots_o` | out | 1, 1, slots | whether there is one, whether its slots are known, and which |
+//! | `oldest_valid_o`, `oldest_known_o`, `oldest_slots_o` | out | 1, 1, slots | whether there is one, whether its slots are known, and for which it writes |
 //! | `before_<n>_i`, `family_<n>_i`, `slots_<n>_i` | in | 8, address, slots | reader n: how many writers were dispatched before the command, what it reads, for which slots |
 //! | `wait_<n>_o` | out | 1 | it is not yet known which slots one of them writes |
 //! | `guard_valid_<n>_o`, `guard_<n>_o` | out | 1, 8 | whether there is one to wait for, and its number |
@@ -103,11 +105,18 @@ struct Told<'m> {
     family: Wire<'m>,
     pred: Wire<'m>,
     decision: Wire<'m>,
+    ringed: Wire<'m>,
+    ring: Wire<'m>,
     known: Wire<'m>,
     slots: Wire<'m>,
     settled: Wire<'m>,
     gate: Wire<'m>,
     replay: Wire<'m>,
+}
+
+/// Of the slots that a command runs for, those that it writes for.
+fn writing<'m>(slots: Wire<'m>, ringed: Wire<'m>, ring: Wire<'m>) -> Wire<'m> {
+    slots & (ring | (!ringed).repeat(ring.width()))
 }
 
 impl<'m> Told<'m> {
@@ -117,6 +126,7 @@ impl<'m> Told<'m> {
         let (decides, decision) = (m.input("push_decides_i", 1), m.input("push_decision_i", NUMBER_BITS));
         let (settled, gate) = (m.input("settle_valid_i", 1), m.input("settle_i", NUMBER_BITS));
         let replay = m.input("replay_i", w.slots);
+        let (ringed, ring) = (m.input("push_ringed_i", 1), m.input("ring_i", w.slots));
         // A gate that decides in the cycle of the push is not yet among the decisions.
         let now = settled & decides & gate.eq(decision);
         let slots = now.mux(selected(m, pred, active, output, replay), m.input("push_slots_i", w.slots));
@@ -128,8 +138,10 @@ impl<'m> Told<'m> {
             family: m.input("push_family_i", w.address),
             pred,
             decision,
+            ringed,
+            ring,
             known: m.input("push_known_i", 1) | now,
-            slots,
+            slots: writing(slots, ringed, ring),
             settled,
             gate,
             replay,
@@ -149,6 +161,7 @@ impl<'m> Told<'m> {
         let settles = self.settled & !known.q() & self.gate.eq(decision);
         known.update(&[(here, self.known), (settles, m.lit(1, 1))]);
         let decided = selected(m, pred, self.active, self.output, self.replay);
+        let decided = writing(decided, keep("ringed", self.ringed), self.ring);
         slots.update(&[(here, self.slots), (settles, decided)]);
         Entry { family: keep("family", self.family), known: known.q(), slots: slots.q() }
     }
