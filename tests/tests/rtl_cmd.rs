@@ -910,8 +910,9 @@ impl GateModel {
         random: &mut Random,
         prefixes: &[&str],
     ) -> (bool, Option<(usize, u64)>) {
-        let begins = self.decided.len() < 1000 && random.chance(20);
-        let oldest = self.decided.iter().position(Option::is_none);
+        let begins = random.chance(20);
+        let last = self.decided.len().saturating_sub(WINDOW);
+        let oldest = (last..self.decided.len()).find(|&gate| self.decided[gate].is_none());
         // Those of the last 64 that have not decided do so in any order.
         let settles = oldest.filter(|_| random.chance(14)).map(|first| {
             let open: Vec<_> = (first..self.decided.len()).filter(|&g| self.decided[g].is_none()).collect();
