@@ -18,6 +18,7 @@ mod memory;
 mod page;
 mod shared;
 
+pub use cluster::code_multipliers;
 pub use page::{BLESS, markdown};
 
 use crate::board::{Board, Family};

@@ -57,8 +57,10 @@ fn large_memories_and_multipliers_are_counted_exactly() {
         (f.vb_lines, f.ab_blocks, f.acc_rows, f.score_tokens) = (2048, 1024, 2048, 8192);
         (f.main_beats, f.ahead_beats, f.record_beats, f.write_beats) = (4096, 4096, 512, 512);
     });
-    // 64 bytes a beat, two pairs of columns, 32 clusters.
-    assert_eq!(block(&big, "MAC array: products").dsp, 64 * 2 * 32);
+    // 64 bytes a beat, 14 second codes of each group of 32, two pairs of columns, 32 clusters.
+    assert_eq!(block(&big, "MAC array: products").dsp, (64 + 2 * 14) * 2 * 32);
+    // A sum for each of four rows and columns.
+    assert_eq!(block(&big, "MAC array: sums").dsp, 4 * 4 * 32);
     // 8 MB: lines of 32 words, two words a row of an UltraRAM, 4096 rows.
     assert_eq!(block(&big, "vector buffer").uram, 16 * (32 * 2048 / 4096));
     // 264 bits for each of 32 x 1024 blocks.
@@ -74,9 +76,13 @@ fn large_memories_and_multipliers_are_counted_exactly() {
     // A bit for each of 32 slots and 2048 blocks.
     assert_eq!(block(&big, "block masks").bram36, 2);
     let odd = with("u55c", |f| f.columns = 3);
-    assert_eq!(block(&odd, "MAC array: products").dsp, 64 * 2 * 32, "a third column takes half a pair");
+    assert_eq!(
+        block(&odd, "MAC array: products").dsp,
+        (64 + 2 * 14) * 2 * 32,
+        "a third column takes half a pair"
+    );
     let narrow = with("edge", |f| (f.channels, f.columns) = (4, 2));
-    assert_eq!(block(&narrow, "MAC array: products").dsp, 16 * 4);
+    assert_eq!(block(&narrow, "MAC array: products").dsp, (16 + 16) * 4);
 }
 
 #[test]

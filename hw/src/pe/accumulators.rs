@@ -16,6 +16,7 @@
 //! | `enable_i` | in | lanes | sums that get a term; the others of the word stay as they are |
 //! | `first_i` | in | lanes | the sum is the term: what was there does not count |
 //! | `term_i` | in | lanes x width | signed terms, lane 0 in the low bits |
+//! | `carry_i` | in | lanes | one more each |
 //! | `drain_valid_i`, `drain_address_i` | in | 1, log2(depth) | a word is asked for |
 //! | `drain_ready_o` | out | 1 | it is: there is no term in this cycle |
 //! | `valid_o` | out | 1 | a word that was asked for |
@@ -30,13 +31,14 @@
 //!
 //! # Numeric contract
 //!
-//! Exact modulo 2^48; the window is made so that [`MAX_BLOCKS`](fastcar_arch::num::window::MAX_BLOCKS) terms do not
+//! Exact modulo 2^48: the sum, the term and the carry; the window is made so that [`MAX_BLOCKS`](fastcar_arch::num::window::MAX_BLOCKS) terms do not
 //! wrap.
 //!
 //! # Cost
 //!
-//! A memory of `depth` words of `lanes` x 48 bits with one read and one write port, and an adder per lane. Lanes
-//! without a term write back what they read, so that all lanes share one memory of full width.
+//! A memory of `depth` words of `lanes` x 48 bits with one read and one write port; for each lane a DSP block, which adds
+//! and keeps the last sum, and 48 choices between the memory and the sum before the last. Lanes without a term write back
+//! what they read, so that all lanes share one memory of full width.
 //!
 //! # Verification
 //!
@@ -53,8 +55,9 @@
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
+use super::dsp::AddDsp;
 use crate::prim::within;
-use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Wire, index_width};
+use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, index_width};
 use fastcar_arch::num::window::ACC_BITS;
 use std::sync::Arc;
 
@@ -106,20 +109,6 @@ impl Accumulators {
     }
 }
 
-/// The new sums: with each lane's term added if it has one.
-fn added<'m>(m: &'m Builder, old: Wire<'m>, enable: Wire<'m>, first: Wire<'m>, terms: Wire<'m>) -> Wire<'m> {
-    let width = terms.width() / enable.width();
-    let lanes = old.chunks(ACC_BITS).into_iter().zip(terms.chunks(width));
-    let sums: Vec<_> = lanes
-        .zip(enable.bits().into_iter().zip(first.bits()))
-        .map(|((old, term), (enable, first))| {
-            let kept = old & !(enable & first).repeat(ACC_BITS);
-            kept + (term & enable.repeat(width)).sext(ACC_BITS)
-        })
-        .collect();
-    m.pack(&sums)
-}
-
 impl Block for Accumulators {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let Self { lanes, width, depth } = *self;
@@ -134,22 +123,33 @@ impl Block for Accumulators {
         let read = memory.read_registered("read", valid | asked, valid.mux(address, drain_address));
         let adding = m.register_valid("adding", valid);
         let add_address = m.register("add_address", address);
-        let [enable, first] =
-            ["enable", "first"].map(|name| m.register(name, m.input(&format!("{name}_i"), lanes)));
-        let terms = m.register("terms", m.input("term_i", lanes * width));
-
-        // Add. The two words before are not yet seen by the read.
-        let sum = m.reg("sum", lanes * ACC_BITS);
         let writing = m.register_valid("writing", adding);
         let write_address = m.register("write_address", add_address);
-        let from_sum = m.register_valid("from_sum", adding & add_address.eq(address));
+
+        // Add. The two words before are not yet seen by the read: one is in the DSP blocks, one behind them.
+        let same = adding & add_address.eq(address);
         let from_written = m.register_valid("from_written", writing & write_address.eq(address));
-        let written = m.register("written", sum.q());
-        let old = from_sum.mux(sum.q(), from_written.mux(written, read));
-        sum.set(added(&m, old, enable, first, terms));
+        let [enable, first, carry] =
+            ["enable_i", "first_i", "carry_i"].map(|name| m.input(name, lanes).bits());
+        let terms = m.input("term_i", lanes * width).chunks(width);
+        let (before, sum) = (m.later("earlier", lanes * ACC_BITS), m.later("sum", lanes * ACC_BITS));
+        let onto = from_written.mux(before.wire(), read).chunks(ACC_BITS);
+        let mut added = Vec::new();
+        for lane in 0..lanes as usize {
+            let dsp = m.instance(&format!("u_add_{lane}"), &AddDsp)?;
+            let begins = enable[lane] & first[lane];
+            dsp.set("term_i", terms[lane].sext(ACC_BITS));
+            dsp.set("add_i", enable[lane]);
+            dsp.set("carry_i", enable[lane] & carry[lane]);
+            dsp.set("from_i", (!begins).cat(!begins & !same));
+            dsp.set("sum_i", onto[lane]);
+            added.push(dsp.get("p_o"));
+        }
+        sum.set(m.pack(&added));
+        before.set(m.register("written", sum.wire()));
 
         // Write.
-        memory.write(writing, write_address, sum.q());
+        memory.write(writing, write_address, sum.wire());
 
         let answered = m.register_valid("answered", m.register_valid("asked", asked));
         m.output("valid_o", answered);

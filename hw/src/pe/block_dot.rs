@@ -1,11 +1,11 @@
-//! `block_dot`: the products of a beat for two columns, and their sums over blocks.
+//! `block_dot`: the products of a beat for pairs of columns, and their sums over blocks or over tokens.
 //!
 //! # Purpose
 //!
-//! A beat holds bytes of weights, of keys or of values. *Dot mode* multiplies its elements with the activations of two
+//! A beat holds bytes of weights, of keys or of values. *Dot mode* multiplies its elements with the activations of pairs of
 //! columns and adds up what belongs to one block: MXINT8, or MXFP4 with two elements a byte. *Axpy mode* multiplies
-//! the elements of a beat of values with softmax weights, for one query head in place of two columns, and adds nothing
-//! up.
+//! the elements of a beat of values with softmax weights, for one query head in place of a pair, and adds the products to
+//! the sums of a word, one for each byte.
 //!
 //! Which blocks a beat holds depends on its size: half a block of MXINT8 or one of MXFP4 (16 bytes), one or two (32),
 //! two or four (64).
@@ -13,7 +13,7 @@
 //! # Interface
 //!
 //! A *pipe*: `valid` travels with the data and there is no back-pressure. The beat's *groups* are its parts of 32
-//! bytes, or all of 16.
+//! bytes, or all of 16. Words of sums of values are asked for by a *stream* and answered by a pipe.
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
@@ -21,13 +21,15 @@
 //! | `valid_i` | in | 1 | a beat of elements is sampled on this edge |
 //! | `fp4_i` | in | 1 | its bytes are pairs of E2M1 codes, not INT8 (axpy mode: 0) |
 //! | `beat_i` | in | 8 x bytes | the beat, its first byte low |
-//! | `act_i` | in | 2 x groups x 256 | dot mode: the elements of the activation block of each group, column 0's groups low |
+//! | `act_i` | in | columns x groups x 256 | dot mode: the elements of the activation block of each group, column 0's groups low |
 //! | `upper_i`, `pass_i` | in | 1, log2(passes) | beats of 16 bytes of INT8: it is a block's second half; which of the passes it is in |
-//! | `axpy_i` | in | 1 | axpy mode (shared multipliers only) |
-//! | `weight_i` | in | groups x 25 | axpy mode: the unsigned weight of each group |
+//! | `axpy_i` | in | 1 | axpy mode |
+//! | `weight_i` | in | pairs x groups x 25 | axpy mode: the unsigned weight of each group, pair 0's low |
+//! | `address_i`, `enable_i`, `first_i` | in | log2(value words), pairs, pairs | axpy mode: the word of the sums; pairs whose sums get something, and begin with it |
 //! | `valid_o` | out | 1 | there are block sums |
-//! | `sum_o` | out | 2 x rows x 21 | signed sums, column 0's rows low: as many rows as the beat holds blocks of MXFP4 |
-//! | `product_valid_o`, `product_o` | out | 1, bytes x 33 | axpy mode: signed products, the first byte's low |
+//! | `sum_o` | out | columns x rows x 21 | signed sums, column 0's rows low: as many rows as the beat holds blocks of MXFP4 |
+//! | `value_valid_i`, `value_address_i`, `value_ready_o` | | 1, log2(value words), 1 | a word of the sums of values is asked for |
+//! | `value_valid_o`, `value_sum_o` | out | 1, pairs x bytes x 48 | the word, pair 0 and the first byte's sum low |
 //!
 //! A beat of INT8 has half as many blocks as there are rows: row r gives the sum of block r modulo their number, so
 //! that a sum of either half of the rows can be taken. Between the halves of a block (16 bytes of INT8) come those of
@@ -35,374 +37,474 @@
 //!
 //! # Timing
 //!
-//! Block sums come [`BlockDot::latency`] cycles after their (last) beat: operands, products, sums of four, columns
-//! apart, sums of sixteen, block. Products of axpy mode come after [`BlockDot::product_latency`]. A beat a cycle.
+//! A beat a cycle. Block sums come [`BlockDot::latency`] cycles after their (last) beat: four links of a chain of DSP
+//! blocks of three registers each, one cycle apart; sums over a group; block. A beat of values is in what is asked for
+//! [`BlockDot::value_latency`] cycles later; asked for earlier, it may be in some sums and not in others. Asking waits
+//! while beats of values come, and for four cycles more; a word comes [`BlockDot::drain_latency`] cycles after it
+//! was asked for.
 //!
 //! # Numeric contract
 //!
 //! Exact: [`dot_int8`](fastcar_arch::num::dot::dot_int8) and [`dot_fp4`](fastcar_arch::num::dot::dot_fp4) of each
-//! block, -128 included, and the product of a weight of at most 2^24 with a byte. A shared multiplier makes w * (a1 *
-//! 2^18 + a0); four such products are added before the columns part, since the low sums, of at most 2^16 in magnitude,
-//! then stay within their 18 bits: what they borrow from the high sum is their sign.
+//! block, -128 included, and sums of products of a weight of at most 2^24 with a byte, modulo 2^48. A DSP block makes
+//! w * (a1 * 2^18 + (a0 + 128)): with the 128, which makes column 0's operand positive, the two stand side by side
+//! without an adder. The sums of four w * (a0 + 128), of at most 4 * 128 * 255 < 2^17, stay within their 18 bits, and
+//! with 2^17 more they are positive, so that they take nothing from column 1's. What the 128 adds to column 0 is
+//! 128 times the sum of the factors, which is taken off at the end.
 //!
 //! # Cost
 //!
-//! A DSP block for each byte ([`Multipliers::Shared`]; [`Multipliers::Separate`]: two), look-up tables for the second
-//! code of each byte of MXFP4.
+//! A DSP block for each byte and pair. Of the other half of MXFP4's codes, `code_multipliers` of each group have a DSP block
+//! too; the others are made of look-up tables: the activation shifted by 0 to 3, half as much again for 3, 6 and 12,
+//! the sign being the carry of an adder of the tree. Factors and their sums are there once for all pairs. Sums of values
+//! are in distributed memory, one for each link.
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_mac.rs`: both modes and formats at all three sizes against the reference, both kinds of
-//! multipliers against each other, every pair of bytes and codes, latency, gaps; cells and depth by preset.
+//! `tests/tests/rtl_mac.rs`: both modes and formats at all three sizes against the reference, with DSP blocks for all, some
+//! and none of the other codes, every pair of bytes and codes, words of sums that come again at once, latency, gaps;
+//! cells and depth by preset.
 //!
 //! # Example
 //!
 //! ```
-//! use fastcar_hw::pe::{BlockDot, Multipliers};
+//! use fastcar_hw::pe::{BlockDot, DotShape};
 //!
-//! let dot = BlockDot::new(64, 1, Multipliers::Shared)?;
-//! assert_eq!((dot.latency(), dot.rows(), dot.groups()), (6, 4, 2));
+//! let shape = DotShape { bytes: 64, pairs: 2, passes: 1, code_multipliers: 14, value_words: 32 };
+//! let dot = BlockDot::new(shape)?;
+//! assert_eq!((dot.latency(), dot.rows(), dot.groups()), (8, 4, 2));
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
-use crate::prim::{DelayLine, within};
+use super::chain::{CHAINS, Link, QUAD, Values, chain, columns, delayed, lead, place};
+use super::codes::{Code, code_total, plus_or_minus};
+use super::dsp::{APART, LOW_BIAS, WEIGHT_BITS};
+use super::value_sums::{Shape, ValueSums};
+use crate::prim::within;
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Wire, index_width};
 use fastcar_arch::num::mx::{BLOCK, e2m1_to_half_units};
-use fastcar_arch::num::softmax::PROB_FRAC_BITS;
 use std::sync::Arc;
 
 /// Columns that share the beat.
 pub const COLUMNS: u32 = 2;
 /// Bits of a block sum: 32 products of -128 and -128 need the last one.
 pub const SUM_BITS: u32 = 21;
-/// Bits of a softmax weight: 2^24 stands for 1, which is one of them.
-pub const WEIGHT_BITS: u32 = PROB_FRAC_BITS + 1;
-/// Bits of the product of a softmax weight and an element.
-pub const PRODUCT_BITS: u32 = WEIGHT_BITS + 8;
 
 /// Elements of a block.
 const ELEMENTS: u32 = BLOCK as u32;
-/// Bytes of a block of MXFP4: the sums that both formats share are those of so many bytes.
-const PART: u32 = ELEMENTS / 2;
-/// Bits between the columns' sums in a shared multiplier.
-const APART: u32 = 18;
-/// Products that are added before the columns part.
-const QUAD: usize = 4;
-/// Bits of an operand of a shared multiplier.
-const OPERAND_BITS: u32 = 27;
-/// Bits of a sum over a part's bytes.
-const PART_BITS: u32 = 20;
-/// Bits of a product of an E2M1 code in half units and an activation: at most 12 x 128.
-const CODE_PRODUCT_BITS: u32 = 12;
+/// Bytes of a block of MXFP4.
+const FP4_BYTES: u32 = ELEMENTS / 2;
+/// Cycles to the sums of a group.
+const GROUPS: u32 = CHAINS + 1;
+/// 128 in bits.
+const OFFSET: u32 = 7;
+/// Bits of a code's value in half units.
+const CODE_BITS: u32 = 5;
 
-/// How columns come to their products.
+/// What a [`BlockDot`] is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Multipliers {
-    /// Both columns' products, or one of a softmax weight, in one multiplier of 27 x 8 bits.
-    Shared,
-    /// A multiplier of 8 x 8 bits for each column; no axpy mode.
-    Separate,
+pub struct DotShape {
+    /// Bytes of a beat.
+    pub bytes: u32,
+    /// Pairs of columns.
+    pub pairs: u32,
+    /// Cycles in which a beat is used, at most.
+    pub passes: u32,
+    /// Other codes of each group that have a DSP block.
+    pub code_multipliers: u32,
+    /// Words of sums of values.
+    pub value_words: u32,
 }
 
 /// The products of a beat and their sums. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockDot {
-    bytes: u32,
-    passes: u32,
-    multipliers: Multipliers,
+    shape: DotShape,
 }
 
-/// Sums of both columns.
+/// Something of both columns.
 type Pair<'m> = [Wire<'m>; COLUMNS as usize];
 
 impl BlockDot {
-    /// For beats of `bytes` bytes, each of which is used in up to `passes` cycles.
+    /// For a shape.
     ///
     /// # Errors
     /// [`RtlError::Parameter`].
-    pub fn new(bytes: u32, passes: u32, multipliers: Multipliers) -> Result<Self, RtlError> {
+    pub fn new(shape: DotShape) -> Result<Self, RtlError> {
         const NAME: &str = "block dot";
+        let DotShape { bytes, pairs, passes, code_multipliers, value_words } = shape;
         if ![16, 32, 64].contains(&bytes) {
             let (asked, allowed) = (u64::from(bytes), "16, 32 or 64");
             return Err(RtlError::Parameter { block: NAME, parameter: "bytes", asked, allowed });
         }
-        let passes = within(NAME, "passes", passes, 1..=32, "1 to 32")?;
-        Ok(Self { bytes, passes, multipliers })
+        within(NAME, "pairs", pairs, 1..=16, "1 to 16")?;
+        within(NAME, "passes", passes, 1..=32, "1 to 32")?;
+        let codes = "at most the bytes of a group, 16 or 32";
+        within(NAME, "code_multipliers", code_multipliers, 0..=bytes.min(ELEMENTS), codes)?;
+        within(NAME, "value_words", value_words, 2..=1024, "2 to 1024")?;
+        Ok(Self { shape })
     }
 
     /// Cycles from a block's last beat to its sum.
     #[must_use]
     pub fn latency(&self) -> u32 {
-        6
+        GROUPS + 1
     }
 
-    /// Cycles from a beat of values to its products.
+    /// Cycles from a beat of values to sums that can be asked for.
     #[must_use]
-    pub fn product_latency(&self) -> u32 {
+    pub fn value_latency(&self) -> u32 {
+        CHAINS
+    }
+
+    /// Cycles from the question for a word of sums of values to the word.
+    #[must_use]
+    pub fn drain_latency(&self) -> u32 {
         2
     }
 
     /// Blocks of MXFP4 in a beat: the sums of each column.
     #[must_use]
     pub fn rows(&self) -> u32 {
-        self.bytes / PART
+        self.shape.bytes / FP4_BYTES
     }
 
     /// Parts of a beat that have an activation block each.
     #[must_use]
     pub fn groups(&self) -> u32 {
-        (self.bytes / ELEMENTS).max(1)
+        self.shape.bytes / self.lanes()
     }
 
     /// Width of the number of a pass.
     #[must_use]
     pub fn pass_width(&self) -> u32 {
-        index_width(u64::from(self.passes))
+        index_width(u64::from(self.shape.passes))
+    }
+
+    /// Width of an address of the sums of values.
+    #[must_use]
+    pub fn value_address_width(&self) -> u32 {
+        index_width(u64::from(self.shape.value_words))
     }
 
     /// Whether a block of MXINT8 takes two beats.
     #[must_use]
     pub fn halves(&self) -> bool {
-        self.bytes < ELEMENTS
+        self.shape.bytes < ELEMENTS
     }
 
-    fn shared(&self) -> bool {
-        self.multipliers == Multipliers::Shared
+    /// Bytes of a group.
+    fn lanes(&self) -> u32 {
+        self.shape.bytes.min(ELEMENTS)
+    }
+
+    fn columns(&self) -> u32 {
+        COLUMNS * self.shape.pairs
     }
 
     fn name(&self) -> String {
-        let multipliers = if self.shared() { "shared" } else { "separate" };
-        let passes = if self.halves() { format!("_p{}", self.passes) } else { String::new() };
-        format!("block_dot_b{}{passes}_{multipliers}", self.bytes)
-    }
-
-    /// The sums of a block: of a part's own two sums of MXFP4, of two parts of MXINT8, or of the part with `held`.
-    fn block_sum<'m>(&self, row: usize, fp4: Wire<'m>, parts: &Parts<'m>, held: &[Wire<'m>]) -> Pair<'m> {
-        let wide = |value: Wire<'m>| value.sext(SUM_BITS);
-        let sum = |column: usize| {
-            let codes = parts.codes[row][column];
-            if let Some(&held) = held.get(column) {
-                return wide(parts.bytes[row][column]) + fp4.mux(wide(codes), wide(held));
-            }
-            let first = 2 * (row % (parts.bytes.len() / 2));
-            let own = fp4.mux(parts.bytes[row][column], parts.bytes[first][column]);
-            wide(own) + wide(fp4.mux(codes.sext(PART_BITS), parts.bytes[first + 1][column]))
-        };
-        [sum(0), sum(1)]
+        let DotShape { bytes, pairs, passes, code_multipliers, value_words } = self.shape;
+        let passes = if self.halves() { format!("_p{passes}") } else { String::new() };
+        format!("block_dot_b{bytes}_n{pairs}{passes}_m{code_multipliers}_v{value_words}")
     }
 }
 
 /// What the circuit is given.
 struct Inputs<'m> {
     fp4: Wire<'m>,
-    /// Bytes of the beat.
-    beat: Vec<Wire<'m>>,
-    /// Elements by group, column, index.
-    acts: Vec<[Vec<Wire<'m>>; COLUMNS as usize]>,
+    beat: Wire<'m>,
+    /// Elements by column, group, index.
+    acts: Vec<Vec<Vec<Wire<'m>>>>,
     /// Second half of a block, where beats are halves.
     upper: Option<Wire<'m>>,
-    /// Axpy mode and the groups' weights, where multipliers are shared.
-    axpy: Option<(Wire<'m>, Vec<Wire<'m>>)>,
 }
 
 impl<'m> Inputs<'m> {
     fn new(dot: &BlockDot, m: &'m Builder) -> Self {
-        let fp4 = m.input("fp4_i", 1);
-        let beat = m.input("beat_i", 8 * dot.bytes).chunks(8);
-        let groups = dot.groups() as usize;
-        let blocks = m.input("act_i", COLUMNS * dot.groups() * 8 * ELEMENTS).chunks(8 * ELEMENTS);
-        let acts = (0..groups).map(|g| [blocks[g].chunks(8), blocks[groups + g].chunks(8)]).collect();
-        let upper = dot.halves().then(|| m.input("upper_i", 1));
-        let axpy = dot.shared().then(|| {
-            (m.input("axpy_i", 1), m.input("weight_i", dot.groups() * WEIGHT_BITS).chunks(WEIGHT_BITS))
-        });
-        Self { fp4, beat, acts, upper, axpy }
+        let blocks = m.input("act_i", dot.columns() * dot.groups() * 8 * ELEMENTS).chunks(8 * ELEMENTS);
+        let blocks: Vec<_> = blocks.into_iter().map(|block| block.chunks(8)).collect();
+        Self {
+            fp4: m.input("fp4_i", 1),
+            beat: m.input("beat_i", 8 * dot.shape.bytes),
+            acts: blocks.chunks(dot.groups() as usize).map(<[_]>::to_vec).collect(),
+            upper: dot.halves().then(|| m.input("upper_i", 1)),
+        }
     }
 
-    /// The activations that go with a byte: with its INT8 element, or with its low E2M1 code.
-    fn activations(&self, byte: usize) -> Pair<'m> {
-        let (group, index) = (byte / BLOCK, byte % BLOCK);
-        let choose = |column: usize| {
-            let act = &self.acts[group][column];
-            let int8 =
-                self.upper.map_or(act[index], |upper| upper.mux(act[index + PART as usize], act[index]));
-            self.fp4.mux(act[2 * (index % PART as usize)], int8)
-        };
-        [choose(0), choose(1)]
-    }
-
-    /// The activations that go with a byte's high E2M1 code.
-    fn high_activations(&self, byte: usize) -> Pair<'m> {
-        let index = 2 * (byte % PART as usize) + 1;
-        [0, 1].map(|column: usize| self.acts[byte / BLOCK][column][index])
-    }
-}
-
-/// Sums over 16 bytes, by part and column.
-struct Parts<'m> {
-    /// INT8 elements, or low codes.
-    bytes: Vec<Pair<'m>>,
-    /// High codes.
-    codes: Vec<Pair<'m>>,
-}
-
-/// A sum of several numbers without loss, in one cycle.
-fn total<'m>(m: &'m Builder, name: &str, values: &[Wire<'m>], width: u32) -> Wire<'m> {
-    let wide: Vec<_> = values.iter().map(|value| value.sext(width)).collect();
-    m.register(name, m.tree(&wide, |a, b| a + b))
-}
-
-/// A byte's factor: its INT8 element, or its low E2M1 code in half units. The operands' register.
-fn factor<'m>(m: &'m Builder, lane: usize, fp4: Wire<'m>, byte: Wire<'m>) -> Wire<'m> {
-    let codes: Vec<_> = (0..16u8).map(|code| m.lit(8, u64::from(e2m1_to_half_units(code) as u8))).collect();
-    m.register(&format!("factor_{lane}"), fp4.mux(byte.trunc(4).choose(&codes), byte))
-}
-
-/// Products of a high code with both activations, in two cycles: half units are 0, 1, 2, 4 or 8, and half as much
-/// again for 3, 6 and 12.
-fn code_products<'m>(m: &'m Builder, lane: usize, code: Wire<'m>, acts: Pair<'m>) -> Pair<'m> {
-    let exponent = code.slice(1, 2);
-    let some = code.trunc(3).any();
-    let half = m.register(&format!("code_half_{lane}"), code.bit(0) & exponent.any());
-    let sign = m.register(&format!("code_sign_{lane}"), code.bit(3));
-    let product = |column: usize| {
-        let act = acts[column].sext(CODE_PRODUCT_BITS);
-        let shifted = exponent.choose(&[0, 1, 2, 3].map(|bits| act << bits)) & some.repeat(CODE_PRODUCT_BITS);
-        let shifted = m.register(&format!("code_act_{lane}_{column}"), shifted);
-        let magnitude = shifted + (shifted.sar(1) & half.repeat(CODE_PRODUCT_BITS));
-        m.register(&format!("code_product_{lane}_{column}"), sign.mux(magnitude.negated(), magnitude))
-    };
-    [product(0), product(1)]
-}
-
-/// The sums of four bytes' products for both columns, in four cycles; and what a multiplier gives in axpy mode, after
-/// two.
-struct Quads<'m> {
-    sums: Vec<Pair<'m>>,
-    products: Vec<Wire<'m>>,
-}
-
-impl<'m> Quads<'m> {
-    fn shared(m: &'m Builder, i: &Inputs<'m>, (axpy, weights): &(Wire<'m>, Vec<Wire<'m>>)) -> Self {
-        let products: Vec<_> = (0..i.beat.len())
-            .map(|lane| {
-                let [low, high] = i.activations(lane);
-                // The high part gives what the low one's sign takes.
-                let borrowed = high.sext(OPERAND_BITS - APART) - low.msb().zext(OPERAND_BITS - APART);
-                let packed = borrowed.cat(low.sext(APART));
-                let operand = axpy.mux(weights[lane / BLOCK].zext(OPERAND_BITS), packed);
-                let operand = m.register(&format!("operand_{lane}"), operand);
-                m.register(
-                    &format!("product_{lane}"),
-                    operand.mul_signed(factor(m, lane, i.fp4, i.beat[lane])),
-                )
-            })
-            .collect();
-        let part = |(n, four): (usize, &[Wire<'m>])| {
-            let both = total(m, &format!("quad_{n}"), four, 2 * APART);
-            let (low, high) = (both.trunc(APART), both.slice(APART, APART));
-            let high = high + low.msb().zext(APART);
-            [m.register(&format!("quad_{n}_0"), low), m.register(&format!("quad_{n}_1"), high)]
-        };
-        let sums = products.chunks(QUAD).enumerate().map(part).collect();
-        let products = products.iter().map(|product| product.trunc(PRODUCT_BITS)).collect();
-        Self { sums, products }
-    }
-
-    fn separate(m: &'m Builder, i: &Inputs<'m>) -> Self {
-        let products: Vec<Pair<'m>> = (0..i.beat.len())
-            .map(|lane| {
-                let (acts, factor) = (i.activations(lane), factor(m, lane, i.fp4, i.beat[lane]));
-                [0, 1].map(|column: usize| {
-                    let operand = m.register(&format!("operand_{lane}_{column}"), acts[column]);
-                    m.register(&format!("product_{lane}_{column}"), operand.mul_signed(factor))
-                })
-            })
-            .collect();
-        let sum = |(n, four): (usize, &[Pair<'m>])| {
-            [0, 1].map(|column: usize| {
-                let four: Vec<_> = four.iter().map(|pair| pair[column]).collect();
-                let sum = total(m, &format!("quad_{n}_{column}_early"), &four, APART);
-                m.register(&format!("quad_{n}_{column}"), sum)
-            })
-        };
-        Self { sums: products.chunks(QUAD).enumerate().map(sum).collect(), products: Vec::new() }
-    }
-}
-
-/// Sums of 16 bytes' high codes, in five cycles.
-fn code_sums<'m>(m: &'m Builder, i: &Inputs<'m>) -> Vec<Pair<'m>> {
-    let products: Vec<Pair<'m>> = (0..i.beat.len())
-        .map(|lane| code_products(m, lane, i.beat[lane].slice(4, 4), i.high_activations(lane)))
-        .collect();
-    let part = |(n, products): (usize, &[Pair<'m>])| {
+    /// What goes with a byte: the activations of its INT8 element, which are those of a group's first codes too.
+    fn activations(&self, pair: usize, group: usize, lane: usize) -> Pair<'m> {
         [0, 1].map(|column: usize| {
-            let products: Vec<_> = products.iter().map(|pair| pair[column]).collect();
-            let quads = products.chunks(QUAD).enumerate();
-            let quads: Vec<_> = quads
-                .map(|(q, four)| total(m, &format!("codes_{n}_{column}_{q}"), four, CODE_PRODUCT_BITS + 2))
-                .collect();
-            let sum = total(m, &format!("codes_{n}_{column}_early"), &quads, CODE_PRODUCT_BITS + 4);
-            m.register(&format!("codes_{n}_{column}"), sum)
+            let act = &self.acts[2 * pair + column][group];
+            let second = |upper: Wire<'m>| (upper & !self.fp4).mux(act[lane + FP4_BYTES as usize], act[lane]);
+            self.upper.map_or(act[lane], second)
         })
-    };
-    products.chunks(PART as usize).enumerate().map(part).collect()
+    }
+
+    /// The activations of a group's other codes: those of the second block, or of the second half.
+    fn other_activations(&self, pair: usize, group: usize, lane: usize) -> Pair<'m> {
+        let lane = lane + self.upper.map_or(0, |_| FP4_BYTES as usize);
+        [0, 1].map(|column: usize| self.acts[2 * pair + column][group][lane])
+    }
+
+    /// A code of a group's first ones, or of the others.
+    fn code(&self, (group, lane): (usize, usize), lanes: usize, other: usize) -> Wire<'m> {
+        self.beat.slice(4 * ((2 * group + other) * lanes + lane) as u32, 4)
+    }
 }
 
-/// Sums of 16 bytes' elements, from those of four.
-fn byte_sums<'m>(m: &'m Builder, quads: &[Pair<'m>]) -> Vec<Pair<'m>> {
-    let part = |(n, quads): (usize, &[Pair<'m>])| {
-        [0, 1].map(|column: usize| {
-            let quads: Vec<_> = quads.iter().map(|pair| pair[column]).collect();
-            total(m, &format!("bytes_{n}_{column}"), &quads, PART_BITS)
-        })
+/// A code's value in half units.
+fn half_units<'m>(m: &'m Builder, code: Wire<'m>) -> Wire<'m> {
+    let values: Vec<_> = (0..16u8).map(|code| m.lit(8, u64::from(e2m1_to_half_units(code) as u8))).collect();
+    code.choose(&values)
+}
+
+/// The sum of signed numbers without loss: a bit more from level to level.
+fn sum<'m>(values: &[Wire<'m>]) -> Wire<'m> {
+    let mut level = values.to_vec();
+    while level.len() > 1 {
+        let width = level[0].width() + 1;
+        let add = |pair: &[Wire<'m>]| match pair {
+            [a, b] => a.sext(width) + b.sext(width),
+            _ => pair[0].sext(width),
+        };
+        level = level.chunks(2).map(add).collect();
+    }
+    level[0]
+}
+
+/// What column 0's sums over so many factors are too large by, after [`GROUPS`] cycles: 128 times the factors' sum, two
+/// levels of its tree a cycle, and the bias of each chain.
+fn offset<'m>(m: &'m Builder, name: &str, factors: &[Wire<'m>]) -> Result<Wire<'m>, RtlError> {
+    let register = |cycle: u32, wires: Vec<Wire<'m>>| -> Vec<_> {
+        let name = |n: u32| format!("{name}_{cycle}_{n}");
+        (0..).zip(wires).map(|(n, wire)| m.register(&name(n), wire)).collect()
     };
-    quads.chunks(PART as usize / QUAD).enumerate().map(part).collect()
+    let (mut level, mut cycles) = (register(1, factors.to_vec()), 1);
+    while level.len() > 1 {
+        // The last part may be smaller; it gets the width of the others.
+        let width = level[0].width() + 2;
+        cycles += 1;
+        level = register(cycles, level.chunks(QUAD as usize).map(|four| sum(four).sext(width)).collect());
+    }
+    let late = delayed(m, &format!("{name}_late"), level[0], CHAINS - cycles)?;
+    let chains = factors.len().div_ceil(QUAD as usize) as u64;
+    let high = late.sext(SUM_BITS - OFFSET) + ((chains * LOW_BIAS) >> OFFSET);
+    Ok(m.register(&format!("{name}_biased"), high).cat(m.lit(OFFSET, 0)))
+}
+
+/// What a group's bytes are to all columns.
+struct Factors<'m> {
+    /// The bytes' INT8 elements or first codes, and what their sums are too large by.
+    bytes: Vec<Wire<'m>>,
+    offset: Wire<'m>,
+    /// The same of the other codes that have DSP blocks.
+    multiplied: Vec<Wire<'m>>,
+    multiplied_offset: Option<Wire<'m>>,
+    /// The rest of the codes.
+    codes: Vec<Code<'m>>,
+}
+
+impl<'m> Factors<'m> {
+    fn new(dot: &BlockDot, m: &'m Builder, inputs: &Inputs<'m>, group: usize) -> Result<Self, RtlError> {
+        let (lanes, multipliers) = (dot.lanes() as usize, dot.shape.code_multipliers as usize);
+        let byte = |lane: usize| {
+            let element = inputs.beat.slice(8 * (group * lanes + lane) as u32, 8);
+            inputs.fp4.mux(half_units(m, inputs.code((group, lane), lanes, 0)), element)
+        };
+        let other = |lane: usize| inputs.code((group, lane), lanes, 1);
+        let bytes: Vec<_> = (0..lanes).map(byte).collect();
+        let multiplied: Vec<_> = (0..multipliers).map(|lane| half_units(m, other(lane))).collect();
+        let values: Vec<_> = multiplied.iter().map(|factor| factor.trunc(CODE_BITS)).collect();
+        let of_codes = (!values.is_empty()).then(|| offset(m, &format!("code_offset_{group}"), &values));
+        Ok(Self {
+            offset: offset(m, &format!("offset_{group}"), &bytes)?,
+            bytes: in_place(m, &format!("factor_{group}"), &bytes)?,
+            multiplied: in_place(m, &format!("code_factor_{group}"), &multiplied)?,
+            multiplied_offset: of_codes.transpose()?,
+            codes: (multipliers..lanes)
+                .map(|lane| Code::new(m, &format!("code_{group}_{lane}"), other(lane)))
+                .collect(),
+        })
+    }
+}
+
+/// Factors as late as the places of their links want them.
+fn in_place<'m>(m: &'m Builder, name: &str, factors: &[Wire<'m>]) -> Result<Vec<Wire<'m>>, RtlError> {
+    let late = |(n, factor): (usize, &Wire<'m>)| {
+        delayed(m, &format!("{name}_{n}"), *factor, lead(place(n, factors.len())))
+    };
+    factors.iter().enumerate().map(late).collect()
+}
+
+/// The sums of several chains for both columns, a cycle later; column 0's, which are not negative, with their offset.
+fn chain_total<'m>(m: &'m Builder, name: &str, sums: &[Wire<'m>]) -> Pair<'m> {
+    let of = |column: usize| -> Vec<_> { sums.iter().map(|sum| columns(*sum)[column]).collect() };
+    let low: Vec<_> = of(0).iter().map(|low| low.zext(APART + 1)).collect();
+    let sums = [sum(&low), sum(&of(1))].map(|sum| sum.sext(SUM_BITS.max(sum.width())).trunc(SUM_BITS));
+    [0, 1].map(|column: usize| m.register(&format!("{name}_{column}"), sums[column]))
+}
+
+/// The sums over a group's other codes for a pair after [`GROUPS`] cycles.
+fn others_total<'m>(
+    m: &'m Builder,
+    name: &str,
+    factors: &Factors<'m>,
+    acts: &[Pair<'m>],
+) -> Result<Pair<'m>, RtlError> {
+    let (multiplied, rest) = acts.split_at(factors.multiplied.len());
+    let mut sums = [m.lit(SUM_BITS, 0); 2];
+    if let Some(offset) = factors.multiplied_offset {
+        let link = |(acts, factor): (&Pair<'m>, &Wire<'m>)| Link { acts: *acts, factor: *factor };
+        let links: Vec<_> = multiplied.iter().zip(&factors.multiplied).map(link).collect();
+        let mut ends = Vec::new();
+        for (n, four) in links.chunks(QUAD as usize).enumerate() {
+            ends.extend(chain(m, &format!("code_{name}_{n}"), four, |_| None)?.last().copied());
+        }
+        let [low, high] = chain_total(m, &format!("codes_{name}"), &ends);
+        sums = [low - offset, high];
+    }
+    if !rest.is_empty() {
+        for (column, sum) in sums.iter_mut().enumerate() {
+            let acts = rest.iter().map(|acts| acts[column]);
+            let codes: Vec<_> = factors.codes.iter().copied().zip(acts).collect();
+            let (total, minus) = code_total(m, &format!("other_{name}_{column}"), &codes)?;
+            *sum = plus_or_minus(*sum, total.sext(SUM_BITS), minus).trunc(SUM_BITS);
+        }
+    }
+    Ok(sums)
+}
+
+/// What becomes of the groups' sums: those of blocks.
+struct Blocks<'m> {
+    fp4: Wire<'m>,
+    /// By group and pair: of INT8 elements or first codes, and of other codes.
+    bytes: Vec<Vec<Pair<'m>>>,
+    others: Vec<Vec<Pair<'m>>>,
+    /// The sums of blocks' first halves, by pair.
+    held: Option<Vec<Pair<'m>>>,
+}
+
+impl<'m> Blocks<'m> {
+    /// The sum of a row's block: groups have two blocks of MXFP4 or one of MXINT8, or half as much.
+    fn sum(&self, row: usize, column: usize) -> Wire<'m> {
+        let of = |groups: &[Vec<Pair<'m>>], group: usize| groups[group][column / 2][column % 2];
+        let int8 = of(&self.bytes, row % self.bytes.len());
+        match &self.held {
+            Some(held) => int8 + self.fp4.mux(of(&self.others, 0), held[column / 2][column % 2]),
+            None if row.is_multiple_of(2) => self.fp4.mux(of(&self.bytes, row / 2), int8),
+            None => self.fp4.mux(of(&self.others, row / 2), int8),
+        }
+    }
+}
+
+impl BlockDot {
+    /// The chains of all bytes of all pairs, with the sums of values around them: every chain's links' sums.
+    fn chains<'m>(
+        &self,
+        m: &'m Builder,
+        inputs: &Inputs<'m>,
+        factors: &[Factors<'m>],
+        [valid, axpy]: [Wire<'m>; 2],
+    ) -> Result<Vec<Vec<Vec<Wire<'m>>>>, RtlError> {
+        let DotShape { bytes, pairs, value_words: words, .. } = self.shape;
+        let values = ValueSums::new(m, Shape { words, chains: bytes / QUAD, pairs }, valid, axpy)?;
+        let weights = m.input("weight_i", pairs * self.groups() * WEIGHT_BITS);
+        // By place, each a cycle later.
+        let late = |name: &str, wire| -> Result<Vec<_>, RtlError> {
+            (0..QUAD).map(|place| delayed(m, &format!("{name}_{place}"), wire, place)).collect()
+        };
+        let (axpys, weights) = (late("axpy", axpy)?, late("weights", weights)?);
+        let lanes = self.lanes();
+        let one = |pair: u32, n: u32| {
+            let (group, lane) = (n * QUAD / lanes, n * QUAD % lanes);
+            let link = |lane: u32| Link {
+                acts: inputs.activations(pair as usize, group as usize, lane as usize),
+                factor: factors[group as usize].bytes[lane as usize],
+            };
+            let links: Vec<_> = (lane..lane + QUAD).map(link).collect();
+            chain(m, &format!("byte_{pair}_{n}"), &links, |place| {
+                let (from, sum) = values.onto(pair as usize, n, place);
+                let weight = (pair * self.groups() + group) * WEIGHT_BITS;
+                let weight = weights[place as usize].slice(weight, WEIGHT_BITS);
+                Some(Values { weight, axpy: axpys[place as usize], from, sum })
+            })
+        };
+        let chains = (0..pairs).map(|pair| (0..bytes / QUAD).map(|n| one(pair, n)).collect());
+        let chains: Vec<_> = chains.collect::<Result<_, RtlError>>()?;
+        values.finish(&chains);
+        Ok(chains)
+    }
+
+    /// The sums of all groups and pairs after [`GROUPS`] cycles: of bytes, and of other codes.
+    fn group_sums<'m>(
+        &self,
+        m: &'m Builder,
+        inputs: &Inputs<'m>,
+        factors: &[Factors<'m>],
+        chains: &[Vec<Vec<Wire<'m>>>],
+    ) -> Result<[Vec<Vec<Pair<'m>>>; 2], RtlError> {
+        let (lanes, quads) = (self.lanes() as usize, (self.lanes() / QUAD) as usize);
+        let (mut bytes, mut others) = (Vec::new(), Vec::new());
+        for (group, factors) in factors.iter().enumerate() {
+            let of_bytes = |(pair, chains): (usize, &Vec<Vec<Wire<'m>>>)| {
+                let ends = chains[group * quads..][..quads].iter().map(|links| links[QUAD as usize - 1]);
+                let ends: Vec<_> = ends.collect();
+                let [low, high] = chain_total(m, &format!("bytes_{group}_{pair}"), &ends);
+                [low - factors.offset, high]
+            };
+            bytes.push(chains.iter().enumerate().map(of_bytes).collect());
+            let of_codes = |pair: usize| {
+                let acts: Vec<_> =
+                    (0..lanes).map(|lane| inputs.other_activations(pair, group, lane)).collect();
+                others_total(m, &format!("{group}_{pair}"), factors, &acts)
+            };
+            others.push((0..chains.len()).map(of_codes).collect::<Result<_, _>>()?);
+        }
+        Ok([bytes, others])
+    }
+
+    /// Keeps the sums of first halves and gives those that go with second ones; and whether there is a block sum.
+    fn hold<'m>(
+        &self,
+        m: &'m Builder,
+        upper: Wire<'m>,
+        [fp4, dotting]: [Wire<'m>; 2],
+        sums: &[Pair<'m>],
+    ) -> Result<(Vec<Pair<'m>>, Wire<'m>), RtlError> {
+        let pass = delayed(m, "pass", m.input("pass_i", self.pass_width()), GROUPS)?;
+        let upper = delayed(m, "upper", upper, GROUPS)?;
+        let depth = 1 << self.pass_width();
+        let memory = m.memory("halves", self.columns() * SUM_BITS, depth, RamStyle::Distributed);
+        memory.write(dotting & !fp4 & !upper, pass, m.pack(&sums.concat()));
+        let held = memory.read(pass).chunks(SUM_BITS);
+        Ok((held.chunks(2).map(|pair| [pair[0], pair[1]]).collect(), dotting & (fp4 | upper)))
+    }
 }
 
 impl Block for BlockDot {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new(self.name());
-        let valid = m.input("valid_i", 1);
+        let (valid, axpy) = (m.input("valid_i", 1), m.input("axpy_i", 1));
         let inputs = Inputs::new(self, &m);
-        let quads = match &inputs.axpy {
-            Some(axpy) => Quads::shared(&m, &inputs, axpy),
-            None => Quads::separate(&m, &inputs),
-        };
-        let parts = Parts { bytes: byte_sums(&m, &quads.sums), codes: code_sums(&m, &inputs) };
+        let factors = (0..self.groups() as usize).map(|group| Factors::new(self, &m, &inputs, group));
+        let factors = factors.collect::<Result<Vec<_>, _>>()?;
+        let chains = self.chains(&m, &inputs, &factors, [valid, axpy])?;
+        let [bytes, others] = self.group_sums(&m, &inputs, &factors, &chains)?;
 
-        // Control as late as the parts' sums.
-        let parted = self.latency() - 1;
-        let mut dotting = inputs.axpy.as_ref().map_or(valid, |(axpy, _)| valid & !*axpy);
-        for stage in 1..=parted {
-            dotting = m.register_valid(&format!("dot_valid_{stage}"), dotting);
-        }
-        let fp4 = DelayLine::new(1, parted)?.build(&m, "fp4", inputs.fp4);
-        let (mut held, mut done) = (Vec::new(), dotting);
+        // Control as late as the groups' sums.
+        let dotting = (1..=GROUPS)
+            .fold(valid & !axpy, |valid, stage| m.register_valid(&format!("dot_valid_{stage}"), valid));
+        let fp4 = delayed(&m, "fp4", inputs.fp4, GROUPS)?;
+        let (mut held, mut done) = (None, dotting);
         if let Some(upper) = inputs.upper {
-            let pass = DelayLine::new(self.pass_width(), parted)?.build(
-                &m,
-                "pass",
-                m.input("pass_i", self.pass_width()),
-            );
-            let upper = DelayLine::new(1, parted)?.build(&m, "upper", upper);
-            let memory =
-                m.memory("halves", COLUMNS * PART_BITS, 1 << self.pass_width(), RamStyle::Distributed);
-            memory.write(dotting & !fp4 & !upper, pass, m.pack(&parts.bytes[0]));
-            held = memory.read(pass).chunks(PART_BITS);
-            done = dotting & (fp4 | upper);
+            let (sums, whole) = self.hold(&m, upper, [fp4, dotting], &bytes[0])?;
+            (held, done) = (Some(sums), whole);
         }
-
-        let sums: Vec<Pair<'_>> =
-            (0..self.rows() as usize).map(|row| self.block_sum(row, fp4, &parts, &held)).collect();
-        let by_column: Vec<_> = [0, 1].iter().flat_map(|&c: &usize| sums.iter().map(move |s| s[c])).collect();
+        let blocks = Blocks { fp4, bytes, others, held };
+        let (rows, columns) = (self.rows() as usize, self.columns() as usize);
+        let sums: Vec<_> = (0..columns * rows).map(|lane| blocks.sum(lane % rows, lane / rows)).collect();
         m.output("valid_o", m.register_valid("done", done));
-        m.output("sum_o", m.register("sums", m.pack(&by_column)));
-        if let Some((axpy, _)) = inputs.axpy {
-            let early = m.register_valid("axpy_valid_1", valid & axpy);
-            m.output("product_valid_o", m.register_valid("axpy_valid_2", early));
-            m.output("product_o", m.pack(&quads.products));
-        }
+        m.output("sum_o", m.register("sums", m.pack(&sums)));
         m.finish()
     }
 }

@@ -33,14 +33,17 @@
 //! Streams of weights ([`WeightLayout`](fastcar_arch::layout::WeightLayout)): per input block and group of rows a
 //! scale beat, then the rows; every group of a column gets the same activation block. Keys
 //! ([`KvLayout`](fastcar_arch::layout::KvLayout)): every part of a beat gets the block of the query that it belongs
-//! to, and a key's score is the sum of its word's rows. A word is one of the accumulators' in both cases.
+//! to, and a key's score is the sum of its word's rows. A word is one of the accumulators' in both cases. A range of
+//! keys may start inside a block of 32 tokens, and so inside a beat of scale bytes: beats that no column takes part in,
+//! with `advance_i`, move these up, each by a beat's INT8 blocks, or with `fp4_i` by twice as many.
 //!
 //! # Timing
 //!
 //! A beat a cycle. Sums may be asked for [`Cluster::latency`] cycles after the beat, which is [`MAC_LATENCY`]: a
 //! register, [`BlockDot`], [`WindowTerm`], [`Accumulators`]. Sums of values are there earlier,
 //! [`Cluster::value_latency`]: they have no tree and no window. A word comes [`Cluster::drain_latency`] cycles after
-//! it was asked for; a beat whose terms come to the accumulators in the same cycle goes first.
+//! it was asked for; a beat whose terms come to the accumulators in the same cycle goes first, and so do beats of values
+//! until a register and four cycles after the last one.
 //!
 //! # Numeric contract
 //!
@@ -49,7 +52,9 @@
 //!
 //! # Cost
 //!
-//! A DSP block for each byte of a beat and each pair of columns, two memories, and registers of the operands.
+//! A DSP block for each byte of a beat and each pair of columns, those of the codes that have one
+//! ([`code_multipliers`]), and one for each row and column; two memories, and registers of the operands. The sums of values have
+//! as many words as one head's need in all passes, which the accumulators' rows bound.
 //!
 //! # Verification
 //!
@@ -67,13 +72,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::block_dot::{COLUMNS, PRODUCT_BITS, SUM_BITS, WEIGHT_BITS};
-use super::{Accumulators, BlockDot, Multipliers, WindowTerm};
+use super::block_dot::{COLUMNS, SUM_BITS};
+use super::dsp::WEIGHT_BITS;
+use super::window_term::LEFT_BITS;
+use super::{Accumulators, BlockDot, DotShape, WindowTerm};
 use crate::prim::DelayLine;
 use crate::rtl::{Bits, Block, Builder, Instance, Module, RtlError, Wire};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::num::mx::BLOCK;
-use fastcar_arch::program::MAX_HEAD_DIM;
+use fastcar_arch::resources::code_multipliers;
 use fastcar_arch::timing::MAC_LATENCY;
 use std::sync::Arc;
 
@@ -94,7 +101,6 @@ pub struct Cluster {
     dot: BlockDot,
     term: WindowTerm,
     sums: Accumulators,
-    values: Accumulators,
     spare: u32,
 }
 
@@ -106,12 +112,15 @@ impl Cluster {
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
         let columns = config.columns();
         let bytes = config.fields().beat_bytes;
-        let dot = BlockDot::new(bytes, config.slots().div_ceil(columns), Multipliers::Shared)?;
+        let passes = config.slots().div_ceil(columns);
+        // The accumulators bound the words of a head's sums too, over all passes.
+        let value_words = config.acc_rows().div_ceil(bytes);
+        let pairs = columns.div_ceil(COLUMNS);
+        let code_multipliers = code_multipliers(bytes);
+        let dot = BlockDot::new(DotShape { bytes, pairs, passes, code_multipliers, value_words })?;
         let term = WindowTerm::new(SUM_BITS)?;
         let words = config.acc_rows().div_ceil(dot.rows());
         let sums = Accumulators::new(columns * dot.rows(), term.out_width(), words)?;
-        let lanes = columns.div_ceil(COLUMNS) * bytes;
-        let values = Accumulators::new(lanes, PRODUCT_BITS, MAX_HEAD_DIM / bytes)?;
         let own = TAKE + dot.latency() + term.latency() + sums.latency();
         let spare = u32::try_from(MAC_LATENCY).unwrap_or(u32::MAX).checked_sub(own);
         let spare = spare.ok_or(RtlError::Parameter {
@@ -120,7 +129,7 @@ impl Cluster {
             asked: MAC_LATENCY,
             allowed: "at least the 14 cycles of its stages",
         })?;
-        Ok(Self { columns, bytes, dot, term, sums, values, spare })
+        Ok(Self { columns, bytes, dot, term, sums, spare })
     }
 
     /// Cycles from a beat to its sums in the accumulators.
@@ -132,7 +141,7 @@ impl Cluster {
     /// Cycles from a beat of values to their sums.
     #[must_use]
     pub fn value_latency(&self) -> u32 {
-        TAKE + self.dot.product_latency() + self.values.latency()
+        TAKE + self.dot.value_latency()
     }
 
     /// Cycles from the question for a word to the word.
@@ -168,7 +177,7 @@ impl Cluster {
     /// Width of an address of the sums of values.
     #[must_use]
     pub fn value_address_width(&self) -> u32 {
-        self.values.address_width()
+        self.dot.value_address_width()
     }
 
     /// Width of the number of a pass.
@@ -245,29 +254,30 @@ impl<'m> Taken<'m> {
         }
     }
 
-    fn dot(&self, c: &Cluster, m: &'m Builder, pair: u32) -> Result<Instance<'m>, RtlError> {
-        let dot = m.instance(&format!("u_dot_{pair}"), &c.dot)?;
+    fn dot(&self, c: &Cluster, m: &'m Builder) -> Result<Instance<'m>, RtlError> {
+        let dot = m.instance("u_dot", &c.dot)?;
         dot.set("valid_i", self.elements);
         dot.set("fp4_i", self.fp4);
         dot.set("beat_i", self.beat);
         dot.set("axpy_i", self.axpy);
-        let columns = [0, 1].map(|column| self.elements_of(c, m, COLUMNS * pair + column));
+        let columns: Vec<_> = (0..COLUMNS * c.pairs()).map(|column| self.elements_of(c, m, column)).collect();
         dot.set("act_i", m.pack(&columns));
-        dot.set("weight_i", self.weights.chunks(c.groups() * WEIGHT_BITS)[pair as usize]);
+        dot.set("weight_i", self.weights);
         if c.dot.halves() {
             dot.set("upper_i", self.upper);
             dot.set("pass_i", self.pass);
         }
+        // A pair's first column speaks for it.
+        let of_pairs = |bits: &[Wire<'m>]| m.pack(&bits.iter().step_by(2).copied().collect::<Vec<_>>());
+        dot.set("address_i", self.address.trunc(c.value_address_width()));
+        dot.set("enable_i", of_pairs(&self.enable));
+        dot.set("first_i", of_pairs(&self.first));
+        dot.set("value_valid_i", m.input("value_valid_i", 1));
+        dot.set("value_address_i", m.input("value_address_i", c.value_address_width()));
+        for name in ["value_ready_o", "value_valid_o", "value_sum_o"] {
+            m.output(name, dot.get(name));
+        }
         Ok(dot)
-    }
-
-    /// Scale bytes of a row's block and of the activations that it meets.
-    fn scales_of(&self, c: &Cluster, column: usize, row: u32) -> (Wire<'m>, Wire<'m>) {
-        let int8 = (row % c.int8_rows()) as usize;
-        let act = |group: usize| self.acts[column][group].slice(ELEMENT_BITS, 8);
-        let group = (row * c.groups() / c.rows()) as usize;
-        let weight = self.fp4.mux(self.scales[row as usize], self.scales[int8]);
-        (weight, self.fp4.mux(act(group), act(int8 * c.groups() as usize / c.int8_rows() as usize)))
     }
 
     /// Whether a row of a column gets a sum from this beat.
@@ -282,64 +292,103 @@ impl<'m> Taken<'m> {
     }
 }
 
-/// The terms of all columns and rows, and whether there are any.
+/// Terms, their carries, and whether there are any.
+struct Terms<'m> {
+    valid: Wire<'m>,
+    terms: Wire<'m>,
+    carries: Wire<'m>,
+}
+
+/// What the terms are made of beside sums, one cycle before these.
+struct Scales<'m> {
+    fp4: Wire<'m>,
+    /// By row.
+    weights: Vec<Wire<'m>>,
+    /// What activations leave of the base, by column and group.
+    left: Vec<Vec<Wire<'m>>>,
+}
+
+impl<'m> Scales<'m> {
+    fn new(c: &Cluster, m: &'m Builder, taken: &Taken<'m>) -> Result<Self, RtlError> {
+        let late = |name: String, value: Wire<'m>| -> Result<_, RtlError> {
+            Ok(DelayLine::new(value.width(), c.dot.latency() - 1)?.build(m, &name, value))
+        };
+        let rows = taken.scales.iter().take(c.rows() as usize).enumerate();
+        let weights =
+            rows.map(|(row, scale)| late(format!("scale_{row}"), *scale)).collect::<Result<_, _>>()?;
+        let of_column = |column: usize| {
+            let base = taken.bases[column].zext(LEFT_BITS);
+            let left = |(group, act): (usize, &Wire<'m>)| {
+                let scale = act.slice(ELEMENT_BITS, 8).zext(LEFT_BITS);
+                late(format!("left_{column}_{group}"), base - scale)
+            };
+            taken.acts[column].iter().enumerate().map(left).collect()
+        };
+        let left = (0..c.columns as usize).map(of_column).collect::<Result<_, RtlError>>()?;
+        Ok(Self { fp4: late("fp4_late".into(), taken.fp4)?, weights, left })
+    }
+
+    /// The scale byte of a row's block, and what the activations that it meets leave of the base.
+    fn of(&self, c: &Cluster, column: usize, row: usize) -> (Wire<'m>, Wire<'m>) {
+        let (int8, groups) = (row % c.int8_rows() as usize, self.left[column].len());
+        let left = |row: usize, rows: u32| self.left[column][row * groups / rows as usize];
+        let weight = self.fp4.mux(self.weights[row], self.weights[int8]);
+        (weight, self.fp4.mux(left(row, c.rows()), left(int8, c.int8_rows())))
+    }
+}
+
+/// The terms of all columns and rows.
 fn terms<'m>(
     c: &Cluster,
     m: &'m Builder,
     taken: &Taken<'m>,
-    dots: &[Instance<'m>],
-) -> Result<(Wire<'m>, Wire<'m>), RtlError> {
-    let mut terms = Vec::new();
-    let mut valid = None;
+    dot: &Instance<'m>,
+) -> Result<Terms<'m>, RtlError> {
+    let scales = Scales::new(c, m, taken)?;
+    let (mut terms, mut carries, mut valid) = (Vec::new(), Vec::new(), None);
+    let sums = dot.get("sum_o").chunks(SUM_BITS);
     for column in 0..c.columns {
-        let dot = &dots[(column / COLUMNS) as usize];
-        let sums = dot.get("sum_o").chunks(SUM_BITS);
-        let base = taken.bases[column as usize];
         for row in 0..c.rows() {
-            let (weight, act) = taken.scales_of(c, column as usize, row);
-            // Once for what goes with the sum, as late as it is.
-            let late = DelayLine::new(16 + BASE_BITS, c.dot.latency())?;
-            let late = late.build(m, &format!("scale_{column}_{row}"), m.pack(&[weight, act, base]));
+            let (weight, left) = scales.of(c, column as usize, row as usize);
             let term = m.instance(&format!("u_term_{column}_{row}"), &c.term)?;
             term.set("valid_i", dot.get("valid_o"));
-            term.set("sum_i", sums[(column % COLUMNS * c.rows() + row) as usize]);
-            term.set("weight_scale_i", late.trunc(8));
-            term.set("act_scale_i", late.slice(8, 8));
-            term.set("base_i", late.slice(16, BASE_BITS));
+            term.set("sum_i", sums[(column * c.rows() + row) as usize]);
+            term.set("weight_scale_i", weight);
+            term.set("left_i", left);
             valid.get_or_insert(term.get("valid_o"));
             terms.push(term.get("term_o"));
+            carries.push(term.get("carry_o"));
         }
     }
-    let all = m.pack(&terms);
-    let all = DelayLine::new(all.width(), c.spare)?.build(m, "spare_terms", all);
-    let mut valid = valid.unwrap_or(taken.elements);
-    for stage in 0..c.spare {
-        valid = m.register_valid(&format!("spare_valid_{stage}"), valid);
-    }
-    Ok((valid, all))
+    let spare = |name: &str, wires: &[Wire<'m>]| -> Result<_, RtlError> {
+        let all = m.pack(wires);
+        Ok(DelayLine::new(all.width(), c.spare)?.build(m, name, all))
+    };
+    let valid = (0..c.spare).fold(valid.unwrap_or(taken.elements), |valid, stage| {
+        m.register_valid(&format!("spare_valid_{stage}"), valid)
+    });
+    Ok(Terms { valid, terms: spare("spare_terms", &terms)?, carries: spare("spare_carries", &carries)? })
 }
 
 /// The accumulators with their ports.
 fn accumulate<'m>(
+    c: &Cluster,
     m: &'m Builder,
-    name: &str,
-    block: &Accumulators,
-    valid: Wire<'m>,
-    terms: Wire<'m>,
-    control: [Wire<'m>; 3],
+    terms: &Terms<'m>,
+    [address, enable, first]: [Wire<'m>; 3],
 ) -> Result<(), RtlError> {
-    let sums = m.instance(&format!("u_{name}"), block)?;
-    sums.set("valid_i", valid);
-    sums.set("term_i", terms);
-    let [address, enable, first] = control;
-    sums.set("address_i", address.trunc(block.address_width()));
+    let sums = m.instance("u_sums", &c.sums)?;
+    sums.set("valid_i", terms.valid);
+    sums.set("term_i", terms.terms);
+    sums.set("carry_i", terms.carries);
+    sums.set("address_i", address.trunc(c.address_width()));
     sums.set("enable_i", enable);
     sums.set("first_i", first);
-    sums.set("drain_valid_i", m.input(&format!("{name}_valid_i"), 1));
-    sums.set("drain_address_i", m.input(&format!("{name}_address_i"), block.address_width()));
-    m.output(&format!("{name}_ready_o"), sums.get("drain_ready_o"));
-    m.output(&format!("{name}_valid_o"), sums.get("valid_o"));
-    m.output(&format!("{name}_sum_o"), sums.get("sum_o"));
+    sums.set("drain_valid_i", m.input("drain_valid_i", 1));
+    sums.set("drain_address_i", m.input("drain_address_i", c.address_width()));
+    m.output("drain_ready_o", sums.get("drain_ready_o"));
+    m.output("drain_valid_o", sums.get("valid_o"));
+    m.output("drain_sum_o", sums.get("sum_o"));
     Ok(())
 }
 
@@ -347,17 +396,13 @@ impl Block for Cluster {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new(self.name());
         let taken = Taken::new(self, &m);
-        let dots = (0..self.pairs()).map(|pair| taken.dot(self, &m, pair)).collect::<Result<Vec<_>, _>>()?;
-
-        // Control goes along: early for values, late for dot products.
-        let late = |name: &str, cycles: u32, value: Wire<'_>| -> Result<_, RtlError> {
+        let dot = taken.dot(self, &m)?;
+        let terms = terms(self, &m, &taken, &dot)?;
+        // Control goes along.
+        let cycles = self.dot.latency() + self.term.latency() + self.spare;
+        let late = |name: &str, value: Wire<'_>| -> Result<_, RtlError> {
             Ok(DelayLine::new(value.width(), cycles)?.build(&m, name, m.own(value)))
         };
-        let early = self.dot.product_latency();
-        let rest = self.dot.latency() + self.term.latency() + self.spare - early;
-        let address = late("address_early", early, taken.address)?;
-
-        let (valid, all) = terms(self, &m, &taken, &dots)?;
         let lanes = |of: &dyn Fn(usize, u32) -> _| -> Vec<Wire<'_>> {
             (0..self.columns as usize)
                 .flat_map(|c| (0..self.rows()).map(move |r| (c, r)))
@@ -366,25 +411,8 @@ impl Block for Cluster {
         };
         let enable = m.pack(&lanes(&|column, row| taken.row_enabled(self, column, row)));
         let first = m.pack(&lanes(&|column, _| taken.first[column]));
-        let control = [
-            late("address_late", rest, address)?,
-            late("enable_late", early + rest, enable)?,
-            late("first_late", early + rest, first)?,
-        ];
-        accumulate(&m, "drain", &self.sums, valid, all, control)?;
-
-        let of_pairs = |bits: &[Wire<'_>]| {
-            let firsts: Vec<_> = bits.iter().step_by(COLUMNS as usize).map(|bit| m.own(*bit)).collect();
-            m.pack(&firsts)
-        };
-        let enable = late("enable_early", early, of_pairs(&taken.enable))?;
-        let first = late("first_early", early, of_pairs(&taken.first))?;
-        let all_bytes = |pairs: Wire<'_>| {
-            m.pack(&m.own(pairs).bits().iter().map(|bit| bit.repeat(self.bytes)).collect::<Vec<_>>())
-        };
-        let products: Vec<_> = dots.iter().map(|dot| dot.get("product_o")).collect();
-        let control = [address, all_bytes(enable), all_bytes(first)];
-        accumulate(&m, "value", &self.values, dots[0].get("product_valid_o"), m.pack(&products), control)?;
+        let control = [late("address", taken.address)?, late("enables", enable)?, late("firsts", first)?];
+        accumulate(self, &m, &terms, control)?;
         m.finish()
     }
 }

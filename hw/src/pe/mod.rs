@@ -5,12 +5,16 @@
 
 pub mod accumulators;
 pub mod block_dot;
+mod chain;
 pub mod cluster;
+mod codes;
 pub mod dot_lane;
+pub mod dsp;
+mod value_sums;
 pub mod window_term;
 
 pub use accumulators::Accumulators;
-pub use block_dot::{BlockDot, Multipliers};
+pub use block_dot::{BlockDot, DotShape};
 pub use cluster::Cluster;
 pub use dot_lane::DotLane;
 pub use window_term::WindowTerm;

@@ -3,8 +3,8 @@
 use super::bits::Bits;
 use super::error::{Place, RtlError};
 use super::graph::{
-    Binary, CLOCK, Id, InstanceData, Item, LaterData, MemoryData, Module, Node, Port, RESET, RamStyle,
-    RegData,
+    Binary, CLOCK, Id, InstanceData, Item, LaterData, MemoryData, Module, Node, Port, Primitive, RESET,
+    RamStyle, RegData,
 };
 use super::names::is_identifier;
 use super::parts::{Instance, Later, Memory, Reg};
@@ -179,6 +179,12 @@ impl Builder {
         let mut state = self.state.borrow_mut();
         state.memories.push(MemoryData { name: name.into(), width, depth, style, contents, write: None });
         Memory { m: self, index: state.memories.len() as u32 - 1, width, depth }
+    }
+
+    /// The module as an instance of a device's own cell, in Verilog, for tools that define the macro; for all others, and
+    /// for simulation, it is what is built here. The text uses the ports' names and has to do the same.
+    pub fn primitive(&self, when: &'static str, text: impl Into<String>) {
+        self.state.borrow_mut().primitive = Some(Primitive { when, text: text.into() });
     }
 
     /// Another module within this one. Clock and reset are connected as they are.

@@ -224,6 +224,15 @@ pub struct Module {
     pub(crate) outputs: Vec<Option<Id>>,
     pub(crate) clocked: bool,
     pub(crate) resettable: bool,
+    /// What stands for it where the macro is defined.
+    pub(crate) primitive: Option<Primitive>,
+}
+
+/// A macro, and the same circuit as instances of a device's own cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Primitive {
+    pub when: &'static str,
+    pub text: String,
 }
 
 /// Name of the clock of every clocked module.

