@@ -22,7 +22,7 @@
 //!
 //! # Numeric contract
 //!
-//! As [`Command::decode`](fastcar_arch::isa::Command::decode): opcodes, fields, enumerations and reserved bytes are taken from the same tables.
+//! As [`Command::decode`]: opcodes, fields, enumerations and reserved bytes are taken from the same tables.
 //!
 //! # Cost
 //!

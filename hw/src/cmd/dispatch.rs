@@ -19,7 +19,7 @@
 //! | `<queue>_front_valid_i`, `<queue>_front_i` | in | 1, 8 | the low bits of the number of the command in front (also `record`, `main`, `ahead`) |
 //! | `writer_room_i` | in | 1 | one more command that writes may be under way |
 //! | `issue_valid_o` | out | 1 | a command goes to its queues; with it: |
-//! | `issue_command_o`, `issue_index_o`, `issue_classes_o` | out | 512, 32, [`CLASSES`](super::decode::CLASSES) | the command, its number, its [`Classes`](super::Classes) |
+//! | `issue_command_o`, `issue_index_o`, `issue_classes_o` | out | 512, 32, [`CLASSES`] | the command, its number, its [`Classes`] |
 //! | `issue_number_<unit>_o` | out | 8 | its number among the commands of a unit (`vector`, `product`, `gate`, `writer`), if it is one |
 //! | `issue_<wait>_valid_o`, `issue_<wait>_o` | out | 1, 8 | what it waits for: `operand`: the vector command that fills what it reads; `product`, `gate`: commands there that read what it fills; `decision`: the gate of its predicate; `masks`: the `delta` whose masks it streams by |
 //! | `issue_gate_entry_o` | out | 16 | the gate in the step table that says which slots have a reference: its own, or that `delta`'s |

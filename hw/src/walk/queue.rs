@@ -16,13 +16,13 @@
 //! | `known_i`, `slots_i` | in | 1, slots | in the same cycle |
 //! | `gate_o`, `gate_i` | | 16, 64 | asks the step table for a gate; the answer comes two cycles later |
 //! | `ring_i` | in | slots | slots with a ring position |
-//! | `before_o`, `family_o`, `asked_o` | out | 8, address, slots | asks [`Writers`](crate::cmd::Writers), which answer three cycles later: |
+//! | `before_o`, `family_o`, `asked_o` | out | 8, address, slots | asks [`Writers`], which answer three cycles later: |
 //! | `wait_i`, `guard_valid_i`, `guard_i` | in | 1, 1, 8 | |
-//! | `job_valid_o`, `job_data_o`, `job_ready_i` | | 1, 9 + [`Job::width`], 1 | *stream* of jobs: guard, its number below, in the high bits |
+//! | `job_valid_o`, `job_data_o`, `job_ready_i` | | 1, 9 + [`Job::width`](super::Job::width), 1 | *stream* of jobs: guard, its number below, in the high bits |
 //!
 //! # Timing
 //!
-//! The first command leaves [`Writers::LATENCY`](crate::cmd::Writers::LATENCY) cycles after the cycle in which its slots and its guard are known, in the cycle in which its job goes (one without a record
+//! The first command leaves [`Writers::LATENCY`] cycles after the cycle in which its slots and its guard are known, in the cycle in which its job goes (one without a record
 //! makes none). The next can leave `STREAM_STEP` cycles later.
 //!
 //! # Numeric contract

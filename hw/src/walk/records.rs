@@ -12,7 +12,7 @@
 //! | `rst_i` | in | 1 | nothing to do |
 //! | `job_valid_i`, `job_data_i`, `job_ready_o` | | 1, tag + [`Job::width`], 1 | *stream* of commands' records, with a tag in the high bits |
 //! | `go_i` | in | 1 | a run may be given [`RecordWalker::latency`] cycles from now |
-//! | `slot_o`, `entry_i` | | log2(slots), [`ENTRY_BITS`](crate::cmd::table::ENTRY_BITS) | the slot whose entry of the step table is wanted, in the same cycle |
+//! | `slot_o`, `entry_i` | | log2(slots), [`ENTRY_BITS`] | the slot whose entry of the step table is wanted, in the same cycle |
 //! | `run_valid_o` | out | 1 | a run of beats |
 //! | `run_address_o`, `run_length_o` | out | address, length | its first beat, number of beats |
 //! | `run_shared_o`, `run_slot_o` | out | 1, log2(slots) | whether all slots share it, or whose it is |
