@@ -374,7 +374,9 @@ impl Checker<'_> {
                 self.blocks("src", c.src, words / 32)?;
                 self.lines("dst", c.dst, words)?;
                 let passes = value_passes(self.config, u32::from(c.heads / c.kv_heads));
-                let rows = u64::from(passes) * u64::from(c.head_dim);
+                // A beat of values adds to a whole word of sums.
+                let rows =
+                    u64::from(passes) * u64::from(c.head_dim).next_multiple_of(self.config.beat().get());
                 self.limit("accumulator rows of a head", rows, self.config.acc_rows().into())?;
                 self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)?;
                 let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;

@@ -43,8 +43,8 @@ pub fn markdown() -> String {
 const MODEL: &str = r"
 # Resources
 
-What a configuration is expected to take of an FPGA, counted before synthesis to size the presets. **Nothing here was
-measured**: no image has been synthesised yet, and the figures below wait for its reports. Bits and cycles do not depend
+What a configuration is expected to take of an FPGA, to size the presets. Blocks that exist are counted as Yosys
+synthesises them (`tests/baselines/rtl`), the others by their structure. **No image has been placed and routed yet.** Bits and cycles do not depend
 on this page.
 
 Counted from the structure of the machine, for each memory channel:
