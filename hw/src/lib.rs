@@ -4,6 +4,7 @@
 //! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
 //! * [`axi`] holds the ports to the outside.
 //! * [`cmd`] holds the command processor.
+//! * [`core`](mod@core) puts the units together.
 //! * [`drs`] holds dynamic resource scheduling.
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
@@ -15,11 +16,13 @@
 
 pub mod axi;
 pub mod cmd;
+pub mod core;
 pub mod drs;
 pub mod fp;
 pub mod func;
 pub mod mx;
 pub mod pe;
+pub mod port;
 pub mod prim;
 pub mod rtl;
 pub mod walk;

@@ -309,8 +309,7 @@ impl<'a, F: Flow> Machine<'a, F> {
         c.units[READ].busy = port.read_bytes / beat;
         c.units[WRITE].busy = port.written_bytes / beat;
         let [mac, vector, gate] = self.occupied.map(|o| o.total);
-        let occupied =
-            [c.units[COMMAND].stalled + c.units[COMMAND].busy, reading, writing, mac, vector, gate];
+        let occupied = [c.units[COMMAND].stalled, reading, writing, mac, vector, gate];
         for (unit, occupied) in c.units.iter_mut().zip(occupied) {
             unit.stalled = occupied.saturating_sub(unit.busy);
         }

@@ -9,7 +9,7 @@ use fastcar_tests::rtl::{prove, skipped};
 /// Cycles of the registers' port that are looked at.
 const LITE_DEPTH: u32 = 10;
 /// Of the masters: two bursts from the request to their end, and longer than any wait that is fair.
-const DEPTH: u32 = 8;
+const DEPTH: u32 = 9;
 
 /// Beats of 4 bytes, local addresses of 11 bits (one more than a page), two bursts under way, tags of two bits.
 fn small() -> Result<BurstPort, RtlError> {
@@ -61,8 +61,8 @@ const ADDRESSES: &str = "
     always @* assume(base[11:0] == 0 && base[63:16] == 0);
     always @(posedge clk) if (started) assume(base == $past(base));
 
-    // Requests taken, addresses sent, bursts ended; one request is watched.
-    reg [3:0] asked = 0, sent = 0, ended = 0;
+    // Requests taken, and a cycle earlier; addresses sent, bursts ended; one request is watched.
+    reg [3:0] asked = 0, taken = 0, sent = 0, ended = 0;
     reg [1:0] lengths [0:7];
     (* anyconst *) wire [3:0] watched;
     reg [20:0] burst;
@@ -73,9 +73,10 @@ const ADDRESSES: &str = "
             lengths[asked[2:0]] <= req_len[1:0];
             if (asked == watched) burst <= req_data;
         end
+        taken <= asked;
         if (a_passes) sent <= sent + 1;
-        // On the bus a cycle after it was taken, no sooner and no later.
-        if ($past(started)) assert(a_valid == (asked != sent));
+        // On the bus two cycles after it was taken, no sooner and no later.
+        if ($past(started)) assert(a_valid == (taken != sent));
         if (a_valid) begin
             // No multiple of 1 KB is crossed, so none of 4 KB.
             assert({1'b0, a_addr[9:0]} + {a_len, 2'b11} < 1024);
@@ -142,7 +143,7 @@ const READS: &str = "
     reg [3:0] idle = 0;
     always @(posedge clk) begin
         idle <= started && asked != ended && !r_passes ? idle + 1 : 0;
-        assert(idle < 4);
+        assert(idle < 5);
     end
 ";
 
@@ -224,7 +225,7 @@ const WRITES: &str = "
     reg [3:0] idle = 0;
     always @(posedge clk) begin
         idle <= started && asked != ended && !w_passes && !b_passes ? idle + 1 : 0;
-        assert(idle < 4);
+        assert(idle < 5);
     end
 ";
 

@@ -14,6 +14,9 @@ const CACHE: u64 = 0b0011;
 /// AXI4: the slave failed.
 pub(super) const SLVERR: u64 = 0b10;
 
+/// Addresses that a master holds while the slave takes none.
+pub const WAITING: u32 = 3;
+
 /// A memory channel as its masters see it: beats, local addresses, bursts under way, tags.
 ///
 /// A **request** is one burst: a tag in the high bits, beats less one, and in the low bits the local address, in beats. A burst has at most
@@ -138,14 +141,15 @@ impl BurstPort {
         request.slice(self.address + self.length_bits(), self.tag)
     }
 
-    /// The address channel `ar` or `aw`: a request with its base added waits in a skid buffer, so that nothing on this
-    /// side hangs on the slave's `ready`.
+    /// The address channel `ar` or `aw`: a request waits in a register, whoever asks may need the whole cycle before to make it
+    /// up; with its base added it waits in a skid buffer, so that nothing on this side hangs on the slave's `ready`.
     pub(super) fn address_channel<'m>(
         &self,
         m: &'m Builder,
         channel: &str,
         request: Stream<'m>,
     ) -> Result<(), RtlError> {
+        let request = staged(m, "request", request);
         let address = self.device_address(m, self.address_of(request.data));
         let word = self.length_of(request.data).cat(address);
         let held = SkidBuffer::new(word.width())?.after(m, "address", request.with_data(word))?;
@@ -170,6 +174,17 @@ impl BurstPort {
         let page = local.slice(page_bits, local.width() - page_bits).zext(64 - page_bits);
         (m.input("base_i", 64).slice(page_bits, 64 - page_bits) + page).cat(within)
     }
+}
+
+/// A stream behind a register.
+fn staged<'m>(m: &'m Builder, name: &str, stream: Stream<'m>) -> Stream<'m> {
+    let (valid, data) = (m.reg(&format!("{name}_valid"), 1).reset(0), m.reg(name, stream.data.width()));
+    let out = m.stream(&format!("{name}_ready"), valid.q(), data.q());
+    let free = !valid.q() | out.ready.wire();
+    stream.ready.set(free);
+    valid.set_when(free, stream.valid);
+    data.set_when(free, stream.data);
+    out
 }
 
 /// A stream for several consumers that take each word in the same cycle, when all of them can.

@@ -27,16 +27,16 @@
 //!
 //! # Timing
 //!
-//! A request is taken when fewer than `bursts` are under way and the address before last has gone out; it is on `axi_ar` [`ReadMaster::ADDRESS_LATENCY`]
+//! A request is taken when fewer than `bursts` are under way and fewer than [`WAITING`](super::bursts::WAITING) addresses have not gone out; it is on `axi_ar` [`ReadMaster::ADDRESS_LATENCY`]
 //! cycles later. A beat is on the output [`ReadMaster::BEAT_LATENCY`] cycles after it came. One address and one beat a cycle, also across bursts. No output hangs on an
 //! AXI input within a cycle.
 //!
 //! ```text
-//! edge               0     1     2     3     4     5
+//! edge               0     1     2     3     4     5     6
 //! req (2 beats)   -< A >-----------------------------
-//! axi_ar          ------< A >------------------------
-//! axi_r           ------------------< A0  x A1  >----
-//! beat            ------------------------< A0  x A1  >
+//! axi_ar          ------------< A >------------------
+//! axi_r           ------------------------< A0  x A1  >----
+//! beat            ------------------------------< A0  x A1  >
 //! ```
 //!
 //! # Numeric contract
@@ -45,7 +45,7 @@
 //!
 //! # Cost
 //!
-//! Two addresses and one beat of registers, a queue of `bursts` requests in distributed memory, an adder for pages.
+//! Three addresses and one beat of registers, a queue of `bursts` requests in distributed memory, an adder for pages.
 //!
 //! # Verification
 //!
@@ -75,7 +75,7 @@ pub struct ReadMaster {
 
 impl ReadMaster {
     /// Cycles from a request taken to its address on `axi_ar`.
-    pub const ADDRESS_LATENCY: u64 = 1;
+    pub const ADDRESS_LATENCY: u64 = 2;
     /// Cycles from a beat on `axi_r` to the output.
     pub const BEAT_LATENCY: u64 = 1;
 

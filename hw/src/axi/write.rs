@@ -27,8 +27,8 @@
 //!
 //! # Timing
 //!
-//! A request is taken when fewer than `bursts` are under way, the data of fewer than [`WriteMaster::AHEAD`] are still to come, and the address before last has gone out; it is on `axi_aw`
-//! [`WriteMaster::ADDRESS_LATENCY`] cycles later, and from then on its data is taken, which is on `axi_w` [`WriteMaster::BEAT_LATENCY`] cycles after that. An acknowledgement
+//! A request is taken when fewer than `bursts` are under way, the data of fewer than [`WriteMaster::AHEAD`] are still to come, and fewer than [`WAITING`](super::bursts::WAITING) addresses have not gone out; it is on `axi_aw`
+//! [`WriteMaster::ADDRESS_LATENCY`] cycles later. Its data is taken from the cycle after the request on and is on `axi_w` [`WriteMaster::BEAT_LATENCY`] cycles after that, so with the address at the earliest. An acknowledgement
 //! is on the output [`WriteMaster::ACK_LATENCY`] cycles after it came. One address, one beat, one acknowledgement a cycle, also across bursts. Data does not wait for its address to be taken. No output
 //! hangs on an AXI input within a cycle.
 //!
@@ -38,7 +38,7 @@
 //!
 //! # Cost
 //!
-//! Two addresses and two beats of registers, a queue of `bursts` requests in distributed memory, an adder for pages.
+//! Three addresses and two beats of registers, a queue of `bursts` requests in distributed memory, an adder for pages.
 //!
 //! # Verification
 //!
@@ -68,7 +68,7 @@ pub struct WriteMaster {
 
 impl WriteMaster {
     /// Cycles from a request taken to its address on `axi_aw`.
-    pub const ADDRESS_LATENCY: u64 = 1;
+    pub const ADDRESS_LATENCY: u64 = 2;
     /// Cycles from a beat taken to `axi_w`.
     pub const BEAT_LATENCY: u64 = 1;
     /// Cycles from an acknowledgement on `axi_b` to the output.

@@ -13,6 +13,7 @@
 //! | `request_valid_o`, `request_data_o`, `request_ready_i` | | 1, 2 x 16, 1 | *stream* of two runs of beats: the first beat, from the table's start, high; beats low |
 //! | `beat_valid_i`, `beat_data_i` | in | 1, 8 x bytes | *pipe* of their beats, in order |
 //! | `ready_o` | out | 1 | commands may be dispatched; what follows may be used from the cycle before on |
+//! | `there_o` | out | 1 | the whole table has come: from the cycle behind its last beat on |
 //! | `wrong_o` | out | 1 | the head names no slot, or more slots or gates than there can be: nothing more is read |
 //! | `gates_o`, `positions_o` | out | 16, 32 | numbers of the head |
 //! | `active_o`, `output_o`, `paired_o`, `ring_o` | out | slots | slots with a flag (and active), slots with a ring position |
@@ -239,6 +240,9 @@ impl Block for TableReader {
         gates(self, &m, &place, &head);
 
         let last = place.valid & head.there & (place.number + 1).eq(beats);
+        let there = m.reg("there", 1).reset(0);
+        there.update(&[(start, m.lit(1, 0)), (last, m.lit(1, 1))]);
+        m.output("there_o", there.q());
         let mut ready = last;
         for stage in 1..STEP_DECODE {
             ready = m.register_valid(&format!("ready_{stage}"), ready & !start);

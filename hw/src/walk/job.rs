@@ -39,7 +39,7 @@ impl Sizes {
     }
 
     /// A byte address or stride of a command, in beats.
-    pub(super) fn beats<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
+    pub(crate) fn beats<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
         bytes.slice(self.beat, self.address)
     }
 }

@@ -32,7 +32,7 @@
 //! served in order (a write enters with its last beat; what was issued after it waits behind it). Data crosses the DRAM's
 //! bus as [`crate::dram`] says, and is at the port `response_ps` later; the port sends it in the first cycle that starts
 //! at that time or later and in which it is not busy with the beat before. A write's response comes `response_ps` after
-//! its data has crossed the DRAM's bus.
+//! its data has crossed the DRAM's bus, one a cycle.
 //!
 //! # Numeric contract
 //!

@@ -70,6 +70,7 @@ struct Port {
     read_data: Cycle,
     write_address: Cycle,
     write_data: Cycle,
+    response: Cycle,
     counters: PortCounters,
 }
 
@@ -228,7 +229,7 @@ impl MemorySystem {
 
     /// Writes a burst whose address and first data beat are offered in cycle `issue`, and says when its last beat is
     /// taken and its response comes; `None` when the port is stuck. Data beats go one a cycle, after those of the
-    /// port's write before. The DRAM sees the write with its last beat; bursts after it wait for it.
+    /// port's write before, and responses come one a cycle. The DRAM sees the write with its last beat; bursts after it wait for it.
     pub fn write(&mut self, port: u32, issue: Cycle, burst: Burst) -> Option<Written> {
         let index = port as usize;
         self.check_burst(burst);
@@ -245,7 +246,9 @@ impl MemorySystem {
         let at = Tick::from_cycle(taken) + self.request;
         let (controller, address) = (self.controller(port), self.address(port, burst));
         let served = self.controllers[controller].serve(issue, at, address, burst.bytes, Dir::Write);
-        let response = (served.last + self.response).ceil_cycle();
+        let state = &mut self.ports[index];
+        let response = (served.last + self.response).ceil_cycle().max(state.response);
+        state.response = response + 1;
         Some(Written { last_beat: taken - 1, response, fault: self.faults[index].kind(Dir::Write, burst) })
     }
 

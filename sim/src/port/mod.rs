@@ -19,7 +19,8 @@
 //!
 //! # Verification
 //!
-//! `sim/tests/cycles.rs`, against the closed formulas of the other way to advance.
+//! Against the closed formulas of the other way to advance: `sim/tests/random_programs.rs`. Against the hardware:
+//! `tests/tests/rtl_port.rs`.
 
 pub(crate) mod queue;
 
@@ -106,6 +107,17 @@ pub enum Decision<T> {
         /// When it is through; none when the port is stuck.
         written: Option<Written>,
     },
+}
+
+/// What holds up a read that could otherwise be decided for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Its buffer has no room for all of it.
+    Room,
+    /// A write that it has to come behind is not acknowledged.
+    Writes,
+    /// As many bursts are under way as may be.
+    Places,
 }
 
 struct ReadQueue<T> {
@@ -226,6 +238,31 @@ impl<T: Copy> Port<T> {
         }
     }
 
+    /// What holds up the next read of a queue in cycle `now`, if it is there.
+    #[must_use]
+    pub fn held(&self, queue: usize, now: Cycle) -> Option<Hold> {
+        let job = self.queues[queue].jobs.front().filter(|job| job.ready <= now)?;
+        if self.awaits(job, now) {
+            return Some(Hold::Writes);
+        }
+        match self.wants(queue, now) {
+            false => Some(Hold::Room),
+            true => (self.places.len() >= self.read_bursts).then_some(Hold::Places),
+        }
+    }
+
+    /// Whether writes go before reads in cycle `now` because too many wait or somebody waits for them.
+    #[must_use]
+    pub fn draining(&self, now: Cycle) -> bool {
+        self.writes.draining().is_some_and(|since| since <= now)
+    }
+
+    /// The last command of a wave of which all that was written is acknowledged, as is counted in cycle `now`.
+    #[must_use]
+    pub fn acknowledged(&self, wave: usize, now: Cycle) -> Option<usize> {
+        self.guards.last(wave, now)
+    }
+
     /// Cycles in which reads were queued or under way, and in which writes were queued or not acknowledged.
     #[must_use]
     pub fn occupied(&self) -> (u64, u64) {
@@ -269,7 +306,7 @@ impl<T: Copy> Port<T> {
     /// Whether writes cannot wait for a gap.
     fn urgent(&self, now: Cycle) -> bool {
         let mut fronts = self.queues.iter().filter_map(|queue| queue.jobs.front());
-        fronts.any(|job| self.awaits(job, now)) || self.writes.draining().is_some_and(|since| since <= now)
+        fronts.any(|job| self.awaits(job, now)) || self.draining(now)
     }
 
     fn can_write(&self, now: Cycle) -> bool {

@@ -215,6 +215,11 @@ impl Guards {
         wrote.acknowledged.push_back((command, wrote.latest.max(at).max(next)));
     }
 
+    /// The last command of a wave whose acknowledgements count in cycle `now`.
+    pub(crate) fn last(&self, wave: usize, now: Cycle) -> Option<usize> {
+        self.waves[wave].acknowledged.iter().take_while(|a| a.1 <= now).last().map(|a| a.0)
+    }
+
     /// From when on the acknowledgements of everything up to a command count; none where it has not all gone out.
     pub(crate) fn acknowledged(&self, writer: Writer) -> Option<Cycle> {
         let wrote = &self.waves[writer.wave];
