@@ -162,7 +162,7 @@ impl DeviceReport {
         let link = match (self.link_bytes_per_second, self.share_of_link) {
             (Some(rate), Some(share)) => {
                 format!(
-                    "; on the device's clock {:.2} GB/s, {:.2} of its fastest transfer",
+                    "; on the device's clock {:.2} GB/s, {:.2} times that of its fastest transfer alone",
                     rate / 1e9,
                     share
                 )
