@@ -54,6 +54,8 @@ enum Due {
     Write { wave: usize, command: usize, part: usize },
     /// The report is at its port.
     Report,
+    /// The vector unit's input is free.
+    Issued { wave: usize },
     /// The commands of a burst may be dispatched.
     Decoded { wave: usize },
     /// A command stands in its units' queues.
@@ -221,6 +223,7 @@ impl<'a, F: Flow> Machine<'a, F> {
                 self.waves[wave].states[command].mask_groups = groups;
             }
             Due::Settled { wave, command } => self.settled(wave, command),
+            Due::Issued { wave } => self.issued(wave),
             Due::Decoded { wave } => self.decoded(wave),
             Due::Dispatched { wave, command } => self.dispatched(wave, command),
             Due::Streamed { wave, stream } => self.streamed(wave, stream),

@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) lists: u32,
     /// What it asks of the units; known once predicate and lists are. Of masked streams only what `mask_groups` says may be used.
     pub(crate) work: Option<Rc<Work>>,
+    /// Since when that is known.
+    pub(crate) resolved: Cycle,
     /// Slots whose results of the vector unit may be used.
     pub(crate) vector_slots: u32,
     /// Parts whose results of the vector unit may be used.
@@ -108,11 +110,15 @@ pub(crate) struct Wave {
     pub(crate) streams: [VecDeque<usize>; 3],
     /// Whether each of these has taken its first command, and is not yet through with it.
     pub(crate) streams_taken: [bool; 3],
+    /// Records of the command that the record stream has taken.
+    pub(crate) records_coming: Vec<Tag>,
     /// Records queued and not taken, and how many of them, all keys, the clusters may take.
     pub(crate) records: VecDeque<Tag>,
     pub(crate) keys_armed: usize,
     pub(crate) vector: VecDeque<usize>,
     pub(crate) vector_part: usize,
+    /// Since when the front command is in front.
+    pub(crate) vector_since: Cycle,
     /// When the results of the last command that left the vector unit may be used.
     pub(crate) vector_result: Cycle,
     pub(crate) mac: VecDeque<usize>,
@@ -181,10 +187,12 @@ impl Wave {
             unresolved: Vec::new(),
             streams: Default::default(),
             streams_taken: [false; 3],
+            records_coming: Vec::new(),
             records: VecDeque::new(),
             keys_armed: 0,
             vector: VecDeque::new(),
             vector_part: 0,
+            vector_since: 0,
             vector_result: 0,
             mac: VecDeque::new(),
             arming: VecDeque::new(),

@@ -28,10 +28,10 @@ pub const DISPATCH: u64 = 4;
 pub const HOP: u64 = 4;
 /// From a dispatch, or a decision that a stream waited for, to the first address of it on a channel's AXI: product of
 /// index and stride, walk over the list, [`HOP`], queue, and [`PORT_ISSUE`].
-pub const ADDRESS: u64 = 18;
+pub const ADDRESS: u64 = 20;
 /// From masks that a stream may use to the address of their blocks on AXI, when the command itself was known
 /// [`ADDRESS`] before: the addresses are there, the runs of blocks are looked for.
-pub const MASK_ADDRESS: u64 = 10;
+pub const MASK_ADDRESS: u64 = 12;
 /// From a port's decision for a burst to its address on AXI: base address, register in front of the bus.
 pub const PORT_ISSUE: u64 = 2;
 /// From the last beat of a burst, or from a response, on AXI to the port's decisions that count it.
@@ -94,6 +94,9 @@ pub fn masked_words(groups: u32, blocks: u32) -> u64 {
 const _: () = assert!(HOP < MAC_LATENCY && HOP < MAC_START && HOP + PORT_ISSUE < MASK_ADDRESS);
 const _: () = assert!(MASK_ADDRESS <= ADDRESS);
 
+/// Cycles for which a part takes the vector unit's input at least.
+const LEAST_ISSUE: u64 = 2;
+
 /// What one command takes of the vector unit for one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VectorTime {
@@ -134,10 +137,14 @@ pub fn cycles_per_beat_row(config: &AccelConfig, unit_bytes: u64) -> u64 {
 pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime> {
     let line = u64::from(LINE_WORDS);
     let moved = VB_READ + WRITE;
-    let time = |issue, latency| Some(VectorTime { issue, lead: 0, latency: latency + moved });
+    // The part behind is made out while one begins, which takes a cycle.
+    let time = |issue: u64, latency| {
+        Some(VectorTime { issue: issue.max(LEAST_ISSUE), lead: 0, latency: latency + moved })
+    };
     // With records in the last pass, or the last passes, over the vector.
-    let behind =
-        |lead, passes, latency| Some(VectorTime { issue: lead + passes, lead, latency: latency + moved });
+    let behind = |lead: u64, passes: u64, latency: u64| {
+        Some(VectorTime { issue: (lead + passes).max(LEAST_ISSUE), lead, latency: latency + moved })
+    };
     let tree = u64::from(config.vector_lanes().ilog2());
     match command {
         Command::End(_) | Command::GateTas(_) | Command::GateHost(_) => None,

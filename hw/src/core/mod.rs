@@ -110,7 +110,7 @@ fn control_beats<'m>(m: &'m Builder, port: &Instance<'m>) -> (Wire<'m>, Wire<'m>
     (valid, data)
 }
 
-/// The commands of the vector unit in order. So far those that are for no slot: each takes a cycle.
+/// The commands of the vector unit in order. So far those that are for no slot.
 fn vector_queue<'m>(
     m: &'m Builder,
     dispatch: &Instance<'m>,
@@ -128,9 +128,12 @@ fn vector_queue<'m>(
     decisions.set("decision_0_i", front.data.slice(NUMBER_BITS, NUMBER_BITS));
     decisions.set("decision_valid_0_i", front.data.bit(2 * NUMBER_BITS));
     decisions.set("pred_0_i", front.data.slice(2 * NUMBER_BITS + 1, 2));
-    let skipped = decisions.get("known_0_o") & decisions.get("slots_0_o").is_zero();
-    front.ready.set(skipped);
-    dispatch.set("vector_pop_i", front.valid & skipped);
+    // Its first part is made out in the cycle in which it is in front and its slots are known.
+    let leaves = m.later("vector_leaves", 1);
+    let made = m.register_valid("vector_made", front.valid & decisions.get("known_0_o") & !leaves.wire());
+    leaves.set(made & decisions.get("slots_0_o").is_zero());
+    front.ready.set(leaves.wire());
+    dispatch.set("vector_pop_i", leaves.wire());
     dispatch.set("vector_front_valid_i", front.valid);
     dispatch.set("vector_front_i", index);
     Ok(!front.valid)

@@ -207,8 +207,13 @@ impl<F: Flow> Machine<'_, F> {
             w.arming.push_back(index);
         }
         if vector_time(self.config, command).is_some() {
-            w.vector.push_back(index);
+            if w.vector.is_empty() {
+                w.vector_since = self.now;
+                self.at(self.now + 1, Due::Look);
+            }
+            self.waves[wave].vector.push_back(index);
         }
+        let w = &mut self.waves[wave];
         if is_gate(command) {
             w.gate.push_back(index);
         }
@@ -282,7 +287,9 @@ impl<F: Flow> Machine<'_, F> {
         w.states[index].writes = writes;
         w.states[index].products = vec![None; work.mac.len()];
         w.states[index].work = Some(Rc::new(work));
+        w.states[index].resolved = self.now;
         w.end_writers();
+        self.at(self.now + 1, Due::Look);
     }
 
     /// Queues the stream items of commands, in program order on each stream, one command a cycle.
@@ -314,6 +321,9 @@ impl<F: Flow> Machine<'_, F> {
         let w = &mut self.waves[wave];
         w.streams_taken[stream] = false;
         w.streams[stream].pop_front();
+        if stream == RECORD {
+            w.records.extend(w.records_coming.drain(..));
+        }
     }
 
     /// The youngest older command that writes what a command reads, if there is one: behind its writes are those of all
@@ -341,7 +351,7 @@ impl<F: Flow> Machine<'_, F> {
             let (lanes, in_step) = (record.lanes.clone(), record.in_step);
             // The masks are whole when the last slot's blocks have been compared.
             let marks = if part == last { marks.clone() } else { Rc::default() };
-            machine.waves[wave].records.push_back(tag);
+            machine.waves[wave].records_coming.push(tag);
             machine.flow.push(Stream::Record(wave), Item { tag, lanes, ready, after, in_step, marks });
         };
         if let Some(shared) = &work.shared {

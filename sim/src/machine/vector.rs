@@ -124,6 +124,10 @@ impl<F: Flow> Machine<'_, F> {
         let part = w.vector_part;
         if part == 0 {
             // Commands of a wave do not overlap in the unit; the slots of one command do.
+            // Its first part is made out in the cycle in which it is in front and its slots are known.
+            if self.now <= w.vector_since.max(state.resolved) {
+                return false;
+            }
             let mac = state.read_by_mac.is_none_or(|c| w.states[c].mac_finished);
             let gate = state.read_by_gate.is_none_or(|c| w.states[c].gate_finished);
             if self.now < w.vector_result || !mac || !gate {
@@ -142,11 +146,10 @@ impl<F: Flow> Machine<'_, F> {
 
     fn skip_vector(&mut self, wave: usize, command: usize) {
         let w = &mut self.waves[wave];
-        w.vector.pop_front();
         w.states[command].vector_finished = true;
         w.states[command].mask_groups = usize::MAX;
         self.vector.free = self.now + 1;
-        self.at(self.now + 1, Due::Look);
+        self.pop_vector(wave);
     }
 
     /// A record has been taken by the vector or by the gate unit.
@@ -176,15 +179,29 @@ impl<F: Flow> Machine<'_, F> {
         let result = issued + time.latency;
         let w = &mut self.waves[wave];
         w.vector_result = result;
-        w.vector_part += 1;
         let slot = w.states[command].work.as_ref().map_or(0, |k| k.slots[part].slot);
-        if w.states[command].work.as_ref().is_none_or(|k| w.vector_part == k.slots.len()) {
-            w.vector.pop_front();
-            w.vector_part = 0;
-        }
         self.span(VECTOR, wave, command, 1 << slot, start..issued);
-        self.at(issued, Due::Look);
+        self.at(issued, Due::Issued { wave });
         self.at(result, Due::Vector { wave, command, part });
+    }
+
+    /// The unit's input is free: the next part may begin, or the next command comes to the front.
+    pub(super) fn issued(&mut self, wave: usize) {
+        let w = &mut self.waves[wave];
+        w.vector_part += 1;
+        let parts = w.vector.front().and_then(|&c| w.states[c].work.as_ref()).map_or(0, |k| k.slots.len());
+        if w.vector_part >= parts {
+            self.pop_vector(wave);
+        }
+    }
+
+    /// The front command leaves the queue; the one behind it can be seen in the next cycle.
+    fn pop_vector(&mut self, wave: usize) {
+        let w = &mut self.waves[wave];
+        w.vector.pop_front();
+        w.vector_part = 0;
+        w.vector_since = self.now + 1;
+        self.at(self.now + 2, Due::Look);
     }
 
     /// Results may be used: writes go out, accumulators are free again, masks and scores go on.
