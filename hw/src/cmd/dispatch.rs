@@ -56,7 +56,7 @@
 
 use super::check::Check;
 use super::decode::{self, BLOCK_BITS, CLASSES, Classes, Part};
-use super::fields::{COMMAND_BITS, Fields};
+use super::fields::{COMMAND_BITS, Fields, cut};
 use super::prefetch::{BURST_COMMANDS, INDEX_BITS};
 use super::ranges::Ranges;
 use crate::rtl::{Block, Builder, Module, Reg, RtlError, Wire};
@@ -100,11 +100,7 @@ impl<'m> Decoded<'m> {
 
     /// What stands in a word.
     fn of(word: Wire<'m>) -> Self {
-        let mut low = 0;
-        let mut take = |width: u32| {
-            low += width;
-            word.slice(low - width, width)
-        };
+        let mut take = cut(word);
         let command = take(COMMAND_BITS);
         let (index, last) = (take(INDEX_BITS), take(1));
         let classes = Classes::of(take(CLASSES));

@@ -71,3 +71,12 @@ fn info(mnemonic: &'static str) -> Result<&'static CommandInfo, RtlError> {
 fn unknown(what: &'static str) -> RtlError {
     RtlError::Parameter { block: "command", parameter: what, asked: 0, allowed: "a name of the command set" }
 }
+
+/// Cuts a word into parts of given widths, from its low end on.
+pub(crate) fn cut<'m>(word: Wire<'m>) -> impl FnMut(u32) -> Wire<'m> {
+    let mut low = 0;
+    move |width| {
+        low += width;
+        word.slice(low - width, width)
+    }
+}

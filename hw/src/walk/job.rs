@@ -1,6 +1,7 @@
 //! What walkers need of a command: a record for each of its slots, and up to two that all share.
 
 use crate::cmd::Fields;
+use crate::cmd::fields::cut;
 use crate::rtl::{Builder, RtlError, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
 use fastcar_arch::isa::IndexBy;
@@ -74,15 +75,6 @@ pub struct Shape<'m> {
     pub shared_addr: [Wire<'m>; 2],
 }
 
-/// Cuts a word into fields, from its low end on.
-fn fields<'m>(word: Wire<'m>) -> impl FnMut(u32) -> Wire<'m> {
-    let mut low = 0;
-    move |width| {
-        low += width;
-        word.slice(low - width, width)
-    }
-}
-
 impl<'m> Shape<'m> {
     /// Width of [`Shape::word`].
     #[must_use]
@@ -103,7 +95,7 @@ impl<'m> Shape<'m> {
     /// What stands in a word.
     #[must_use]
     pub fn of(s: &Sizes, word: Wire<'m>) -> Self {
-        let mut take = fields(word);
+        let mut take = cut(word);
         let [own, ringed, referenced, guarded, first, second] = [1; 6].map(&mut take);
         let [addr, slot_stride, index_stride, first_addr, second_addr] = [s.address; 5].map(&mut take);
         Self {
@@ -168,7 +160,7 @@ impl<'m> Job<'m> {
     /// What stands in a word.
     #[must_use]
     pub fn of(s: &Sizes, word: Wire<'m>) -> Self {
-        let mut take = fields(word);
+        let mut take = cut(word);
         Self { slots: take(s.slots), shape: Shape::of(s, take(Shape::width(s))) }
     }
 

@@ -49,6 +49,7 @@
 //! ```
 
 use super::job::{Known, Shape, Sizes};
+use crate::cmd::fields::cut;
 use crate::cmd::{NUMBER_BITS, Writers};
 use crate::prim::Fifo;
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire};
@@ -111,11 +112,7 @@ impl<'m> Waiting<'m> {
     }
 
     fn of(s: &Sizes, word: Wire<'m>) -> Self {
-        let mut low = 0;
-        let mut take = |width: u32| {
-            low += width;
-            word.slice(low - width, width)
-        };
+        let mut take = cut(word);
         Self {
             index: take(NUMBER_BITS),
             pred: take(2),
