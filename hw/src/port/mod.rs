@@ -32,7 +32,7 @@
 //! | `axi_...` | | | AXI4 as [`ReadMaster`] and [`WriteMaster`] have it |
 //!
 //! Writers are numbered in the order in which they close, modulo `2^`[`WRITER_BITS`], from 0. At most
-//! [`WRITERS`](fastcar_arch::timing::WRITERS) are open, and a guarded read is closer than so many to the last one acknowledged. A record that does not fit the write buffer has to be committed before all its data is
+//! [`WRITERS`] are open, and a guarded read is closer than so many to the last one acknowledged. A record that does not fit the write buffer has to be committed before all its data is
 //! there; its beats then go when they come.
 //!
 //! # Timing
@@ -59,7 +59,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_port.rs`: cycle by cycle beside [`fastcar_sim::port::Port`], on the simulator's memories.
+//! `tests/tests/rtl_port.rs`: cycle by cycle beside `fastcar_sim::port::Port`, on the simulator's memories.
 //!
 //! # Example
 //!
