@@ -2,6 +2,7 @@
 //!
 //! * [`rtl`] describes circuits: a small set of types in which every block is written, simulated and printed.
 //! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
+//! * [`array`](mod@array) holds what feeds the MAC array.
 //! * [`axi`] holds the ports to the outside.
 //! * [`cmd`] holds the command processor.
 //! * [`core`](mod@core) puts the units together.
@@ -9,11 +10,13 @@
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
 //! * [`mx`] holds conversion to and from the block formats.
+//! * [`vec`](mod@vec) holds the vector unit's data path.
 //! * [`walk`] holds the walkers: from commands to runs of beats.
 //!
 //! Types of `fastcar-arch` are shared with the functional model, code is not. How to write a block, how to test it and how names
 //! come about is told in `docs/hw.md`.
 
+pub mod array;
 pub mod axi;
 pub mod cmd;
 pub mod core;
@@ -25,4 +28,5 @@ pub mod pe;
 pub mod port;
 pub mod prim;
 pub mod rtl;
+pub mod vec;
 pub mod walk;

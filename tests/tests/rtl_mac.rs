@@ -2,12 +2,15 @@
 //! together.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "rtl_array/weights.rs"]
+mod weights;
+
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
 use fastcar_arch::isa::WeightFormat;
 use fastcar_arch::layout::{KvLayout, WeightLayout};
 use fastcar_arch::num::dot::{dot_fp4, dot_int8};
 use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
-use fastcar_arch::num::window::{Base, term};
+use fastcar_arch::num::window::term;
 use fastcar_arch::timing::MAC_LATENCY;
 use fastcar_hw::pe::{Accumulators, BlockDot, Cluster, DotShape, WindowTerm};
 use fastcar_hw::rtl::{Bits, Block, Module, emit};
@@ -15,22 +18,7 @@ use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Figures, Gaps, Random, Rtl, accept, gather, hold, skipped};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Bytes that are often extreme, which is where sums and signs go wrong.
-fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
-    let extremes = [0x80, 0x7f, 0xff, 0x00, 0x08, 0xf7];
-    match random.below(6) {
-        0 => vec![0x80; count],
-        1 => vec![extremes[random.below(6) as usize]; count],
-        2 => (0..count).map(|_| extremes[random.below(6) as usize]).collect(),
-        _ => (0..count).map(|_| random.word() as u8).collect(),
-    }
-}
-
-fn block(random: &mut Random) -> [i8; BLOCK] {
-    let bytes = bytes(random, BLOCK);
-    std::array::from_fn(|i| bytes[i] as i8)
-}
+use weights::{Chunk, act, act_bits, base_of, block, bytes, lanes, pack, scale};
 
 /// A softmax weight: none, all, or any.
 fn weight(random: &mut Random) -> u32 {
@@ -41,17 +29,6 @@ fn weight(random: &mut Random) -> u32 {
     }
 }
 
-fn pack(values: impl IntoIterator<Item = Bits>) -> Bits {
-    let mut parts: Vec<Bits> = values.into_iter().collect();
-    parts.reverse();
-    Bits::concat(&parts)
-}
-
-/// Signed numbers of a width that stand side by side, the first one low.
-fn lanes(bits: &Bits, width: u32) -> Vec<i64> {
-    (0..bits.width() / width).map(|lane| bits.slice(lane * width, width).to_i64().unwrap()).collect()
-}
-
 /// For one pair of columns.
 fn shape(bytes: u32, passes: u32, code_multipliers: u32, value_words: u32) -> DotShape {
     DotShape { bytes, pairs: 1, passes, code_multipliers, value_words }
@@ -59,14 +36,12 @@ fn shape(bytes: u32, passes: u32, code_multipliers: u32, value_words: u32) -> Do
 
 /// Words of the sums of values here.
 const VALUE_WORDS: u32 = 5;
-/// Cycles after a beat of values in which no word can be asked for.
-const VALUE_BUSY: usize = 4;
 
 /// The sums of values, as the documentation of `BlockDot` has them.
 struct ValueModel {
     words: Vec<Option<Vec<i64>>>,
-    /// Whether there was a beat of values, and the word that it changed: the last cycles, the latest first.
-    recent: VecDeque<(bool, Option<usize>)>,
+    /// The word that a beat of values changed: the last cycles, the latest first.
+    recent: VecDeque<Option<usize>>,
     /// What questions will be answered: nothing where it is anything.
     answers: VecDeque<Option<Option<Vec<i64>>>>,
 }
@@ -75,31 +50,25 @@ impl ValueModel {
     fn new(dot: &BlockDot) -> Self {
         Self {
             words: vec![None; VALUE_WORDS as usize],
-            recent: vec![(false, None); dot.value_latency() as usize].into(),
+            recent: vec![None; dot.value_latency() as usize].into(),
             answers: vec![None; dot.drain_latency() as usize].into(),
         }
     }
 
-    fn is_ready(&self) -> bool {
-        self.recent.iter().take(VALUE_BUSY).all(|(beat, _)| !beat)
-    }
-
     /// A cycle: the products of a beat, if it is one of values, and the question.
     fn cycle(&mut self, s: &DotStimulus, products: Option<Vec<i64>>) {
-        let asked = s.asked.filter(|_| self.is_ready());
         // The beat of one cycle less than the latency ago is in some sums.
         let newest = self.recent.iter().take(self.recent.len() - 1);
-        let unsettled = |word| newest.clone().any(|(_, changed)| *changed == Some(word));
-        self.answers.push_back(asked.map(|word| self.words[word].clone().filter(|_| !unsettled(word))));
+        let unsettled = |word| newest.clone().any(|changed| *changed == Some(word));
+        self.answers.push_back(s.asked.map(|word| self.words[word].clone().filter(|_| !unsettled(word))));
         let mut changed = None;
-        let beat = products.is_some();
         if let Some(products) = products.filter(|_| s.enable) {
             changed = Some(s.word);
             let word = &mut self.words[s.word];
             let old = word.take().filter(|_| !s.first).unwrap_or_else(|| vec![0; products.len()]);
             *word = Some(old.iter().zip(products).map(|(old, p)| (old + p) << 16 >> 16).collect());
         }
-        self.recent.push_front((beat, changed));
+        self.recent.push_front(changed);
         self.recent.pop_back();
     }
 }
@@ -237,8 +206,6 @@ impl DotModel {
         if let Some(expected) = &expected {
             assert_eq!(&lanes(&dut.bits(&format!("{prefix}_sum_o")), 21), expected, "{prefix}, {at}");
         }
-        let ready = self.values.is_ready();
-        assert_eq!(dut.is_set(&format!("{prefix}_value_ready_o")), ready, "{prefix}, {at}");
         let answer = self.values.answers.pop_front().flatten();
         assert_eq!(dut.is_set(&format!("{prefix}_value_valid_o")), answer.is_some(), "{prefix}, {at}");
         if let Some(answer) = answer.flatten() {
@@ -287,7 +254,7 @@ impl DotBench {
             "word again after one",
             "word asked for",
             "word asked for as early as it is settled",
-            "asking waits",
+            "word asked for among beats",
         ]);
         Ok(Self { dut, models, cover })
     }
@@ -296,19 +263,17 @@ impl DotBench {
         for model in &mut self.models {
             model.drive(&mut self.dut, s);
             let (answers, recent) = (&model.values.answers, &model.values.recent);
-            let changed = |cycles: usize| s.valid && s.axpy && s.enable && recent[cycles].1 == Some(s.word);
+            let changed = |cycles: usize| s.valid && s.axpy && s.enable && recent[cycles] == Some(s.word);
             self.cover.hit("word again at once", changed(0));
             self.cover.hit("word again after one", changed(1) && !changed(0));
-            self.cover.hit("asking waits", s.asked.is_some() && !model.values.is_ready());
-            let settled = recent[recent.len() - 1].1;
-            self.cover.hit(
-                "word asked for",
-                answers.back().is_some_and(|a| a.as_ref().is_some_and(Option::is_some)),
-            );
-            self.cover.hit(
-                "word asked for as early as it is settled",
-                model.values.is_ready() && settled.is_some() && s.asked == settled,
-            );
+            let known = answers.back().is_some_and(|a| a.as_ref().is_some_and(Option::is_some));
+            let among = recent.iter().all(Option::is_some);
+            self.cover.hit("word asked for among beats", known && among);
+            let settled = recent[recent.len() - 1];
+            self.cover.hit("word asked for", known);
+            let early = settled.is_some() && s.asked == settled;
+            let again = recent.iter().take(recent.len() - 1).any(|changed| *changed == settled);
+            self.cover.hit("word asked for as early as it is settled", early && !again);
             let sums = model.check(&mut self.dut, s, at).unwrap_or_default();
             self.cover.hit("largest", sums.contains(&(1 << 19)));
             self.cover.hit("smallest", sums.contains(&(-128 * 127 * BLOCK as i64)));
@@ -384,12 +349,6 @@ fn base(random: &mut Random, scales: u32) -> u16 {
         _ => random.below(511) as u32,
     };
     near.min(510) as u16
-}
-
-/// The base of that sum of scale bytes.
-fn base_of(sum: u16) -> Base {
-    let larger = sum.min(255) as u8;
-    Base::new(E8M0(larger), E8M0((sum - u16::from(larger)) as u8))
 }
 
 fn block_total(random: &mut Random) -> i32 {
@@ -472,85 +431,159 @@ fn window_terms_in_the_long_run() -> TestResult {
     terms_are_their_reference(false, 200, 7)
 }
 
+/// Lanes of a column, words, columns of the accumulators in test.
+const LANES: usize = 3;
+const WORDS: usize = 100;
+const COLUMNS: usize = 2;
+
+/// The sums of a word's lanes that are known.
+type Word = [Option<i64>; LANES];
+
+/// The sums of one column.
+struct SumsModel {
+    newest: Vec<Word>,
+    /// What a reading sees: sums as old as the latency.
+    seen: Vec<Word>,
+    late: VecDeque<Option<(usize, Word)>>,
+    recent: VecDeque<Option<usize>>,
+}
+
+impl SumsModel {
+    fn new(block: &Accumulators) -> Self {
+        Self {
+            newest: vec![[None; LANES]; WORDS],
+            seen: vec![[None; LANES]; WORDS],
+            late: vec![None; block.latency() as usize].into(),
+            recent: vec![None; 3].into(),
+        }
+    }
+
+    /// What has come in time is seen.
+    fn settle(&mut self) {
+        if let Some((address, word)) = self.late.pop_front().flatten() {
+            self.seen[address] = word;
+        }
+    }
+
+    /// Adds terms, some lanes' ones: by lane whether it takes part, begins, and has a carry.
+    fn add(&mut self, address: usize, lanes: [u64; 3], terms: &[i64]) {
+        let [enable, first, carries] = lanes.map(|bits| move |lane: usize| bits >> lane & 1 == 1);
+        let word = &mut self.newest[address];
+        for lane in (0..LANES).filter(|&lane| enable(lane)) {
+            let old = if first(lane) { 0 } else { word[lane].unwrap() };
+            word[lane] = Some((old + terms[lane] + i64::from(carries(lane))) << 16 >> 16);
+        }
+        self.late.push_back(Some((address, *word)));
+    }
+}
+
+/// A harness around the accumulators: drives random terms and questions, checks all words.
+struct SumsBench {
+    dut: Rtl,
+    random: Random,
+    gaps: Gaps,
+    cover: Cover,
+    models: Vec<SumsModel>,
+    answers: VecDeque<Option<Vec<Word>>>,
+}
+
+impl SumsBench {
+    fn new(native: bool, seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
+        let block = Accumulators::new(COLUMNS as u32, LANES as u32, 37, WORDS as u32)?;
+        let module = block.module()?;
+        accept(&emit(&module)?)?;
+        let mut dut = if native { Rtl::beside_native(&module)? } else { Rtl::build(&module)? };
+        dut.reset();
+        let cover = Cover::new(&[
+            "again at once",
+            "again after one",
+            "again after two",
+            "read back at once",
+            "asked for among terms",
+            "columns apart",
+            "stays",
+        ]);
+        Ok(Self {
+            dut,
+            random: Random::new(seed),
+            gaps: Gaps::new(70),
+            cover,
+            models: (0..COLUMNS).map(|_| SumsModel::new(&block)).collect(),
+            answers: (0..block.drain_latency()).map(|_| None).collect(),
+        })
+    }
+
+    fn check(&mut self, cycle: u64) {
+        let expected = self.answers.pop_front().flatten();
+        assert_eq!(self.dut.is_set("valid_o"), expected.is_some(), "cycle {cycle}");
+        let Some(expected) = expected else { return };
+        let found = lanes(&self.dut.bits("sum_o"), 48);
+        for (found, expected) in found.iter().zip(expected.iter().flatten()) {
+            assert!(expected.is_none_or(|e| e == *found), "cycle {cycle}: {found} for {expected:?}");
+        }
+    }
+
+    fn note(&mut self, column: usize, address: Option<usize>, asked: Option<usize>) {
+        let recent = &mut self.models[column].recent;
+        let before = |n: usize| recent[3 - n].filter(|_| address.is_some()) == address && address.is_some();
+        self.cover.hit("again at once", before(1));
+        self.cover.hit("again after one", before(2) && !before(1));
+        self.cover.hit("again after two", before(3) && !before(2));
+        self.cover.hit("read back at once", asked.is_some() && recent[0] == asked);
+        recent.pop_front();
+        recent.push_back(address);
+    }
+
+    fn cycle(&mut self, cycle: u64) {
+        self.models.iter_mut().for_each(SumsModel::settle);
+        self.check(cycle);
+        let valid = self.gaps.next(&mut self.random);
+        let random = &mut self.random;
+        let spread = if random.chance(60) { 2 } else { WORDS as u64 };
+        let asked = random.chance(80).then_some(random.below(spread) as usize);
+        let addresses: [usize; COLUMNS] = std::array::from_fn(|_| random.below(spread) as usize);
+        let mut bits = || std::array::from_fn(|_| random.below(1 << LANES));
+        let (enables, mut firsts, carries): ([u64; COLUMNS], [u64; COLUMNS], [u64; COLUMNS]) =
+            (bits(), bits(), bits());
+        let terms: Vec<i64> = (0..COLUMNS * LANES).map(|_| random.bits(37).to_i64().unwrap()).collect();
+        for (column, first) in firsts.iter_mut().enumerate() {
+            for (lane, sum) in self.models[column].newest[addresses[column]].iter().enumerate() {
+                *first |= u64::from(sum.is_none()) << lane;
+            }
+        }
+        let of_columns = |bits: [u64; COLUMNS]| bits[0] | bits[1] << LANES;
+        let dut = &mut self.dut;
+        dut.set("valid_i", valid);
+        dut.set("address_i", pack(addresses.map(|a| Bits::from_u64(7, a as u64))));
+        dut.set("enable_i", of_columns(enables));
+        dut.set("first_i", of_columns(firsts));
+        dut.set("carry_i", of_columns(carries));
+        dut.set("term_i", pack(terms.iter().map(|&t| Bits::from_i64(37, t))));
+        dut.set("drain_valid_i", asked.is_some());
+        dut.set("drain_address_i", asked.unwrap_or(0) as u64);
+        self.answers
+            .push_back(asked.map(|asked| self.models.iter().map(|model| model.seen[asked]).collect()));
+        self.cover.hit("asked for among terms", valid && asked.is_some());
+        self.cover.hit("columns apart", valid && addresses[0] != addresses[1]);
+        self.cover.hit("stays", valid && enables[0] != 7);
+        for column in 0..COLUMNS {
+            let address = addresses[column];
+            let bits = [enables[column], firsts[column], carries[column]];
+            match valid {
+                true => self.models[column].add(address, bits, &terms[column * LANES..][..LANES]),
+                false => self.models[column].late.push_back(None),
+            }
+            self.note(column, valid.then_some(address), asked);
+        }
+        self.dut.tick();
+    }
+}
+
 /// Random words of terms and questions, against sums kept here.
 fn accumulators_add_up(native: bool, cycles: u64, seed: u64) -> TestResult {
-    const LANES: usize = 3;
-    let block = Accumulators::new(LANES as u32, 37, 100)?;
-    let module = block.module()?;
-    accept(&emit(&module)?)?;
-    let mut dut = if native { Rtl::beside_native(&module)? } else { Rtl::build(&module)? };
-    dut.reset();
-    let (mut random, mut gaps) = (Random::new(seed), Gaps::new(70));
-    let mut cover = Cover::new(&[
-        "again at once",
-        "again after one",
-        "again after two",
-        "read back at once",
-        "waits",
-        "stays",
-    ]);
-    // What a reading sees: sums as old as the latency.
-    let mut sums = vec![[None::<i64>; LANES]; 100];
-    let mut late: VecDeque<Option<(usize, [Option<i64>; LANES])>> =
-        (0..block.latency()).map(|_| None).collect();
-    let mut newest = sums.clone();
-    let mut answers: VecDeque<Option<[Option<i64>; LANES]>> =
-        (0..block.drain_latency()).map(|_| None).collect();
-    let mut recent: VecDeque<Option<usize>> = VecDeque::from(vec![None; 3]);
-    for cycle in 0..cycles {
-        if let Some((address, word)) = late.pop_front().flatten() {
-            sums[address] = word;
-        }
-        let valid = gaps.next(&mut random);
-        let spread = if random.chance(60) { 2 } else { 100 };
-        let (address, asked) = (random.below(spread) as usize, random.below(spread) as usize);
-        let (enable, mut first) = (random.below(1 << LANES), random.below(1 << LANES));
-        let carries = random.below(1 << LANES);
-        let terms: [i64; LANES] = std::array::from_fn(|_| random.bits(37).to_i64().unwrap());
-        for (lane, sum) in newest[address].iter().enumerate() {
-            first |= u64::from(sum.is_none()) << lane;
-        }
-        let drain = random.chance(80);
-        dut.set("valid_i", valid);
-        dut.set("address_i", address as u64);
-        dut.set("enable_i", enable);
-        dut.set("first_i", first);
-        dut.set("term_i", pack(terms.iter().map(|&t| Bits::from_i64(37, t))));
-        dut.set("carry_i", carries);
-        dut.set("drain_valid_i", drain);
-        dut.set("drain_address_i", asked as u64);
-        assert_eq!(dut.is_set("drain_ready_o"), !valid, "cycle {cycle}");
-        let expected = answers.pop_front().flatten();
-        assert_eq!(dut.is_set("valid_o"), expected.is_some(), "cycle {cycle}");
-        if let Some(expected) = expected {
-            let found = lanes(&dut.bits("sum_o"), 48);
-            for (found, expected) in found.iter().zip(expected) {
-                assert!(expected.is_none_or(|e| e == *found), "cycle {cycle}: {found} for {expected:?}");
-            }
-        }
-        answers.push_back((drain && !valid).then(|| sums[asked]));
-        if valid {
-            let word = &mut newest[address];
-            for lane in (0..LANES).filter(|lane| enable >> lane & 1 == 1) {
-                let old = if first >> lane & 1 == 1 { 0 } else { word[lane].unwrap() };
-                let term = terms[lane] + (carries >> lane & 1) as i64;
-                word[lane] = Some((old + term) << 16 >> 16);
-            }
-            late.push_back(Some((address, *word)));
-            cover.hit("again at once", recent[2] == Some(address));
-            cover.hit("again after one", recent[1] == Some(address) && recent[2] != Some(address));
-            cover.hit("again after two", recent[0] == Some(address) && recent[1] != Some(address));
-            cover.hit("stays", enable != 7);
-        } else {
-            late.push_back(None);
-            cover.hit("read back at once", drain && recent[0] == Some(asked));
-        }
-        cover.hit("waits", valid && drain);
-        recent.pop_front();
-        recent.push_back(valid.then_some(address));
-        dut.tick();
-    }
-    cover.assert(50);
+    let mut bench = SumsBench::new(native, seed)?;
+    (0..cycles).for_each(|cycle| bench.cycle(cycle));
+    bench.cover.assert(50);
     Ok(())
 }
 
@@ -648,20 +681,14 @@ impl Bench {
         ] {
             dut.set(name, value);
         }
-        for (name, value) in
-            [("pass_i", b.pass), ("address_i", b.address), ("enable_i", b.enable), ("first_i", b.first)]
-        {
+        for (name, value) in [("pass_i", b.pass), ("enable_i", b.enable), ("first_i", b.first)] {
             dut.set(name, value);
         }
+        let word = Bits::from_u64(self.cluster.word_width(), b.address);
+        dut.set("address_i", pack(vec![word; self.columns]));
         dut.set("beat_i", Bits::from_bytes(8 * b.bytes.len() as u32, &b.bytes));
         if !b.acts.is_empty() {
-            let bits = |act: &Int8Block| {
-                Bits::concat(&[
-                    Bits::from_u64(8, act.scale.0.into()),
-                    Bits::from_bytes(256, &act.elems.map(|e| e as u8)),
-                ])
-            };
-            dut.set("act_i", pack(b.acts.iter().map(bits)));
+            dut.set("act_i", pack(b.acts.iter().map(act_bits)));
             dut.set("base_i", pack(b.bases.iter().map(|&base| Bits::from_u64(9, base.into()))));
         }
         if !b.weights.is_empty() {
@@ -682,7 +709,6 @@ impl Bench {
     fn word(&mut self, port: &str, address: u64) -> Vec<i64> {
         self.dut.set(&format!("{port}_valid_i"), true);
         self.dut.set(&format!("{port}_address_i"), address);
-        assert!(self.dut.is_set(&format!("{port}_ready_o")));
         self.gap();
         self.dut.set(&format!("{port}_valid_i"), false);
         for _ in 1..self.cluster.drain_latency() {
@@ -691,60 +717,6 @@ impl Bench {
         }
         assert!(self.dut.is_set(&format!("{port}_valid_o")));
         lanes(&self.dut.bits(&format!("{port}_sum_o")), 48)
-    }
-
-    /// Scale bytes that lie close together, so that most terms count.
-    fn scale(&mut self) -> E8M0 {
-        E8M0(match self.random.below(8) {
-            0 => self.random.word() as u8,
-            _ => 100 + self.random.below(24) as u8,
-        })
-    }
-
-    fn act(&mut self) -> Int8Block {
-        Int8Block { scale: self.scale(), elems: block(&mut self.random) }
-    }
-}
-
-/// A chunk of a weight matrix as it lies in one channel's memory.
-struct Chunk {
-    memory: Vec<u8>,
-    layout: WeightLayout,
-    format: WeightFormat,
-    rows: u64,
-    blocks: u64,
-}
-
-impl Chunk {
-    fn new(bench: &mut Bench, config: &AccelConfig, format: WeightFormat, rows: u32, blocks: u32) -> Self {
-        // As many rows on every channel.
-        let layout = WeightLayout::new(config, rows * config.channels(), blocks, format);
-        let mut memory = bytes(&mut bench.random, 1);
-        memory.resize(layout.local_bytes().get() as usize, 0);
-        for byte in &mut memory {
-            *byte = if bench.random.chance(20) { 0x80 } else { bench.random.word() as u8 };
-        }
-        let mut chunk = Self { memory, layout, format, rows: rows.into(), blocks: blocks.into() };
-        for (row, block) in (0..chunk.rows).flat_map(|r| (0..chunk.blocks).map(move |b| (r, b))) {
-            let at = chunk.layout.place(row, block).0.offset as usize;
-            chunk.memory[at] = bench.scale().0;
-        }
-        chunk
-    }
-
-    fn scale(&self, row: u64, block: u64) -> E8M0 {
-        E8M0(self.memory[self.layout.place(row, block).0.offset as usize])
-    }
-
-    fn dot(&self, row: u64, block: u64, act: &Int8Block) -> i32 {
-        let at = self.layout.place(row, block).1.offset as usize;
-        match self.format {
-            WeightFormat::Int8 => {
-                let w: [u8; BLOCK] = self.memory[at..at + BLOCK].try_into().unwrap();
-                dot_int8(&w.map(|b| b as i8), &act.elems)
-            }
-            WeightFormat::Fp4 => dot_fp4(self.memory[at..at + BLOCK / 2].try_into().unwrap(), &act.elems),
-        }
     }
 }
 
@@ -760,7 +732,7 @@ impl Operands {
     fn new(bench: &mut Bench, passes: usize, chunk: &Chunk) -> Self {
         let blocks = chunk.blocks as usize;
         let columns = bench.columns;
-        let row = |bench: &mut Bench| (0..blocks).map(|_| bench.act()).collect();
+        let row = |bench: &mut Bench| (0..blocks).map(|_| act(&mut bench.random)).collect();
         let acts: Vec<Vec<Vec<_>>> =
             (0..passes).map(|_| (0..columns).map(|_| row(bench)).collect()).collect();
         // Columns leave blocks out one by one, and passes for all columns.
@@ -773,11 +745,7 @@ impl Operands {
         }
         // Each row gets a sum.
         taken.iter_mut().flatten().for_each(|blocks| blocks[0] |= blocks.iter().all(|t| !t));
-        let largest_weight = |b: u64| (0..chunk.rows).map(|r| chunk.scale(r, b).0).max().unwrap();
-        let w_max = (0..chunk.blocks).map(largest_weight).max().unwrap();
-        let base = |blocks: &Vec<Int8Block>| {
-            u16::from(w_max) + u16::from(blocks.iter().map(|b| b.scale.0).max().unwrap())
-        };
+        let base = |blocks: &Vec<Int8Block>| chunk.base(blocks);
         let bases = acts.iter().map(|columns| columns.iter().map(base).collect()).collect();
         Self { acts, taken, bases }
     }
@@ -790,7 +758,7 @@ fn weights_meet_activations(
     format: WeightFormat,
     (rows, blocks, passes): (u32, u32, usize),
 ) -> TestResult {
-    let chunk = Chunk::new(bench, config, format, rows, blocks);
+    let chunk = Chunk::new(&mut bench.random, config, format, rows, blocks);
     let operands = Operands::new(bench, passes, &chunk);
     let (beat, word_rows) = (config.beat().get() as usize, u64::from(bench.cluster.rows()));
     let fp4 = format == WeightFormat::Fp4;
@@ -965,8 +933,8 @@ impl Head {
         let mut head = Self { memory, layout };
         for token in 0..32 {
             let at = head.layout.token(0, token).key_scales as usize;
-            for scale in at..at + dim / BLOCK {
-                head.memory[scale] = bench.scale().0;
+            for byte in &mut head.memory[at..at + dim / BLOCK] {
+                *byte = scale(&mut bench.random).0;
             }
         }
         head
@@ -982,7 +950,7 @@ fn keys_meet_queries(bench: &mut Bench, config: &AccelConfig, dim: usize) -> Tes
     let head = Head::new(bench, config, dim);
     let (beat, blocks) = (config.beat().get() as usize, dim / BLOCK);
     let queries: Vec<Vec<Int8Block>> =
-        (0..bench.columns).map(|_| (0..blocks).map(|_| bench.act()).collect()).collect();
+        (0..bench.columns).map(|_| (0..blocks).map(|_| act(&mut bench.random)).collect()).collect();
     let key = |token: u64| head.layout.token(0, token);
     let scale = |token: u64, block: usize| E8M0(head.memory[key(token).key_scales as usize + block]);
     let w_max = (0..32).flat_map(|t| (0..blocks).map(move |b| scale(t, b).0)).max().unwrap();
@@ -1129,9 +1097,10 @@ fn what_cannot_be_built_is_refused() {
         BlockDot::new(shape(16, 1, 17, 2)).unwrap_err(),
         BlockDot::new(shape(64, 1, 0, 1)).unwrap_err(),
         WindowTerm::new(33).unwrap_err(),
-        Accumulators::new(0, 37, 64).unwrap_err(),
-        Accumulators::new(1, 49, 64).unwrap_err(),
-        Accumulators::new(1, 37, 1).unwrap_err(),
+        Accumulators::new(0, 1, 37, 64).unwrap_err(),
+        Accumulators::new(1, 0, 37, 64).unwrap_err(),
+        Accumulators::new(1, 1, 49, 64).unwrap_err(),
+        Accumulators::new(1, 1, 37, 1).unwrap_err(),
     ]
     .map(|error| error.to_string());
     let expected = [
@@ -1140,6 +1109,7 @@ fn what_cannot_be_built_is_refused() {
         "block dot: code_multipliers is 17; it must be at most the bytes of a group, 16 or 32",
         "block dot: value_words is 1; it must be 2 to 1024",
         "window term: width is 33; it must be 2 to 32 bits",
+        "accumulators: columns is 0; it must be 1 to 32",
         "accumulators: lanes is 0; it must be 1 to 4096",
         "accumulators: width is 49; it must be 1 to 48 bits",
         "accumulators: depth is 1; it must be 2 to 65536 words",
@@ -1173,8 +1143,8 @@ fn synthesis_of_the_parts_is_as_before() -> TestResult {
     let dots = [dot(16, 2, 16, 64)?, dot(16, 4, 16, 256)?, dot(64, 8, 14, 32)?];
     held("pe_block_dot", &dots)?;
     held("pe_window_term", &[WindowTerm::new(21)?.module()?])?;
-    let sums = |lanes, words| Accumulators::new(lanes, 37, words)?.module();
-    held("pe_accumulators", &[sums(2, 1024)?, sums(2, 4096)?, sums(16, 512)?])
+    let sums = |columns, lanes, words| Accumulators::new(columns, lanes, 37, words)?.module();
+    held("pe_accumulators", &[sums(2, 1, 1024)?, sums(2, 1, 4096)?, sums(4, 4, 512)?])
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `accumulators`: sums of 48 bits in a memory, one word of several sums a cycle.
+//! `accumulators`: sums of 48 bits in memories, one word of several sums a cycle in each column.
 //!
 //! # Purpose
 //!
@@ -6,28 +6,26 @@
 //!
 //! # Interface
 //!
-//! Terms come by a *pipe*, readings are asked for by a *stream* and answered by a pipe.
+//! *Pipes*: terms come, words are asked for, words are given out. Lanes are a column's; column 0's are low everywhere.
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | clears `valid` only |
 //! | `valid_i` | in | 1 | terms are sampled on this edge |
-//! | `address_i` | in | log2(depth) | word whose sums they belong to |
-//! | `enable_i` | in | lanes | sums that get a term; the others of the word stay as they are |
-//! | `first_i` | in | lanes | the sum is the term: what was there does not count |
-//! | `term_i` | in | lanes x width | signed terms, lane 0 in the low bits |
-//! | `carry_i` | in | lanes | one more each |
-//! | `drain_valid_i`, `drain_address_i` | in | 1, log2(depth) | a word is asked for |
-//! | `drain_ready_o` | out | 1 | it is: there is no term in this cycle |
+//! | `address_i` | in | columns x log2(depth) | each column's word whose sums they belong to |
+//! | `enable_i` | in | columns x lanes | sums that get a term; the others of the word stay as they are |
+//! | `first_i` | in | columns x lanes | the sum is the term: what was there does not count |
+//! | `term_i` | in | columns x lanes x width | signed terms, lane 0 in the low bits |
+//! | `carry_i` | in | columns x lanes | one more each |
+//! | `drain_valid_i`, `drain_address_i` | in | 1, log2(depth) | a word, the same of all columns, is asked for |
 //! | `valid_o` | out | 1 | a word that was asked for |
-//! | `sum_o` | out | lanes x 48 | its signed sums |
+//! | `sum_o` | out | columns x lanes x 48 | its signed sums |
 //!
 //! # Timing
 //!
 //! One word of terms a cycle, to any address, also to the same ones again. Terms sampled on edge `e` are in what is
 //! asked for on edge `e +` [`Accumulators::latency`] or later; asked for earlier, they may be or not. A word asked for
-//! on edge `e` is there on edge `e +` [`Accumulators::drain_latency`]. The memory has one read port, and terms come
-//! first: the word waits while terms come.
+//! on edge `e` is there on edge `e +` [`Accumulators::drain_latency`], whatever terms come in between.
 //!
 //! # Numeric contract
 //!
@@ -36,13 +34,14 @@
 //!
 //! # Cost
 //!
-//! A memory of `depth` words of `lanes` x 48 bits with one read and one write port; for each lane a DSP block, which adds
-//! and keeps the last sum, and 48 choices between the memory and the sum before the last. Lanes without a term write back
-//! what they read, so that all lanes share one memory of full width.
+//! Two memories a column of `depth` words of `lanes` x 48 bits with one read and one write port, the one read for the sums
+//! under way, the other for what is asked for; for each lane a DSP block, which adds and keeps the last sum, and 48
+//! choices between the memory and the sum before the last. Lanes without a term write back what they read, so that all
+//! lanes of a column share memories of full width.
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_mac.rs`: random terms and addresses with many repetitions against a model, latency, waiting; cells
+//! `tests/tests/rtl_mac.rs`: random terms and addresses with many repetitions against a model, latency, words asked for in every cycle; cells
 //! by preset.
 //!
 //! # Example
@@ -50,36 +49,38 @@
 //! ```
 //! use fastcar_hw::pe::Accumulators;
 //!
-//! let sums = Accumulators::new(2, 37, 1024)?;
+//! let sums = Accumulators::new(1, 2, 37, 1024)?;
 //! assert_eq!((sums.latency(), sums.drain_latency()), (3, 2));
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
 use super::dsp::AddDsp;
 use crate::prim::within;
-use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, index_width};
+use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Wire, index_width};
 use fastcar_arch::num::window::ACC_BITS;
 use std::sync::Arc;
 
 /// Words up to which a memory in look-up tables takes less than block RAM that is almost empty.
 const DISTRIBUTED_WORDS: u32 = 64;
 
-/// Sums in a memory. See the [module](self).
+/// Sums in memories. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accumulators {
+    columns: u32,
     lanes: u32,
     width: u32,
     depth: u32,
 }
 
 impl Accumulators {
-    /// `depth` words of `lanes` sums, for terms of `width` bits.
+    /// For each column `depth` words of `lanes` sums, for terms of `width` bits.
     ///
     /// # Errors
     /// [`RtlError::Parameter`].
-    pub fn new(lanes: u32, width: u32, depth: u32) -> Result<Self, RtlError> {
+    pub fn new(columns: u32, lanes: u32, width: u32, depth: u32) -> Result<Self, RtlError> {
         const BLOCK: &str = "accumulators";
         Ok(Self {
+            columns: within(BLOCK, "columns", columns, 1..=32, "1 to 32")?,
             lanes: within(BLOCK, "lanes", lanes, 1..=4096, "1 to 4096")?,
             width: within(BLOCK, "width", width, 1..=ACC_BITS, "1 to 48 bits")?,
             depth: within(BLOCK, "depth", depth, 2..=65_536, "2 to 65536 words")?,
@@ -109,51 +110,95 @@ impl Accumulators {
     }
 }
 
-impl Block for Accumulators {
-    fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let Self { lanes, width, depth } = *self;
-        let m = Builder::new(format!("accumulators_l{lanes}_w{width}_d{depth}"));
-        let (valid, address) = (m.input("valid_i", 1), m.input("address_i", self.address_width()));
-        let asked = m.input("drain_valid_i", 1) & !valid;
-        let drain_address = m.input("drain_address_i", self.address_width());
-        m.output("drain_ready_o", !valid);
+/// What all columns have in common, and one column's part of each port.
+struct Column<'m> {
+    number: u32,
+    valid: Wire<'m>,
+    /// A cycle later, and two.
+    adding: Wire<'m>,
+    writing: Wire<'m>,
+    /// The word that is asked for.
+    asked: Wire<'m>,
+    wanted: Wire<'m>,
+    address: Wire<'m>,
+    enable: Vec<Wire<'m>>,
+    first: Vec<Wire<'m>>,
+    carry: Vec<Wire<'m>>,
+    terms: Vec<Wire<'m>>,
+}
+
+impl Accumulators {
+    /// Adds a column's terms up; the word that was asked for.
+    fn column<'m>(&self, m: &'m Builder, c: &Column<'m>) -> Result<Wire<'m>, RtlError> {
+        let name = |what: &str| format!("{what}_{}", c.number);
+        let memory = |what: &str| m.memory(&name(what), self.lanes * ACC_BITS, self.depth, self.style());
+        let (sums, results) = (memory("sums"), memory("results"));
 
         // Read.
-        let memory = m.memory("sums", lanes * ACC_BITS, depth, self.style());
-        let read = memory.read_registered("read", valid | asked, valid.mux(address, drain_address));
-        let adding = m.register_valid("adding", valid);
-        let add_address = m.register("add_address", address);
-        let writing = m.register_valid("writing", adding);
-        let write_address = m.register("write_address", add_address);
+        let read = sums.read_registered(&name("read"), c.valid, c.address);
+        let add_address = m.register(&name("add_address"), c.address);
+        let write_address = m.register(&name("write_address"), add_address);
 
         // Add. The two words before are not yet seen by the read: one is in the DSP blocks, one behind them.
-        let same = adding & add_address.eq(address);
-        let from_written = m.register_valid("from_written", writing & write_address.eq(address));
-        let [enable, first, carry] =
-            ["enable_i", "first_i", "carry_i"].map(|name| m.input(name, lanes).bits());
-        let terms = m.input("term_i", lanes * width).chunks(width);
-        let (before, sum) = (m.later("earlier", lanes * ACC_BITS), m.later("sum", lanes * ACC_BITS));
+        let same = c.adding & add_address.eq(c.address);
+        let from_written = m.register_valid(&name("from_written"), c.writing & write_address.eq(c.address));
+        let before = m.later(&name("earlier"), self.lanes * ACC_BITS);
         let onto = from_written.mux(before.wire(), read).chunks(ACC_BITS);
         let mut added = Vec::new();
-        for lane in 0..lanes as usize {
-            let dsp = m.instance(&format!("u_add_{lane}"), &AddDsp)?;
-            let begins = enable[lane] & first[lane];
-            dsp.set("term_i", terms[lane].sext(ACC_BITS));
-            dsp.set("add_i", enable[lane]);
-            dsp.set("carry_i", enable[lane] & carry[lane]);
+        for (lane, onto) in onto.into_iter().enumerate() {
+            let dsp = m.instance(&format!("u_add_{}_{lane}", c.number), &AddDsp)?;
+            let begins = c.enable[lane] & c.first[lane];
+            dsp.set("term_i", c.terms[lane].sext(ACC_BITS));
+            dsp.set("add_i", c.enable[lane]);
+            dsp.set("carry_i", c.enable[lane] & c.carry[lane]);
             dsp.set("from_i", (!begins).cat(!begins & !same));
-            dsp.set("sum_i", onto[lane]);
+            dsp.set("sum_i", onto);
             added.push(dsp.get("p_o"));
         }
-        sum.set(m.pack(&added));
-        before.set(m.register("written", sum.wire()));
 
         // Write.
-        memory.write(writing, write_address, sum.wire());
+        let sum = m.pack(&added);
+        before.set(m.register(&name("written"), sum));
+        for memory in [sums, results] {
+            memory.write(c.writing, write_address, sum);
+        }
+        Ok(m.register(&name("drained"), results.read_registered(&name("result"), c.asked, c.wanted)))
+    }
+}
 
-        let answered = m.register_valid("answered", m.register_valid("asked", asked));
-        m.output("valid_o", answered);
-        m.output("sum_o", m.register("drained", read));
+impl Block for Accumulators {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let Self { columns, lanes, width, depth } = *self;
+        let m = Builder::new(format!("accumulators_c{columns}_l{lanes}_w{width}_d{depth}"));
+        let valid = m.input("valid_i", 1);
+        let adding = m.register_valid("adding", valid);
+        let writing = m.register_valid("writing", adding);
+        let asked = m.input("drain_valid_i", 1);
+        let wanted = m.input("drain_address_i", self.address_width());
+        let address = m.input("address_i", columns * self.address_width()).chunks(self.address_width());
+        let [enable, first, carry] =
+            ["enable_i", "first_i", "carry_i"].map(|name| m.input(name, columns * lanes).bits());
+        let terms = m.input("term_i", columns * lanes * width).chunks(width);
+        let words = (0..columns).map(|number| {
+            let part = (number * lanes) as usize..((number + 1) * lanes) as usize;
+            let column = Column {
+                number,
+                valid,
+                adding,
+                writing,
+                asked,
+                wanted,
+                address: address[number as usize],
+                enable: enable[part.clone()].to_vec(),
+                first: first[part.clone()].to_vec(),
+                carry: carry[part.clone()].to_vec(),
+                terms: terms[part].to_vec(),
+            };
+            self.column(&m, &column)
+        });
+        let words = words.collect::<Result<Vec<_>, _>>()?;
+        m.output("valid_o", m.register_valid("answered", m.register_valid("asked", asked)));
+        m.output("sum_o", m.pack(&words));
         m.finish()
     }
 }

@@ -13,7 +13,7 @@
 //! # Interface
 //!
 //! A *pipe*: `valid` travels with the data and there is no back-pressure. The beat's *groups* are its parts of 32
-//! bytes, or all of 16. Words of sums of values are asked for by a *stream* and answered by a pipe.
+//! bytes, or all of 16. Words of sums of values are asked for and given out by pipes too.
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
@@ -28,7 +28,7 @@
 //! | `address_i`, `enable_i`, `first_i` | in | log2(value words), pairs, pairs | axpy mode: the word of the sums; pairs whose sums get something, and begin with it |
 //! | `valid_o` | out | 1 | there are block sums |
 //! | `sum_o` | out | columns x rows x 21 | signed sums, column 0's rows low: as many rows as the beat holds blocks of MXFP4 |
-//! | `value_valid_i`, `value_address_i`, `value_ready_o` | | 1, log2(value words), 1 | a word of the sums of values is asked for |
+//! | `value_valid_i`, `value_address_i` | in | 1, log2(value words) | a word of the sums of values is asked for |
 //! | `value_valid_o`, `value_sum_o` | out | 1, pairs x bytes x 48 | the word, pair 0 and the first byte's sum low |
 //!
 //! A beat of INT8 has half as many blocks as there are rows: row r gives the sum of block r modulo their number, so
@@ -39,9 +39,8 @@
 //!
 //! A beat a cycle. Block sums come [`BlockDot::latency`] cycles after their (last) beat: four links of a chain of DSP
 //! blocks of three registers each, one cycle apart; sums over a group; block. A beat of values is in what is asked for
-//! [`BlockDot::value_latency`] cycles later; asked for earlier, it may be in some sums and not in others. Asking waits
-//! while beats of values come, and for four cycles more; a word comes [`BlockDot::drain_latency`] cycles after it
-//! was asked for.
+//! [`BlockDot::value_latency`] cycles later; asked for earlier, it may be in some sums and not in others. A word
+//! comes [`BlockDot::drain_latency`] cycles after it was asked for, whatever beats come in between.
 //!
 //! # Numeric contract
 //!
@@ -57,7 +56,7 @@
 //! A DSP block for each byte and pair. Of the other half of MXFP4's codes, `code_multipliers` of each group have a DSP block
 //! too; the others are made of look-up tables: the activation shifted by 0 to 3, half as much again for 3, 6 and 12,
 //! the sign being the carry of an adder of the tree. Factors and their sums are there once for all pairs. Sums of values
-//! are in distributed memory, one for each link.
+//! are in distributed memory with two read ports, one for each link.
 //!
 //! # Verification
 //!

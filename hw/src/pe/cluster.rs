@@ -9,7 +9,7 @@
 //!
 //! # Interface
 //!
-//! Beats come by a *pipe*, sums are asked for by *streams*. Groups and rows are those of [`BlockDot`]; pairs are two
+//! *Pipes*: beats come, words of sums are asked for, words are given out. Groups and rows are those of [`BlockDot`]; pairs are two
 //! columns each, the last one of an odd number with one.
 //!
 //! | port | dir | width (bits) | meaning |
@@ -20,14 +20,14 @@
 //! | `scale_i` | in | 1 | it is scale bytes: they stay until the next ones; everything below says nothing |
 //! | `advance_i` | in | 1 | last use of its blocks' scale bytes: the next beat's blocks have the next ones |
 //! | `fp4_i`, `upper_i`, `pass_i`, `axpy_i` | in | 1, 1, log2(passes), 1 | as in [`BlockDot`]; with 32 bytes and more, `upper_i` puts INT8 rows into the upper half of the word's |
-//! | `address_i` | in | log2(words) | word of the accumulators, or of the sums of values |
+//! | `address_i` | in | columns x log2(words) | each column's word of the accumulators; axpy mode: column 0's is the word of the sums of values, for all |
 //! | `enable_i`, `first_i` | in | columns | columns that take part, and whose sums begin with it; axpy mode: a pair's first column speaks for it |
 //! | `act_i` | in | columns x groups x 264 | activation blocks, the elements low, the scale byte high; column 0's groups low |
 //! | `base_i` | in | columns x 9 | each column's window base |
 //! | `weight_i` | in | pairs x groups x 25 | axpy mode: the softmax weights |
-//! | `drain_valid_i`, `drain_address_i`, `drain_ready_o` | | 1, log2(words), 1 | a word of the accumulators is asked for |
+//! | `drain_valid_i`, `drain_address_i` | in | 1, log2(words) | a word of the accumulators, the same of all columns, is asked for |
 //! | `drain_valid_o`, `drain_sum_o` | out | 1, columns x rows x 48 | the word: column 0's rows low |
-//! | `value_valid_i`, `value_address_i`, `value_ready_o` | | 1, log2(value words), 1 | a word of the sums of values is asked for |
+//! | `value_valid_i`, `value_address_i` | in | 1, log2(value words) | a word of the sums of values is asked for |
 //! | `value_valid_o`, `value_sum_o` | out | 1, pairs x bytes x 48 | the word: pair 0's bytes low |
 //!
 //! Streams of weights ([`WeightLayout`](fastcar_arch::layout::WeightLayout)): per input block and group of rows a
@@ -42,8 +42,7 @@
 //! A beat a cycle. Sums may be asked for [`Cluster::latency`] cycles after the beat, which is [`MAC_LATENCY`]: a
 //! register, [`BlockDot`], [`WindowTerm`], [`Accumulators`]. Sums of values are there earlier,
 //! [`Cluster::value_latency`]: they have no tree and no window. A word comes [`Cluster::drain_latency`] cycles after
-//! it was asked for; a beat whose terms come to the accumulators in the same cycle goes first, and so do beats of values
-//! until a register and four cycles after the last one.
+//! it was asked for, whatever beats come in between.
 //!
 //! # Numeric contract
 //!
@@ -53,7 +52,7 @@
 //! # Cost
 //!
 //! A DSP block for each byte of a beat and each pair of columns, those of the codes that have one
-//! ([`code_multipliers`]), and one for each row and column; two memories, and registers of the operands. The sums of values have
+//! ([`code_multipliers`]), and one for each row and column; the accumulators' memories, and registers of the operands. The sums of values have
 //! as many words as one head's need in all passes, which the accumulators' rows bound.
 //!
 //! # Verification
@@ -87,9 +86,9 @@ use std::sync::Arc;
 /// Bits of an activation block's elements.
 const ELEMENT_BITS: u32 = 8 * BLOCK as u32;
 /// Bits of an activation block: elements and scale byte.
-const ACT_BITS: u32 = ELEMENT_BITS + 8;
+pub(crate) const ACT_BITS: u32 = ELEMENT_BITS + 8;
 /// Bits of a window's base.
-const BASE_BITS: u32 = 9;
+pub(crate) const BASE_BITS: u32 = 9;
 /// Cycles of the register behind the ports.
 const TAKE: u32 = 1;
 
@@ -120,7 +119,7 @@ impl Cluster {
         let dot = BlockDot::new(DotShape { bytes, pairs, passes, code_multipliers, value_words })?;
         let term = WindowTerm::new(SUM_BITS)?;
         let words = config.acc_rows().div_ceil(dot.rows());
-        let sums = Accumulators::new(columns * dot.rows(), term.out_width(), words)?;
+        let sums = Accumulators::new(columns, dot.rows(), term.out_width(), words)?;
         let own = TAKE + dot.latency() + term.latency() + sums.latency();
         let spare = u32::try_from(MAC_LATENCY).unwrap_or(u32::MAX).checked_sub(own);
         let spare = spare.ok_or(RtlError::Parameter {
@@ -180,6 +179,12 @@ impl Cluster {
         self.dot.value_address_width()
     }
 
+    /// Width of a column's part of `address_i`.
+    #[must_use]
+    pub fn word_width(&self) -> u32 {
+        self.address_width().max(self.value_address_width())
+    }
+
     /// Width of the number of a pass.
     #[must_use]
     pub fn pass_width(&self) -> u32 {
@@ -205,7 +210,8 @@ struct Taken<'m> {
     upper: Wire<'m>,
     pass: Wire<'m>,
     axpy: Wire<'m>,
-    address: Wire<'m>,
+    /// By column.
+    addresses: Vec<Wire<'m>>,
     enable: Vec<Wire<'m>>,
     first: Vec<Wire<'m>>,
     /// By column and group.
@@ -236,7 +242,7 @@ impl<'m> Taken<'m> {
             upper: take("upper", 1),
             pass: take("pass", c.pass_width()),
             axpy: take("axpy", 1),
-            address: take("address", c.address_width().max(c.value_address_width())),
+            addresses: take("address", c.columns * c.word_width()).chunks(c.word_width()),
             enable: take("enable", c.columns).bits(),
             first: take("first", c.columns).bits(),
             acts: acts.chunks(c.groups() as usize).map(<[_]>::to_vec).collect(),
@@ -269,12 +275,12 @@ impl<'m> Taken<'m> {
         }
         // A pair's first column speaks for it.
         let of_pairs = |bits: &[Wire<'m>]| m.pack(&bits.iter().step_by(2).copied().collect::<Vec<_>>());
-        dot.set("address_i", self.address.trunc(c.value_address_width()));
+        dot.set("address_i", self.addresses[0].trunc(c.value_address_width()));
         dot.set("enable_i", of_pairs(&self.enable));
         dot.set("first_i", of_pairs(&self.first));
         dot.set("value_valid_i", m.input("value_valid_i", 1));
         dot.set("value_address_i", m.input("value_address_i", c.value_address_width()));
-        for name in ["value_ready_o", "value_valid_o", "value_sum_o"] {
+        for name in ["value_valid_o", "value_sum_o"] {
             m.output(name, dot.get(name));
         }
         Ok(dot)
@@ -381,12 +387,11 @@ fn accumulate<'m>(
     sums.set("valid_i", terms.valid);
     sums.set("term_i", terms.terms);
     sums.set("carry_i", terms.carries);
-    sums.set("address_i", address.trunc(c.address_width()));
+    sums.set("address_i", address);
     sums.set("enable_i", enable);
     sums.set("first_i", first);
     sums.set("drain_valid_i", m.input("drain_valid_i", 1));
     sums.set("drain_address_i", m.input("drain_address_i", c.address_width()));
-    m.output("drain_ready_o", sums.get("drain_ready_o"));
     m.output("drain_valid_o", sums.get("valid_o"));
     m.output("drain_sum_o", sums.get("sum_o"));
     Ok(())
@@ -411,7 +416,8 @@ impl Block for Cluster {
         };
         let enable = m.pack(&lanes(&|column, row| taken.row_enabled(self, column, row)));
         let first = m.pack(&lanes(&|column, _| taken.first[column]));
-        let control = [late("address", taken.address)?, late("enables", enable)?, late("firsts", first)?];
+        let words: Vec<_> = taken.addresses.iter().map(|a| a.trunc(self.address_width())).collect();
+        let control = [late("addresses", m.pack(&words))?, late("enables", enable)?, late("firsts", first)?];
         accumulate(self, &m, &terms, control)?;
         m.finish()
     }

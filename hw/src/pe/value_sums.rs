@@ -18,6 +18,8 @@ pub(super) struct ValueSums<'m> {
     memories: Vec<Vec<Memory<'m>>>,
     /// The words that are added to, by pair and place.
     words: Vec<Vec<Wire<'m>>>,
+    /// The words that may be asked for.
+    wanted: Vec<Vec<Wire<'m>>>,
     /// What is added to, by pair and place.
     from: Vec<Vec<Wire<'m>>>,
     /// Whether a place's sums are written, by pair and place.
@@ -77,26 +79,22 @@ impl<'m> ValueSums<'m> {
             writes.push(counts[3..].to_vec());
         }
 
-        let ready = !m.tree(&beats.ops[1..=QUAD as usize], |a, b| a | b);
-        let asked = m.register_valid("value_asked", m.input("value_valid_i", 1) & ready);
-        let wanted = m.input("value_address_i", width);
-        m.output("value_ready_o", ready);
-        let read = |place: usize| {
-            let address = beats.ops[place + 1].mux(beats.addresses[place + 1], wanted);
-            m.register(&format!("value_read_{place}"), address)
-        };
-        let reads: Vec<_> = (0..QUAD as usize).map(read).collect();
-        let (mut memories, mut words) = (Vec::new(), Vec::new());
+        let asked = m.register_valid("value_asked", m.input("value_valid_i", 1));
+        let address = m.register("value_wanted", m.input("value_address_i", width));
+        let (mut memories, mut words, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for pair in 0..shape.pairs {
             let memory = |place: u32| {
                 let name = format!("values_{pair}_{place}");
                 m.memory(&name, shape.chains * SUM_BITS, shape.words, RamStyle::Distributed)
             };
             let of_pair: Vec<_> = (0..QUAD).map(memory).collect();
-            words.push(of_pair.iter().zip(&reads).map(|(memory, address)| memory.read(*address)).collect());
+            // The places' turns come one cycle after the other.
+            let added = of_pair.iter().zip(&beats.addresses[2..]).map(|(memory, at)| memory.read(*at));
+            words.push(added.collect());
+            wanted.push(of_pair.iter().map(|memory| memory.read(address)).collect());
             memories.push(of_pair);
         }
-        Ok(Self { m, memories, words, from, writes, beats, asked })
+        Ok(Self { m, memories, words, wanted, from, writes, beats, asked })
     }
 
     /// What a link of a pair's chain adds to: where that comes from, and the word's sum.
@@ -114,7 +112,7 @@ impl<'m> ValueSums<'m> {
                 let of_place: Vec<_> = chains.iter().map(|chain| chain[place]).collect();
                 memory.write(self.writes[pair][place], self.beats.addresses[place + 3], m.pack(&of_place));
             }
-            let words: Vec<_> = self.words[pair].iter().map(|word| word.chunks(SUM_BITS)).collect();
+            let words: Vec<_> = self.wanted[pair].iter().map(|word| word.chunks(SUM_BITS)).collect();
             by_byte.extend(
                 (0..chains.len()).flat_map(|chain| words.iter().map(move |w| w[chain]).collect::<Vec<_>>()),
             );
