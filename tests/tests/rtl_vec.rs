@@ -1130,6 +1130,7 @@ fn commands_of_sixteen_lanes() -> TestResult {
 }
 
 #[test]
+#[ignore = "compiling 32 lanes takes ten minutes"]
 fn commands_of_thirty_two_lanes() -> TestResult {
     preset("u55c", 64, 1000, 3, &[])
 }
