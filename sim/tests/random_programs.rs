@@ -292,3 +292,40 @@ fn bulk_and_step_agree() {
         .unwrap();
     assert_eq!(found.borrow().len(), 6, "not all has come up: {:?}", found.borrow());
 }
+
+/// A stream's next item may be known long before it may be read: the cycles between are no stall of the reader.
+#[test]
+fn a_wait_for_an_item_that_is_not_ready_is_not_counted() {
+    let change = ConfigFields {
+        slots: 4,
+        vector_lanes: 4,
+        vb_lines: 256,
+        ab_blocks: 128,
+        channel_bytes: 1 << 27,
+        main_beats: 128,
+        ahead_beats: 128,
+        record_beats: 128,
+        write_beats: 128,
+        read_bursts: 4,
+        ..AccelConfig::preset("tiny").unwrap().fields().clone()
+    };
+    let case = Case {
+        shorts: vec![
+            Short::GateTas { gate: 0 },
+            Short::Matvec { high: false, ahead: false, masked: false, pred: 1 },
+            Short::Append,
+            Short::Quant { high: false },
+            Short::Load { ring: false, pred: 1 },
+            Short::Matvec { high: false, ahead: true, masked: false, pred: 0 },
+        ],
+        change,
+        memory: "ideal",
+        memory_seed: 0,
+        policy: Policy::Static,
+        slots: vec![(false, 0, false), (false, 0, false), (true, 16, false), (false, 0, false)],
+        allow: 4,
+        replay: [0, 0],
+        blocks: vec![0; usize::from(BLOCKS)],
+    };
+    assert_eq!(run(&case, Advance::Bulk), run(&case, Advance::Step));
+}

@@ -109,6 +109,12 @@ struct Port {
     writing: Span,
 }
 
+impl Port {
+    fn count_writing(&mut self, now: Cycle) {
+        self.writing.count(now, if self.writes.is_empty() { Cycle::MAX } else { 0 });
+    }
+}
+
 /// A record on its way through the vector or gate unit.
 struct Taking {
     tag: Tag,
@@ -206,7 +212,6 @@ impl Flow for BulkFlow {
             }
             let ready = enter(&mut port.streams[index].walked, item.ready, segments.len());
             if !segments.is_empty() {
-                port.reading.begin(ready, port.streams.iter().all(|s| s.jobs.is_empty()));
                 let job = Job::new(item.tag, ready, after, segments.clone());
                 port.streams[index].jobs.push_back(job);
                 port.stale = true;
@@ -243,7 +248,7 @@ impl Flow for BulkFlow {
             let segments = lanes.get(class);
             if !segments.is_empty() {
                 writing += 1;
-                port.writing.begin(now, port.writes.is_empty());
+                port.count_writing(now);
                 port.writes.push(tag, tag.wave(), segments, now);
                 port.stale = true;
             }
@@ -422,6 +427,8 @@ impl BulkFlow {
     fn read(&mut self, class: usize, stream: usize, now: Cycle) {
         let port = &mut self.ports[class];
         port.free = now + 1;
+        let ready = port.streams.iter().filter_map(|s| s.jobs.front()).map(|job| job.ready).min();
+        port.reading.count(now, ready.unwrap_or(Cycle::MAX));
         while port.places.front().is_some_and(|&free| free <= now) {
             port.places.pop_front();
         }
@@ -567,6 +574,7 @@ impl BulkFlow {
     fn issue_write(&mut self, class: usize, now: Cycle) {
         let port = &mut self.ports[class];
         port.free = now + 1;
+        port.count_writing(now);
         let Some(sent) = port.writes.next(now) else { return };
         let (tag, leader) = (sent.label, port.leader);
         let Some(written) = self.memory.write(leader, now + PORT_ISSUE, sent.burst) else {

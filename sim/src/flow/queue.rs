@@ -33,26 +33,22 @@ impl ReadLog {
     }
 }
 
-/// Cycles during which something was queued or under way, as a union of intervals.
+/// Cycles during which something was queued or under way.
 #[derive(Default)]
 pub(super) struct Span {
-    /// End of the interval before.
-    floor: Cycle,
-    start: Cycle,
+    /// Cycles before this one are counted.
+    counted: Cycle,
+    /// Something is under way until before this cycle.
     end: Cycle,
-    closed: u64,
+    total: u64,
 }
 
 impl Span {
-    /// Something is queued from cycle `at` on; `idle` if nothing else is queued.
-    pub(super) fn begin(&mut self, at: Cycle, idle: bool) {
-        if idle && at > self.end {
-            self.closed += self.end - self.start;
-            self.floor = self.end;
-            (self.start, self.end) = (at, at);
-        } else if at < self.start {
-            self.start = at.max(self.floor);
-        }
+    /// Counts the cycles before `now`, in which nothing has left the queue; something waits in it from cycle `queued` on.
+    pub(super) fn count(&mut self, now: Cycle, queued: Cycle) {
+        let under_way = self.end.min(now).max(self.counted);
+        self.total += under_way - self.counted + now.saturating_sub(queued.max(under_way));
+        self.counted = self.counted.max(now);
     }
 
     /// What is under way ends no earlier than before cycle `at`.
@@ -60,8 +56,9 @@ impl Span {
         self.end = self.end.max(at);
     }
 
+    /// With nothing queued any more.
     pub(super) fn total(&self) -> u64 {
-        self.closed + self.end - self.start
+        self.total + self.end.saturating_sub(self.counted)
     }
 }
 
