@@ -165,24 +165,30 @@ impl Planner<'_> {
     }
 
     /// A striped record: every channel reads or writes the same local beats.
-    fn striped(&self, addr: u64, bytes: u64, pace: u64, guarded: bool) -> Lanes {
+    fn striped(&self, addr: u64, bytes: u64) -> Segment {
         let bytes = RecordLayout::new(self.config).local_bytes(bytes).get();
-        Lanes::same([Segment { addr, bytes, pace: pace as u32, guarded }])
+        Segment { addr, bytes, pace: 1, spare: 0, guarded: false }
     }
 
     fn words(&self, addr: u64, words: u64) -> Record {
         let pace = cycles_per_beat_row(self.config, 4);
-        Record { lanes: self.striped(addr, words * 4, pace, true), in_step: true }
+        let striped = self.striped(addr, words * 4);
+        // The vector unit takes whole groups of lanes, and leaves what is behind its last.
+        let rows = striped.bytes / self.config.beat().get();
+        let groups = words.div_ceil(self.config.vector_lanes().into());
+        let spare = (rows * pace).saturating_sub(groups).min(pace - 1);
+        let segment = Segment { pace: pace as u32, spare: spare as u32, guarded: true, ..striped };
+        Record { lanes: Lanes::same([segment]), in_step: true }
     }
 
     fn act(&self, addr: u64, blocks: u64) -> Record {
-        let bytes = blocks * 33;
-        let pace = cycles_per_beat_row(self.config, 1);
-        Record { lanes: self.striped(addr, bytes, pace, true), in_step: true }
+        let pace = cycles_per_beat_row(self.config, 1) as u32;
+        let segment = Segment { pace, guarded: true, ..self.striped(addr, blocks * 33) };
+        Record { lanes: Lanes::same([segment]), in_step: true }
     }
 
     fn stored(&self, addr: u64, bytes: u64) -> Lanes {
-        self.striped(addr, bytes, 1, false)
+        Lanes::same([self.striped(addr, bytes)])
     }
 
     /// Plans a command for some slots.
@@ -343,7 +349,7 @@ impl Planner<'_> {
                 match segments[first..].last_mut() {
                     _ if pace == 0 => {}
                     Some(last) if last.addr + last.bytes == addr && last.pace == pace => last.bytes += run,
-                    _ => segments.push(Segment { addr, bytes: run, pace, guarded: false }),
+                    _ => segments.push(Segment { addr, bytes: run, pace, spare: 0, guarded: false }),
                 }
                 addr += run;
             }
@@ -458,7 +464,7 @@ type Strides = (u64, u64, u64);
 
 /// The whole of a matrix on a channel.
 fn whole(c: &Matvec, layout: &WeightLayout, passes: u32) -> Segment {
-    Segment { addr: c.addr.0, bytes: layout.local_bytes().get(), pace: passes, guarded: false }
+    Segment { addr: c.addr.0, bytes: layout.local_bytes().get(), pace: passes, spare: 0, guarded: false }
 }
 
 /// A block number, and the tokens of it from the first to behind the last that is attended.
@@ -494,7 +500,7 @@ impl Kv {
 
     fn beats(&self, start: u64, end: u64, pace: u32, guarded: bool) -> Segment {
         let addr = start / self.beat * self.beat;
-        Segment { addr, bytes: end.next_multiple_of(self.beat) - addr, pace, guarded }
+        Segment { addr, bytes: end.next_multiple_of(self.beat) - addr, pace, spare: 0, guarded }
     }
 
     /// Scales of keys and values, then the attended keys, of each block.

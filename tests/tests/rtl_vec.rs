@@ -43,55 +43,27 @@ fn config(preset: &str, vb_lines: u32) -> AccelConfig {
     AccelConfig::new(fields).unwrap()
 }
 
-/// What the hardware takes: `vector_time`, and by what it differs.
-fn hardware_time(config: &AccelConfig, command: &Command) -> VectorTime {
+/// What the unit alone takes: parts that the sequencer does not pad, sums that no network brings.
+fn unit_time(config: &AccelConfig, command: &Command) -> VectorTime {
     let mut time = vector_time(config, command).unwrap();
-    let lanes = u64::from(config.vector_lanes());
-    let groups = |words: u64| words.div_ceil(lanes);
+    let groups = |words: u64| words.div_ceil(config.vector_lanes().into());
     let whole = |words: u64| groups(words.next_multiple_of(LINE as u64));
-    let tree = u64::from(config.vector_lanes().ilog2());
-    // Exponents of lines, of one group at a time; of centred words, of two.
-    let late = tree.div_ceil(2);
-    let late_pair = (tree + 1).div_ceil(2);
+    let network = u64::from(config.channels().ilog2()) + 1 + 2;
     match command {
         // A part of a single group takes the input for a single cycle.
+        Command::Load(c) => time.issue = whole(c.words.into()),
         Command::Store(c) => time.issue = groups(c.words.into()),
         Command::StoreAct(c) => time.issue = groups(u64::from(c.blocks) * LINE as u64),
         Command::Quant(c) => time.issue = groups(u64::from(c.blocks) * LINE as u64),
-        // The rest of a last line is written with what was there.
-        Command::Load(c) => time.issue = whole(c.words.into()),
-        Command::Add(c) => {
-            time.issue = whole(c.words.into());
-            // Both vectors begin in one bank: the second one's last group is read a cycle later.
-            let same = (c.dst.0 ^ c.src.0) & 1 == 0;
-            let alone = lanes == LINE as u64 && same && time.issue % 2 == 1;
-            time.issue += u64::from(alone);
-            time.latency += u64::from(!alone);
-        }
-        Command::Norm(c) => {
-            let words = u64::from(c.words);
-            let (scan, pass) = (words.div_ceil(1024), groups(words).div_ceil(2));
-            let lead = match c.kind {
-                NormKind::Rms => time.lead + late + 1,
-                NormKind::Layer => scan + 3 * pass + 2 * tree + 53 + late + late_pair,
-            };
-            time.issue += lead - time.lead;
-            time.lead = lead;
-        }
-        Command::Rope(c) => {
-            time.issue += groups(c.head_dim.into());
-            time.latency += groups(u64::from(c.head_dim) / 2) + 2;
-        }
         Command::Matvec(c) => {
             let rows = u64::from(c.rows);
             let pairs = c.epilogue == Epilogue::SwiGlu;
             time.issue = if pairs { 2 * whole(rows / 2) } else { whole(rows) };
-            // The network between the clusters and the unit is not part of it: sums come as they come.
-            time.latency -= u64::from(config.channels().ilog2()) + 1 + 2;
+            time.latency -= network;
         }
         Command::Attn(c) => {
             time.issue = groups(u64::from(c.heads) * u64::from(c.head_dim));
-            time.latency -= u64::from(config.channels().ilog2()) + 1 + 2;
+            time.latency -= network;
         }
         _ => {}
     }
@@ -484,7 +456,7 @@ impl Bench {
 
     /// Starts a part: in the first cycle that it can, or some later.
     fn start(&mut self, command: &Command, slot: usize, records: Vec<Vec<u32>>, access: bool) -> u64 {
-        let time = hardware_time(&self.config, command);
+        let time = unit_time(&self.config, command);
         let mut steps = VecDeque::new();
         for words in records {
             steps.extend(
@@ -560,7 +532,7 @@ impl Bench {
             self.dut.set(port, bits);
         }
         self.dut.set("start_i", true);
-        let latency = hardware_time(&self.config, command).latency;
+        let latency = unit_time(&self.config, command).latency;
         let start = self.dut.cycle();
         // The part's first cycle may be the one in which the next part's fields stand.
         self.steps = 0;
@@ -886,7 +858,7 @@ impl Bench {
         records: (Option<&Vec<u32>>, Option<&Vec<u32>>),
         sums: &[i64],
     ) -> VecDeque<Step> {
-        let issue = hardware_time(&self.config, &Command::Matvec(*c)).issue as usize;
+        let issue = unit_time(&self.config, &Command::Matvec(*c)).issue as usize;
         let (reference, bias) = records;
         let mut steps = VecDeque::new();
         let beside = match (reference, bias) {

@@ -104,6 +104,8 @@ pub struct VectorTime {
     pub issue: u64,
     /// Of these, the cycles before records are taken: passes over the vector that do not need them.
     pub lead: u64,
+    /// Cycles from the end of the part's last record, if it takes one, to the end of issue: what does not need it.
+    pub tail: u64,
     /// Cycles from the end of issue until the result may be used.
     pub latency: u64,
 }
@@ -138,39 +140,60 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
     let line = u64::from(LINE_WORDS);
     let moved = VB_READ + WRITE;
     // The part behind is made out while one begins, which takes a cycle.
-    let time = |issue: u64, latency| {
-        Some(VectorTime { issue: issue.max(LEAST_ISSUE), lead: 0, latency: latency + moved })
+    let timed = |issue: u64, lead, tail, latency| {
+        Some(VectorTime { issue: issue.max(LEAST_ISSUE), lead, tail, latency: latency + moved })
     };
+    let time = |issue, latency| timed(issue, 0, 0, latency);
     // With records in the last pass, or the last passes, over the vector.
-    let behind = |lead: u64, passes: u64, latency: u64| {
-        Some(VectorTime { issue: (lead + passes).max(LEAST_ISSUE), lead, latency: latency + moved })
-    };
-    let tree = u64::from(config.vector_lanes().ilog2());
+    let behind = |lead: u64, passes: u64, latency| timed(lead + passes, lead, 0, latency);
+    // With records in the first of so many cycles.
+    let before = |issue: u64, records: u64, latency| timed(issue, 0, issue - records, latency);
+    let lanes = u64::from(config.vector_lanes());
+    // Words are written in whole lines: the rest of the last is written with what was there.
+    let whole = |words: u64| groups(config, words.next_multiple_of(line));
+    let tree = u64::from(lanes.ilog2());
     match command {
         Command::End(_) | Command::GateTas(_) | Command::GateHost(_) => None,
-        Command::Load(c) => time(groups(config, c.words.into()), if c.accumulate { ADD_LATENCY } else { 0 }),
+        Command::Load(c) => {
+            let words = c.words.into();
+            before(whole(words), groups(config, words), if c.accumulate { ADD_LATENCY } else { 0 })
+        }
         Command::Store(c) => time(groups(config, c.words.into()), 0),
         Command::StoreAct(c) => time(groups(config, u64::from(c.blocks) * line), 0),
         Command::Norm(c) => {
             let words = groups(config, c.words.into());
+            // A sum of words or squares is aligned by the largest exponent, which is found for a line, or a group, at a time.
+            let largest = tree.div_ceil(2);
             let reduce = SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
             let scale = 2 * MUL_LATENCY;
             let root = ADD_LATENCY + FUNC_LATENCY;
             match c.kind {
-                NormKind::Rms => behind(sum_pass(config, c.words.into()) + reduce + root, words, scale),
-                // Mean, then the centred words' squares, then gamma, then beta.
+                NormKind::Rms => {
+                    behind(sum_pass(config, c.words.into()) + largest + reduce + root + 1, words, scale)
+                }
+                // Mean, then the largest of the centred words, then their squares, then gamma, then beta.
                 NormKind::Layer => {
-                    let sums = 2 * (sum_pass(config, c.words.into()) + reduce);
-                    behind(sums + root + ADD_LATENCY, 2 * words, scale + 2 * ADD_LATENCY)
+                    let pass = groups(config, c.words.into()).div_ceil(2);
+                    let centred = 2 * pass + (tree + 1).div_ceil(2);
+                    let sums = sum_pass(config, c.words.into()) + largest + centred + 2 * reduce;
+                    behind(sums + root + 1, 2 * words, scale + 2 * ADD_LATENCY)
                 }
             }
         }
         Command::Quant(c) => time(groups(config, u64::from(c.blocks) * line), QUANT_LATENCY),
-        Command::Add(c) => time(groups(config, c.words.into()), ADD_LATENCY),
-        // A lane has two multipliers, which is what a rotated word needs.
+        Command::Add(c) => {
+            let words = whole(c.words.into());
+            // Two vectors that begin in one bank are read a cycle apart; that shows where the last line is a single group.
+            let alone = lanes == line && (c.dst.0 ^ c.src.0) & 1 == 0 && words % 2 == 1;
+            time(words + u64::from(alone), ADD_LATENCY + u64::from(!alone))
+        }
+        // A lane has two multipliers, which is what a rotated word needs. Cosines and sines of a head come first; a word's
+        // partner is half a head away.
         Command::Rope(c) => {
-            let words = u64::from(c.heads) * u64::from(c.head_dim);
-            time(groups(config, words), MUL_LATENCY + ADD_LATENCY)
+            let angles = groups(config, c.head_dim.into());
+            let words = groups(config, u64::from(c.heads) * u64::from(c.head_dim));
+            let half = groups(config, u64::from(c.head_dim) / 2);
+            before(angles + words, angles, half + 2 + MUL_LATENCY + ADD_LATENCY)
         }
         // Sum of squares of the input, then distance, quantisation and reference update block by block.
         Command::Delta(c) => {
@@ -191,7 +214,11 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             };
             let sums = u64::from(c.has_bias) + u64::from(c.delta) + u64::from(c.accumulate);
             let latency = tree_latency(config) + CONVERT_LATENCY + epilogue + sums * ADD_LATENCY;
-            time(groups(config, c.rows.into()).max(chunk), latency)
+            let words = match c.epilogue {
+                Epilogue::SwiGlu => 2 * whole(u64::from(c.rows) / 2),
+                Epilogue::None | Epilogue::Gelu => whole(c.rows.into()),
+            };
+            before(words.max(chunk), groups(config, c.rows.into()), latency)
         }
         Command::KvAppend(c) => {
             let words = 2 * u64::from(c.kv_heads) * u64::from(c.head_dim);

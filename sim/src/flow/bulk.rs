@@ -33,6 +33,16 @@ struct Held {
     tag: Tag,
     arrival: Arrival,
     pace: u32,
+    /// Cycles less for its last beat.
+    spare: u64,
+}
+
+impl Held {
+    /// The cycle in which a consumer that is free from `free` on, and `hop` cycles away, has taken its first beats.
+    fn after_beats(&self, free: Cycle, beats: u32, hop: u64) -> Cycle {
+        let spare = if beats == self.arrival.beats() { self.spare } else { 0 };
+        after_beats(free, &self.arrival, beats, self.pace.into(), hop) - spare
+    }
 }
 
 /// One read queue of a port with its buffer.
@@ -435,7 +445,7 @@ impl BulkFlow {
         let queue = &mut port.streams[stream];
         let Some(job) = queue.jobs.front_mut() else { return };
         let Some((segment, burst)) = job.cursor.head() else { return };
-        let (tag, pace) = (job.label, segment.pace);
+        let (tag, pace, spare) = (job.label, segment.pace, segment.spare_in(&burst));
         let last = job.cursor.advance();
         if last {
             queue.jobs.pop_front();
@@ -457,11 +467,11 @@ impl BulkFlow {
         }
         match tag {
             Tag::Mac { .. } => {
-                queue.held.push_back(Held { tag, arrival, pace });
+                queue.held.push_back(Held { tag, arrival, pace, spare });
                 self.multiply_ready(class);
             }
             Tag::Record { wave, .. } => {
-                queue.held.push_back(Held { tag, arrival, pace });
+                queue.held.push_back(Held { tag, arrival, pace, spare });
                 self.take_records(wave);
             }
             _ => {
@@ -624,10 +634,8 @@ fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize, told: &mu
         let from = front.taken[0];
         let burst = ports[0].streams[stream].held.front().map_or(0, |h| h.arrival.beats());
         let after = |beats: u32| {
-            let first = |p: &Port| p.streams[stream].held.front().map(|h| (h.arrival, u64::from(h.pace)));
-            let taken =
-                ports.iter().filter_map(first).map(|(a, pace)| after_beats(from, &a, beats, pace, HOP));
-            taken.max().unwrap_or(from)
+            let fronts = ports.iter().filter_map(|p| p.streams[stream].held.front());
+            fronts.map(|held| held.after_beats(from, beats, HOP)).max().unwrap_or(from)
         };
         while let Some((mark, reached)) = front.marks.pass(front.beats + u64::from(burst)) {
             told.push((after((mark - front.beats) as u32), Signal::Reached(front.tag, reached)));

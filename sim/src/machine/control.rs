@@ -90,7 +90,7 @@ impl<F: Flow> Machine<'_, F> {
     /// A run of bytes on channel 0, in whole beats.
     fn on_channel_0(&self, addr: u64, bytes: u64) -> Lanes {
         let bytes = bytes.next_multiple_of(self.config.beat().get());
-        Lanes::first(Segment { addr, bytes, pace: 1, guarded: false }, self.sizes.len())
+        Lanes::first(Segment { addr, bytes, pace: 1, spare: 0, guarded: false }, self.sizes.len())
     }
 
     /// Asks for the head of the step table, which says how much follows.
@@ -232,7 +232,7 @@ impl<F: Flow> Machine<'_, F> {
         let bytes = RecordLayout::new(self.config).list_bytes(c.kv_heads.into(), c.list_entries.into()).get();
         for slot in slots_of(self.waves[wave].slots) {
             let addr = c.list.0 + u64::from(slot) * c.list_stride;
-            let lanes = Lanes::same([Segment { addr, bytes, pace: 1, guarded: false }]);
+            let lanes = Lanes::same([Segment { addr, bytes, pace: 1, spare: 0, guarded: false }]);
             self.count(Traffic::Control, &lanes);
             let tag = Tag::List { wave, command, slot };
             let item = Item::free(tag, lanes, entry(self.now));

@@ -159,16 +159,18 @@ impl<F: Flow> Machine<'_, F> {
             return self.keys_taken(tag);
         };
         running.records.pop_front();
+        let tail = running.time.tail;
         match running.records.front().copied() {
             Some(next) => {
                 let wave = running.wave;
                 self.flow.take(wave, next, self.now);
             }
-            None => self.vector_issued(self.now),
+            None => self.vector_issued(self.now + tail),
         }
     }
 
-    /// The part's last record, if it has any, was taken in cycle `at`: its input is free when all is issued.
+    /// What the part has to wait for has come, and what follows the last record is over, in cycle `at`: its input is free when
+    /// all is issued.
     fn vector_issued(&mut self, at: Cycle) {
         let Some(Running { wave, command, part, start, time, .. }) = self.vector.running.take() else {
             return;

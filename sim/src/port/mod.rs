@@ -41,8 +41,18 @@ pub struct Segment {
     pub bytes: u64,
     /// Cycles for which the consumer needs each beat.
     pub pace: u32,
+    /// Cycles less for its last beat, of which not all is needed.
+    pub spare: u32,
     /// Whether older writes of the item's family may touch it.
     pub guarded: bool,
+}
+
+impl Segment {
+    /// Cycles less for the last beat of one of its bursts.
+    pub(crate) fn spare_in(&self, burst: &Burst) -> u64 {
+        let last = burst.addr + u64::from(burst.bytes) == self.addr + self.bytes;
+        if last { self.spare.into() } else { 0 }
+    }
 }
 
 /// A command that writes.
@@ -318,6 +328,7 @@ impl<T: Copy> Port<T> {
         let job = queue.jobs.front_mut()?;
         let (segment, burst) = job.cursor.head()?;
         let (label, pace) = (job.label, u64::from(segment.pace));
+        let spare = segment.spare_in(&burst);
         let last = job.cursor.advance();
         if last {
             queue.jobs.pop_front();
@@ -327,7 +338,7 @@ impl<T: Copy> Port<T> {
             Some(arrival) => {
                 self.places.push(arrival.last() + PORT_RETURN);
                 if index > 0 {
-                    queue.expect(label, pace, arrival);
+                    queue.expect(label, (pace, spare), arrival);
                 }
             }
             None => self.stuck = true,
@@ -351,11 +362,13 @@ impl<T: Copy> Port<T> {
 }
 
 impl<T: Copy> ReadQueue<T> {
-    fn expect(&mut self, label: T, pace: u64, arrival: &Arrival) {
+    fn expect(&mut self, label: T, (pace, spare): (u64, u64), arrival: &Arrival) {
         let beats = arrival.beats();
         self.reserved += u64::from(beats);
         for i in 0..beats {
-            let frees = if i + 1 == beats { u64::from(beats) } else { 0 };
+            let last = i + 1 == beats;
+            let frees = if last { u64::from(beats) } else { 0 };
+            let pace = if last { pace - spare } else { pace };
             self.beats.push_back(Beat { label, arrives: arrival.beat(i), pace, frees });
         }
     }

@@ -202,7 +202,7 @@ impl Bench {
             _ => (self.random.below(burst), 1 + self.random.below(3 * burst)),
         };
         let beats = beats.min(most);
-        Segment { addr: (block + first) * self.beat, bytes: beats * self.beat, pace: 1, guarded }
+        Segment { addr: (block + first) * self.beat, bytes: beats * self.beat, pace: 1, spare: 0, guarded }
     }
 
     /// A segment's first beat, beats, and what stands above.
