@@ -28,7 +28,7 @@ use fastcar_arch::step::StepTable;
 use fastcar_arch::timing;
 use gate::GateUnit;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use vector::VectorUnit;
 
 /// Positions of the units in [`UNITS`].
@@ -50,8 +50,12 @@ enum Due {
     Settled { wave: usize, command: usize },
     /// The ports learn whether the vector unit waits for room in the write buffer. What is queued in the same cycle knows it.
     Room(bool),
-    /// What a part of a command writes is at the ports.
+    /// What a part of a command writes is at the ports; of one for no slot, that there is nothing.
     Write { wave: usize, command: usize, part: usize },
+    /// The next of the parts that are written is looked at.
+    Retire,
+    /// The oldest of the commands that write is done.
+    WriterEnds { wave: usize },
     /// The report is at its port.
     Report,
     /// The vector unit's input is free.
@@ -114,6 +118,9 @@ pub(crate) struct Machine<'a, F> {
     write_beats: u64,
     /// The vector unit waits for room in the write buffer.
     room_wanted: bool,
+    /// What is queued at the ports, by wave, command and part, in order, whether it is acknowledged, and when the next may be taken off.
+    unwritten: VecDeque<((usize, usize, usize), bool)>,
+    retire_free: Cycle,
     reporting: bool,
     done_at: Option<Cycle>,
     counters: Counters,
@@ -156,6 +163,8 @@ impl<'a, F: Flow> Machine<'a, F> {
             accumulators: 0,
             write_beats: 0,
             room_wanted: false,
+            unwritten: VecDeque::new(),
+            retire_free: 0,
             reporting: false,
             done_at: None,
             counters: Counters::default(),
@@ -229,6 +238,8 @@ impl<'a, F: Flow> Machine<'a, F> {
             Due::Streamed { wave, stream } => self.streamed(wave, stream),
             Due::Room(wanted) => self.flow.want_room(wanted, self.now),
             Due::Write { wave, command, part } => self.queue_write(wave, command, part),
+            Due::Retire => self.retire(),
+            Due::WriterEnds { wave } => self.end_writer(wave),
             Due::Report => self.write_report(),
             Due::Signal(Signal::Arrived(tag)) => self.arrived(tag),
             Due::Signal(Signal::Reached(tag, groups)) => self.compared(tag, groups),

@@ -40,6 +40,14 @@ impl Lanes {
         }
     }
 
+    /// Segments on the channel that has most.
+    pub(crate) fn longest(&self) -> usize {
+        match self {
+            Self::Same(segments) => segments.len(),
+            Self::Each(lanes) => lanes.iter().map(|segments| segments.len()).max().unwrap_or(0),
+        }
+    }
+
     pub(crate) fn beats(&self, class: usize, beat: u64) -> u64 {
         self.get(class).iter().map(|s| s.bytes / beat).sum()
     }

@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) vector_finished: bool,
     /// Groups of the masks, or of the distances, that it made and that may be used; the largest number: all.
     pub(crate) mask_groups: usize,
+    /// When the addresses of what its parts write are at the ports.
+    pub(crate) addressed: Vec<Cycle>,
     /// Parts whose writes are not acknowledged.
     pub(crate) writes: usize,
     /// When each product's results may be used.
@@ -106,10 +108,15 @@ pub(crate) struct Wave {
     pub(crate) dispatched: usize,
     pub(crate) dispatch_at: Cycle,
     pub(crate) unresolved: Vec<usize>,
-    /// Commands whose stream items are not queued yet: record, main, read-ahead.
-    pub(crate) streams: [VecDeque<usize>; 3],
+    /// Commands whose stream items are not queued yet: record, main, read-ahead, writes.
+    pub(crate) streams: [VecDeque<usize>; 4],
     /// Whether each of these has taken its first command, and is not yet through with it.
-    pub(crate) streams_taken: [bool; 3],
+    pub(crate) streams_taken: [bool; 4],
+    /// When the walker of the writes is through with what it has.
+    pub(crate) writes_walked: Cycle,
+    /// Parts of commands that write whose results are there, in order, and when they could be queued; when the last one is.
+    pub(crate) commits: VecDeque<(usize, usize, Cycle)>,
+    pub(crate) committed: Cycle,
     /// Records of the command that the record stream has taken.
     pub(crate) records_coming: Vec<Tag>,
     /// Records queued and not taken, and how many of them, all keys, the clusters may take.
@@ -135,8 +142,9 @@ pub(crate) struct Wave {
     pub(crate) gate_scores: Cycle,
     pub(crate) last_gate: Option<usize>,
     pub(crate) last_delta: Option<(usize, u16)>,
-    /// Commands whose writes, or those of one before, are not all acknowledged.
+    /// Commands whose writes, or those of one before, are not all acknowledged, and whether the first is about to be let go.
     pub(crate) writers: VecDeque<usize>,
+    pub(crate) writer_ends: bool,
     /// Parts of the activation buffer under way: what the vector unit fills, what other units read.
     fills: Vec<(Range<u32>, usize)>,
     mac_reads: Vec<(Range<u32>, usize)>,
@@ -186,7 +194,10 @@ impl Wave {
             dispatch_at: 0,
             unresolved: Vec::new(),
             streams: Default::default(),
-            streams_taken: [false; 3],
+            streams_taken: [false; 4],
+            writes_walked: 0,
+            commits: VecDeque::new(),
+            committed: 0,
             records_coming: Vec::new(),
             records: VecDeque::new(),
             keys_armed: 0,
@@ -205,6 +216,7 @@ impl Wave {
             last_gate: None,
             last_delta: None,
             writers: VecDeque::new(),
+            writer_ends: false,
             fills: Vec::new(),
             mac_reads: Vec::new(),
             gate_reads: Vec::new(),
@@ -249,12 +261,10 @@ impl Wave {
         state.vector_finished || needed.is_some_and(|n| n & !state.vector_slots == 0)
     }
 
-    /// Takes out the oldest writers of which nothing is on its way.
-    pub(crate) fn end_writers(&mut self) {
+    /// Whether nothing is on its way of the oldest writer.
+    pub(crate) fn writer_is_done(&self) -> bool {
         let done = |state: &State| state.work.is_some() && state.writes == 0;
-        while self.writers.front().is_some_and(|&c| done(&self.states[c])) {
-            self.writers.pop_front();
-        }
+        self.writers.front().is_some_and(|&c| done(&self.states[c]))
     }
 
     /// Lets go of the oldest commands that the MAC array is through with.

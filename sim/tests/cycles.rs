@@ -369,7 +369,7 @@ fn channels_are_some_cycles_away() {
     assert_eq!(taken, read + timing::HOP + 1);
     let stored = span(&timing, "VECTOR", 1).1 + vector_time(&config, &store).unwrap().latency;
     let (queued, written) = span(&timing, "WRITE", 1);
-    assert_eq!(queued, stored + timing::HOP);
+    assert_eq!(queued, stored + timing::WRITE_QUEUE);
     let alone = {
         let spec = MemorySpec::named("ideal").unwrap();
         let mut memory = MemorySystem::new(&spec, &config, 0).unwrap();

@@ -36,6 +36,8 @@ pub const MASK_ADDRESS: u64 = 12;
 pub const PORT_ISSUE: u64 = 2;
 /// From the last beat of a burst, or from a response, on AXI to the port's decisions that count it.
 pub const PORT_RETURN: u64 = 2;
+/// From a part's result in the vector unit to its write in the queues of the ports: rows put together, [`HOP`], the buffer there.
+pub const WRITE_QUEUE: u64 = HOP + 2;
 /// From one command that a stream takes to the next: its slots, its guard, its job.
 pub const STREAM_STEP: u64 = 4;
 /// Commands that write and are dispatched and not acknowledged by every channel: so many the scoreboard holds.

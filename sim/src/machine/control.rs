@@ -4,8 +4,9 @@ use super::{COMMAND, Due, Machine, WRITE};
 use crate::counters::Traffic;
 use crate::dram::Cycle;
 use crate::flow::{Flow, Item, Stream, Tag};
-use crate::plan::{Lanes, MacOp, Record, Work, slots_of};
+use crate::plan::{Lanes, MacOp, Record, SlotWork, Work, slots_of};
 use crate::port::Segment;
+use crate::port::queue::enter;
 use fastcar_arch::config::BURST_BYTES;
 use fastcar_arch::isa::{Attn, COMMAND_BYTES, Command, Pred};
 use fastcar_arch::layout::RecordLayout;
@@ -20,6 +21,7 @@ const BURST_COMMANDS: usize = BURST_BYTES as usize / COMMAND_BYTES;
 const RECORD: usize = 0;
 const MAIN: usize = 1;
 const AHEAD: usize = 2;
+const WRITES: usize = 3;
 
 /// Whether a command has a long stream, and whether that is read ahead.
 fn long_stream(command: &Command) -> Option<bool> {
@@ -59,7 +61,7 @@ fn reads_records(command: &Command) -> bool {
 }
 
 /// The family of records that a command writes, by its address.
-fn writes_to(command: &Command) -> Option<u64> {
+pub(super) fn writes_to(command: &Command) -> Option<u64> {
     match command {
         Command::Store(c) => Some(c.addr.0),
         Command::StoreAct(c) => Some(c.addr.0),
@@ -219,6 +221,7 @@ impl<F: Flow> Machine<'_, F> {
         }
         if writes_to(command).is_some() {
             w.writers.push_back(index);
+            w.streams[WRITES].push_back(index);
         }
         if let Command::Attn(c) = command {
             self.read_lists(wave, index, c);
@@ -288,23 +291,28 @@ impl<F: Flow> Machine<'_, F> {
         w.states[index].products = vec![None; work.mac.len()];
         w.states[index].work = Some(Rc::new(work));
         w.states[index].resolved = self.now;
-        w.end_writers();
+        self.look_at_writer(wave);
         self.at(self.now + 1, Due::Look);
     }
 
     /// Queues the stream items of commands, in program order on each stream, one command a cycle.
     pub(super) fn queue_streams(&mut self, wave: usize) -> bool {
         let mut begun = false;
-        for stream in [RECORD, MAIN, AHEAD] {
+        for stream in [RECORD, MAIN, AHEAD, WRITES] {
             if self.waves[wave].streams_taken[stream] {
                 continue;
             }
             let Some(&index) = self.waves[wave].streams[stream].front() else { continue };
             let Some(work) = self.waves[wave].states[index].work.clone() else { continue };
-            let Some(after) = self.older_writes(wave, index, work.mask()) else { continue };
+            let after = match stream {
+                WRITES => Some(None),
+                _ => self.older_writes(wave, index, work.mask()),
+            };
+            let Some(after) = after else { continue };
             let all = match stream {
                 RECORD => self.queue_records(wave, index, &work, after),
                 MAIN => self.queue_products(Stream::Main(wave), wave, index, &work, after),
+                WRITES => self.address_writes(wave, index, &work),
                 _ => self.queue_products(Stream::Ahead(wave), wave, index, &work, after),
             };
             if all {
@@ -362,6 +370,20 @@ impl<F: Flow> Machine<'_, F> {
                 push(self, i + 1, record, after);
             }
         }
+        true
+    }
+
+    /// Sends the addresses of what a command writes to the ports, run by run.
+    fn address_writes(&mut self, wave: usize, index: usize, work: &Work) -> bool {
+        let ready = entry(self.now);
+        let w = &mut self.waves[wave];
+        let walked = &mut w.writes_walked;
+        let at = |slot: &SlotWork| match &slot.write {
+            Some(lanes) => enter(walked, ready, lanes.longest()),
+            None => 0,
+        };
+        w.states[index].addressed = work.slots.iter().map(at).collect();
+        self.commit(wave);
         true
     }
 
@@ -431,15 +453,47 @@ impl<F: Flow> Machine<'_, F> {
             self.done_at = Some(self.now + timing::FINISH);
             return;
         };
+        if let Some(found) = self.unwritten.iter_mut().find(|u| u.0 == (wave, command, part)) {
+            found.1 = true;
+        }
+        if self.retire_free <= self.now {
+            self.retire();
+        } else {
+            self.at(self.retire_free, Due::Retire);
+        }
+    }
+
+    /// Takes off the oldest part that is written, if it is acknowledged: they go in order, one a cycle.
+    pub(super) fn retire(&mut self) {
+        if self.now < self.retire_free {
+            return;
+        }
+        let Some(((wave, command, part), _)) = self.unwritten.pop_front_if(|u| u.1) else { return };
+        self.retire_free = self.now + 1;
+        self.at(self.now + 1, Due::Retire);
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
         self.write_beats -= work.slots[part].write.as_ref().map_or(0, |lanes| self.buffered(lanes));
         if let Some(recorder) = &mut self.recorder {
             let cycles = recorder.written((wave, command, part), self.now);
             self.span(WRITE, wave, command, 1 << work.slots[part].slot, cycles);
         }
+        self.waves[wave].states[command].writes -= 1;
+        self.look_at_writer(wave);
+    }
+
+    /// Lets go of the oldest command that writes in the next cycle, if nothing of it is on its way.
+    fn look_at_writer(&mut self, wave: usize) {
         let w = &mut self.waves[wave];
-        w.states[command].writes -= 1;
-        w.end_writers();
+        if !w.writer_ends && w.writer_is_done() {
+            w.writer_ends = true;
+            self.at(self.now + 1, Due::WriterEnds { wave });
+        }
+    }
+
+    pub(super) fn end_writer(&mut self, wave: usize) {
+        self.waves[wave].writers.pop_front();
+        self.waves[wave].writer_ends = false;
+        self.look_at_writer(wave);
     }
 
     /// Beats of the write buffers that a slot's record takes, on the fullest channel.

@@ -1,5 +1,6 @@
 //! The vector unit: one part of a command at a time (one slot, or one round of heads), results behind its latency.
 
+use super::control::writes_to;
 use super::{Due, Machine, VECTOR};
 use crate::counters::Traffic;
 use crate::dram::Cycle;
@@ -149,6 +150,7 @@ impl<F: Flow> Machine<'_, F> {
         w.states[command].vector_finished = true;
         w.states[command].mask_groups = usize::MAX;
         self.vector.free = self.now + 1;
+        self.part_leaves(wave, command, 0);
         self.pop_vector(wave);
     }
 
@@ -211,9 +213,7 @@ impl<F: Flow> Machine<'_, F> {
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
         let slot = &work.slots[part];
         self.accumulators -= slot.frees;
-        if work.slots.iter().any(|s| s.write.is_some()) {
-            self.at(self.now + timing::HOP, Due::Write { wave, command, part });
-        }
+        self.part_leaves(wave, command, part);
         let state = &mut self.waves[wave].states[command];
         state.vector_slots |= 1 << slot.slot;
         state.vector_parts += 1;
@@ -230,10 +230,38 @@ impl<F: Flow> Machine<'_, F> {
         }
     }
 
+    /// A part of a command has its result, or the command was for no slot: what it writes is on its way.
+    fn part_leaves(&mut self, wave: usize, command: usize, part: usize) {
+        if writes_to(self.command(command)).is_some() {
+            self.waves[wave].commits.push_back((command, part, self.now + timing::WRITE_QUEUE));
+            self.commit(wave);
+        }
+    }
+
+    /// Sends on what parts write, in order, one a cycle, as soon as it is known where to.
+    pub(super) fn commit(&mut self, wave: usize) {
+        while let Some(&(command, part, at)) = self.waves[wave].commits.front() {
+            let w = &mut self.waves[wave];
+            let state = &w.states[command];
+            let writes =
+                state.work.as_ref().is_some_and(|k| k.slots.get(part).is_some_and(|s| s.write.is_some()));
+            let addressed = match state.addressed.get(part) {
+                Some(&at) => at,
+                None if writes => return,
+                None => 0,
+            };
+            let at = at.max(addressed).max(w.committed + 1);
+            w.committed = at;
+            w.commits.pop_front();
+            self.at(at, Due::Write { wave, command, part });
+        }
+    }
+
     /// What a part of a command writes is at its port.
     pub(super) fn queue_write(&mut self, wave: usize, command: usize, part: usize) {
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
-        if let Some(lanes) = &work.slots[part].write {
+        if let Some(lanes) = work.slots.get(part).and_then(|slot| slot.write.as_ref()) {
+            self.unwritten.push_back(((wave, command, part), false));
             let traffic = match self.command(command) {
                 Command::KvAppend(_) => Traffic::KvWrite,
                 Command::Store(c) if c.index == IndexBy::None => Traffic::RecordWrite,
@@ -245,7 +273,7 @@ impl<F: Flow> Machine<'_, F> {
                 recorder.writing((wave, command, part), self.now);
             }
         }
-        if part + 1 == work.slots.len() {
+        if part + 1 >= work.slots.len() {
             self.flow.close_writes(wave, command, self.now);
         }
     }
