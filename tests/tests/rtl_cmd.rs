@@ -516,7 +516,7 @@ struct Machine {
     index: usize,
     rest_until: u64,
     /// Fronts of the six queues.
-    queues: [VecDeque<u64>; 6],
+    queues: [VecDeque<u64>; 7],
     counts: [u64; 3],
     notes: Notes,
     issued: VecDeque<(u64, Issue)>,
@@ -536,7 +536,7 @@ const BINS: [&str; 10] = [
     "decision",
     "masks",
 ];
-const QUEUES: [&str; 6] = ["vector", "product", "gate", "record", "main", "ahead"];
+const QUEUES: [&str; 7] = ["vector", "product", "gate", "record", "main", "ahead", "write"];
 
 impl Machine {
     fn new(program: Vec<Raw>, wrong: Option<(usize, u64)>) -> Self {
@@ -558,10 +558,10 @@ impl Machine {
     }
 
     /// Lets queues give up their fronts, and shows them. What is popped leaves in this cycle.
-    fn pop(&mut self, dut: &mut Rtl, random: &mut Random, percent: u64) -> [bool; 6] {
+    fn pop(&mut self, dut: &mut Rtl, random: &mut Random, percent: u64) -> [bool; 7] {
         // One of the queues hardly moves.
-        let slow = self.program.len() % 7;
-        let pops: [bool; 6] = std::array::from_fn(|q| {
+        let slow = self.program.len() % 8;
+        let pops: [bool; 7] = std::array::from_fn(|q| {
             let moves = if q == slow { random.below(300) == 0 } else { random.chance(percent) };
             !self.queues[q].is_empty() && moves
         });
@@ -577,11 +577,14 @@ impl Machine {
     }
 
     /// Whether the next command is taken, as far as queues are concerned.
-    fn has_room(&self, pops: &[bool; 6], kinds: &[bool; 9], cover: &mut Cover) -> bool {
+    fn has_room(&self, pops: &[bool; 7], kinds: &[bool; 9], cover: &mut Cover) -> bool {
         let uses = [kinds[0], kinds[1], kinds[3]];
         let full = (0..3).any(|q| uses[q] && self.counts[q] as usize == QUEUE_COMMANDS && !pops[q]);
         let behind = |front: u64| self.index as u64 - front >= WINDOW as u64;
-        let far = self.queues.iter().any(|q| q.front().is_some_and(|&front| behind(front)));
+        let stays = |(q, queue): (usize, &VecDeque<u64>)| {
+            queue.front().is_some_and(|&front| behind(front) && !(q < 3 && pops[q]))
+        };
+        let far = self.queues.iter().enumerate().any(stays);
         cover.hit("queue full", full);
         cover.hit("window", far);
         cover.hit(
@@ -668,7 +671,7 @@ impl Machine {
             issue.check(dut);
             WAITS.iter().zip(issue.waits).for_each(|(wait, there)| cover.hit(wait, there.is_some()));
             let bit = |b: u64| issue.classes >> b & 1 == 1;
-            let into = [bit(0), bit(1), bit(3), bit(4), bit(1), bit(2)];
+            let into = [bit(0), bit(1), bit(3), bit(4), bit(1), bit(2), bit(5)];
             for (queue, _) in self.queues.iter_mut().zip(into).filter(|q| q.1) {
                 queue.push_back(issue.index);
             }

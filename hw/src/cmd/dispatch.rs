@@ -16,7 +16,7 @@
 //! | `bursts_i` | in | 32 | bursts whose commands may be taken |
 //! | `taken_o` | out | 1 | a command is taken in this cycle |
 //! | `<queue>_pop_i` | in | 1 | a command leaves a queue (`vector`, `product`, `gate`) in this cycle |
-//! | `<queue>_front_valid_i`, `<queue>_front_i` | in | 1, 8 | the low bits of the number of the command in front (also `record`, `main`, `ahead`) |
+//! | `<queue>_front_valid_i`, `<queue>_front_i` | in | 1, 8 | the low bits of the number of the command in front (also `record`, `main`, `ahead`, `write`) |
 //! | `writer_room_i` | in | 1 | one more command that writes may be under way |
 //! | `issue_valid_o` | out | 1 | a command goes to its queues; with it: |
 //! | `issue_command_o`, `issue_index_o`, `issue_classes_o` | out | 512, 32, [`CLASSES`] | the command, its number, its [`Classes`] |
@@ -69,7 +69,7 @@ pub const NUMBER_BITS: u32 = 8;
 /// The queues that are looked at for room.
 const QUEUES: [&str; 3] = ["vector", "product", "gate"];
 /// The queues whose fronts are looked at.
-const FRONTS: [&str; 6] = ["vector", "product", "gate", "record", "main", "ahead"];
+const FRONTS: [&str; 7] = ["vector", "product", "gate", "record", "main", "ahead", "write"];
 
 /// The dispatcher. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,14 +173,14 @@ fn set_cleared<'m>(m: &'m Builder, reg: Reg<'m>, start: Wire<'m>, cases: &[(Wire
 }
 
 /// Whether a queue has room for one more.
-fn room<'m>(m: &'m Builder, queue: &str, start: Wire<'m>, push: Wire<'m>) -> Wire<'m> {
-    let pop = m.input(&format!("{queue}_pop_i"), 1);
+fn room<'m>(m: &'m Builder, queue: &str, start: Wire<'m>, push: Wire<'m>, pop: Wire<'m>) -> Wire<'m> {
     let count = m.reg(&format!("{queue}_count"), 6).reset(0);
     set_cleared(m, count, start, &[(push & !pop, count.q() + 1), (pop & !push, count.q() - 1)]);
     pop | count.q().ne(QUEUE_COMMANDS as u64)
 }
 
-/// Whether a front is so near that the next command may be taken.
+/// Whether a front is so near that the next command may be taken. One that leaves is no further behind than may be, so
+/// the one behind it is near.
 fn near<'m>(m: &'m Builder, queue: &str, index: Wire<'m>) -> Wire<'m> {
     let valid = m.input(&format!("{queue}_front_valid_i"), 1);
     let front = m.input(&format!("{queue}_front_i"), NUMBER_BITS);
@@ -252,11 +252,14 @@ impl Block for Dispatch {
         let kinds = [c.classes.vector, c.classes.product, c.classes.gate];
 
         let mut free = m.input("go_i", 1) & m.input("writer_room_i", 1).mux(m.lit(1, 1), !c.classes.writes);
-        for (queue, used) in QUEUES.iter().zip(kinds) {
-            free = free & (!used | room(&m, queue, start, taken.wire() & used));
-        }
         for queue in FRONTS {
-            free = free & near(&m, queue, c.index);
+            let mut near = near(&m, queue, c.index);
+            if let Some(at) = QUEUES.iter().position(|with_room| *with_room == queue) {
+                let (used, pop) = (kinds[at], m.input(&format!("{queue}_pop_i"), 1));
+                free = free & (!used | room(&m, queue, start, taken.wire() & used, pop));
+                near = near | pop;
+            }
+            free = free & near;
         }
         let (wrong, code) = errors(&m, &c);
         let there = there & (c.index >> BURST_COMMANDS.ilog2()).lt(m.input("bursts_i", INDEX_BITS));

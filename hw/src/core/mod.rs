@@ -3,7 +3,7 @@
 //! # Purpose
 //!
 //! Puts the units together: a run from its start to its end, by the rules of `docs/cycles.md`. What it is to become, and what it runs so far, is told in `docs/core.md`: at present it
-//! reads the step table and the program, and runs commands that are for no slot.
+//! runs `load`, `add` and what else the vector unit does with records alone.
 //!
 //! # Interface
 //!
@@ -47,24 +47,69 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod commits;
 pub mod control_reads;
+pub mod parts;
+pub mod record_rows;
+pub mod segments;
+mod task;
+mod vector;
 
+pub use commits::Commits;
 pub use control_reads::ControlReads;
+pub use parts::Parts;
+pub use record_rows::RecordRows;
+pub use segments::Segments;
 
-use crate::cmd::{Classes, Dispatch, NUMBER_BITS, Prefetch, TableReader};
+use crate::cmd::{Classes, Dispatch, Fields, NUMBER_BITS, Prefetch, TableReader, Writers};
 use crate::drs::Decisions;
 use crate::port::Port;
-use crate::prim::Fifo;
-use crate::rtl::{Block, Builder, Instance, Module, RamStyle, RtlError, Stream, Wire};
+use crate::rtl::{Bits, Block, Builder, Instance, Module, RtlError, Wire};
+use crate::walk::{Direction, Sizes, shape};
 use fastcar_arch::config::AccelConfig;
-use fastcar_arch::timing::{DISPATCH, FINISH, HOP, QUEUE_COMMANDS};
+use fastcar_arch::timing::{DISPATCH, FINISH, HOP};
+use segments::{hop, hop_word};
 use std::sync::Arc;
+
+/// Who asks for decisions.
+const VECTOR: u32 = 0;
+const RECORDS: u32 = 1;
+const WRITES: u32 = 2;
+const WRITERS: u32 = 3;
+const READERS: u32 = 4;
 
 /// The machine. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Core {
     config: AccelConfig,
     port: Port,
+}
+
+/// A command on its way to the queues.
+struct Issue<'m> {
+    valid: Wire<'m>,
+    fields: Fields<'m>,
+    classes: Classes<'m>,
+    index: Wire<'m>,
+    decides: Wire<'m>,
+    decision: Wire<'m>,
+    gate: Wire<'m>,
+    /// Commands before it that write.
+    writer: Wire<'m>,
+}
+
+/// What all parts of the core share.
+struct Center<'m> {
+    m: &'m Builder,
+    config: &'m AccelConfig,
+    sizes: Sizes,
+    start: Wire<'m>,
+    issue: Issue<'m>,
+    table: Instance<'m>,
+    decisions: Instance<'m>,
+    dispatch: Instance<'m>,
+    writers: Instance<'m>,
+    ports: Vec<Instance<'m>>,
 }
 
 impl Core {
@@ -80,15 +125,17 @@ impl Core {
     fn channel<'m>(&self, m: &'m Builder, channel: usize, base: Wire<'m>) -> Result<Instance<'m>, RtlError> {
         let port = m.instance(&format!("u_port_{channel}"), &self.port)?;
         port.set("base_i", base);
+        let rests = |name: &str| {
+            let unused = ["main_", "ahead_", "write_data_", "clear_"].iter().any(|p| name.starts_with(p));
+            unused || (channel > 0 && name.starts_with("control_"))
+        };
         for pin in port.module().ports().to_vec() {
             let outer = format!("m{channel}_{}", pin.name);
             match (pin.name.starts_with("axi_"), pin.input) {
                 (true, true) => port.set(&pin.name, m.input(&outer, pin.width)),
                 (true, false) => m.output(&outer, port.get(&pin.name)),
-                (false, true)
-                    if pin.name != "base_i" && !(channel == 0 && pin.name.starts_with("control_")) =>
-                {
-                    port.set(&pin.name, m.constant(crate::rtl::Bits::zero(pin.width)));
+                (false, true) if rests(&pin.name) => {
+                    port.set(&pin.name, m.constant(Bits::zero(pin.width)));
                 }
                 _ => {}
             }
@@ -97,46 +144,115 @@ impl Core {
         m.output(&format!("written_beat{channel}_o"), port.get("written_beat_o"));
         Ok(port)
     }
-}
 
-/// The beats of the control queue, as they come to the middle of the machine.
-fn control_beats<'m>(m: &'m Builder, port: &Instance<'m>) -> (Wire<'m>, Wire<'m>) {
-    let mut valid = port.get("control_beat_valid_o");
-    for hop in 0..HOP {
-        valid = m.register_valid(&format!("control_valid_{hop}"), valid);
+    /// Step table and program: fetched, checked, dispatched.
+    fn command_processor<'m>(
+        &self,
+        m: &'m Builder,
+        start: Wire<'m>,
+        (port, base): (&Instance<'m>, Wire<'m>),
+    ) -> Result<(Instance<'m>, Instance<'m>), RtlError> {
+        let table = m.instance("u_table", &TableReader::new(&self.config, 2)?)?;
+        let prefetch = m.instance("u_prefetch", &Prefetch::new(self.config.fields().beat_bytes)?)?;
+        let dispatch = m.instance("u_dispatch", &Dispatch)?;
+        for unit in [&table, &prefetch, &dispatch] {
+            unit.set("start_i", start);
+        }
+        let reads = m.instance("u_control_reads", &ControlReads::new(&self.config))?;
+        reads.set("base_i", base);
+        reads.set("step_i", m.input("step_i", 64));
+        reads.set("program_i", m.input("program_i", 64));
+        reads.stream_in("table", table.stream_out("request"));
+        reads.stream_in("program", prefetch.stream_out("request"));
+        port.stream_in("control_segment", reads.stream_out("segment"));
+
+        // The table comes first, then the program.
+        let beat = hop(m, "control_valid", HOP, port.get("control_beat_valid_o"));
+        let data = hop_word(m, "control_data", HOP, port.get("control_beat_data_o"));
+        let there = table.get("there_o");
+        table.set("beat_valid_i", beat & !there);
+        prefetch.set("beat_valid_i", beat & there);
+        for unit in [&table, &prefetch] {
+            unit.set("beat_data_i", data);
+        }
+        prefetch.set("enable_i", there);
+        prefetch.set("commands_i", m.input("commands_i", 32));
+
+        dispatch.set("go_i", table.get("ready_o"));
+        dispatch.stream_in("command", prefetch.stream_out("command"));
+        for name in ["index", "last", "bursts"] {
+            dispatch.set(&format!("{name}_i"), prefetch.get(&format!("{name}_o")));
+        }
+        prefetch.set("given_i", dispatch.get("taken_o"));
+        // Units that are not there yet.
+        for queue in ["product", "gate"] {
+            dispatch.set(&format!("{queue}_pop_i"), m.lit(1, 0));
+        }
+        for queue in ["product", "gate", "main", "ahead"] {
+            dispatch.set(&format!("{queue}_front_valid_i"), m.lit(1, 0));
+            dispatch.set(&format!("{queue}_front_i"), m.lit(NUMBER_BITS, 0));
+        }
+        Ok((table, dispatch))
     }
-    let data = port.get("control_beat_data_o");
-    let data = (0..HOP).fold(data, |data, hop| m.register(&format!("control_data_{hop}"), data));
-    (valid, data)
 }
 
-/// The commands of the vector unit in order. So far those that are for no slot.
-fn vector_queue<'m>(
-    m: &'m Builder,
-    dispatch: &Instance<'m>,
-    decisions: &Instance<'m>,
-    classes: &Classes<'m>,
-) -> Result<Wire<'m>, RtlError> {
-    let issued = dispatch.get("issue_valid_o") & classes.vector;
-    let pred = crate::cmd::Fields::new(dispatch.get("issue_command_o")).pred();
-    let waits = dispatch.get("issue_decision_valid_o").cat(dispatch.get("issue_decision_o"));
-    let word = pred.cat(waits).cat(dispatch.get("issue_index_o").trunc(NUMBER_BITS));
-    let input = Stream { valid: issued, data: word, ready: m.later("vector_room", 1) };
-    let queue = Fifo::new(word.width(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?;
-    let front = queue.after(m, "u_vector_queue", input)?;
-    let index = front.data.trunc(NUMBER_BITS);
-    decisions.set("decision_0_i", front.data.slice(NUMBER_BITS, NUMBER_BITS));
-    decisions.set("decision_valid_0_i", front.data.bit(2 * NUMBER_BITS));
-    decisions.set("pred_0_i", front.data.slice(2 * NUMBER_BITS + 1, 2));
-    // Its first part is made out in the cycle in which it is in front and its slots are known.
-    let leaves = m.later("vector_leaves", 1);
-    let made = m.register_valid("vector_made", front.valid & decisions.get("known_0_o") & !leaves.wire());
-    leaves.set(made & decisions.get("slots_0_o").is_zero());
-    front.ready.set(leaves.wire());
-    dispatch.set("vector_pop_i", leaves.wire());
-    dispatch.set("vector_front_valid_i", front.valid);
-    dispatch.set("vector_front_i", index);
-    Ok(!front.valid)
+impl<'m> Issue<'m> {
+    fn of(dispatch: &Instance<'m>) -> Self {
+        let get = |name: &str| dispatch.get(&format!("issue_{name}_o"));
+        Self {
+            valid: get("valid"),
+            fields: Fields::new(get("command")),
+            classes: Classes::of(get("classes")),
+            index: get("index").trunc(NUMBER_BITS),
+            decides: get("decision_valid"),
+            decision: get("decision"),
+            gate: get("gate_entry"),
+            writer: get("number_writer"),
+        }
+    }
+}
+
+impl<'m> Center<'m> {
+    /// Asks for the slots of a command: whether they are known, and which.
+    fn slots_of(&self, reader: u32, pred: Wire<'m>, decides: Wire<'m>, decision: Wire<'m>) -> [Wire<'m>; 2] {
+        self.decisions.set(&format!("pred_{reader}_i"), pred);
+        self.decisions.set(&format!("decision_valid_{reader}_i"), decides);
+        self.decisions.set(&format!("decision_{reader}_i"), decision);
+        ["known", "slots"].map(|name| self.decisions.get(&format!("{name}_{reader}_o")))
+    }
+
+    /// What decisions and writers are told.
+    fn tell(&self) -> Result<(), RtlError> {
+        let Self { m, issue, decisions, writers, table, .. } = self;
+        for unit in [decisions, writers] {
+            unit.set("active_i", table.get("active_o"));
+            unit.set("output_i", table.get("output_o"));
+            for (name, width) in [("settle_valid", 1), ("settle", NUMBER_BITS), ("replay", self.sizes.slots)] {
+                unit.set(&format!("{name}_i"), m.lit(width, 0));
+            }
+        }
+        decisions.set("gate_valid_i", m.lit(1, 0));
+        decisions.set("gate_i", m.lit(NUMBER_BITS, 0));
+        let pred = issue.fields.pred();
+        let [known, slots] = self.slots_of(WRITERS, pred, issue.decides, issue.decision);
+        let written = shape(&self.sizes, m, &issue.fields, Direction::Write)?;
+        let pushed = [
+            ("push_valid", issue.valid & issue.classes.writes),
+            ("push", issue.writer),
+            ("push_family", written.addr),
+            ("push_ringed", written.ringed & written.own),
+            ("push_pred", pred),
+            ("push_decides", issue.decides),
+            ("push_decision", issue.decision),
+            ("push_known", known),
+            ("push_slots", slots),
+            ("ring", table.get("ring_o")),
+            ("start", self.start),
+        ];
+        pushed.iter().for_each(|(name, wire)| writers.set(&format!("{name}_i"), *wire));
+        self.dispatch.set("writer_room_i", writers.get("room_o"));
+        Ok(())
+    }
 }
 
 impl Block for Core {
@@ -149,60 +265,25 @@ impl Block for Core {
         let ports = channels.map(|(c, base)| self.channel(&m, c, *base)).collect::<Result<Vec<_>, _>>()?;
         m.output("reading_o", ports[0].get("reading_o"));
         m.output("writing_o", ports[0].get("writing_o"));
-
-        let table = m.instance("u_table", &TableReader::new(&self.config, 1)?)?;
-        let prefetch = m.instance("u_prefetch", &Prefetch::new(self.config.fields().beat_bytes)?)?;
-        let dispatch = m.instance("u_dispatch", &Dispatch)?;
-        for unit in [&table, &prefetch, &dispatch] {
-            unit.set("start_i", start);
-        }
-        let reads = m.instance("u_control_reads", &ControlReads::new(&self.config))?;
-        reads.set("base_i", bases[0]);
-        reads.set("step_i", m.input("step_i", 64));
-        reads.set("program_i", m.input("program_i", 64));
-        reads.stream_in("table", table.stream_out("request"));
-        reads.stream_in("program", prefetch.stream_out("request"));
-        ports[0].stream_in("control_segment", reads.stream_out("segment"));
-
-        // The table comes first, then the program.
-        let (beat, data) = control_beats(&m, &ports[0]);
-        let there = table.get("there_o");
-        table.set("beat_valid_i", beat & !there);
-        prefetch.set("beat_valid_i", beat & there);
-        for unit in [&table, &prefetch] {
-            unit.set("beat_data_i", data);
-        }
-        prefetch.set("enable_i", there);
-        prefetch.set("commands_i", m.input("commands_i", 32));
-        table.set("slot_0_i", m.lit(self.config.slots().next_power_of_two().ilog2().max(1), 0));
-        table.set("gate_i", m.lit(16, 0));
-
-        dispatch.set("go_i", table.get("ready_o"));
-        dispatch.set("writer_room_i", m.lit(1, 1));
-        dispatch.stream_in("command", prefetch.stream_out("command"));
-        for name in ["index", "last", "bursts"] {
-            dispatch.set(&format!("{name}_i"), prefetch.get(&format!("{name}_o")));
-        }
-        prefetch.set("given_i", dispatch.get("taken_o"));
-        for queue in ["product", "gate"] {
-            dispatch.set(&format!("{queue}_pop_i"), m.lit(1, 0));
-        }
-        for queue in ["product", "gate", "record", "main", "ahead"] {
-            dispatch.set(&format!("{queue}_front_valid_i"), m.lit(1, 0));
-            dispatch.set(&format!("{queue}_front_i"), m.lit(NUMBER_BITS, 0));
-        }
-        let classes = Classes::of(dispatch.get("issue_classes_o"));
-        let decisions = m.instance("u_decisions", &Decisions::new(self.config.slots(), 1)?)?;
-        decisions.set("active_i", table.get("active_o"));
-        decisions.set("output_i", table.get("output_o"));
-        for (name, width) in
-            [("gate_valid", 1), ("gate", NUMBER_BITS), ("settle_valid", 1), ("settle", NUMBER_BITS)]
-        {
-            decisions.set(&format!("{name}_i"), m.lit(width, 0));
-        }
-        decisions.set("replay_i", m.lit(self.config.slots(), 0));
-        let idle = vector_queue(&m, &dispatch, &decisions, &classes)?;
-        finish(&m, start, &dispatch, &classes, idle)?;
+        let (table, dispatch) = self.command_processor(&m, start, (&ports[0], bases[0]))?;
+        let sizes = Sizes::new(&self.config);
+        let slots = self.config.slots();
+        let center = Center {
+            m: &m,
+            config: &self.config,
+            sizes,
+            start,
+            issue: Issue::of(&dispatch),
+            decisions: m.instance("u_decisions", &Decisions::new(slots, READERS)?)?,
+            writers: m.instance("u_writers", &Writers::new(slots, sizes.address, 1)?)?,
+            table,
+            dispatch,
+            ports,
+        };
+        center.tell()?;
+        let idle = center.vector()?;
+        let idle = idle & !center.writers.get("oldest_valid_o");
+        finish(&m, start, &center.dispatch, &center.issue.classes, idle)?;
         m.finish()
     }
 }

@@ -12,6 +12,7 @@
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | forgets what is under way; the memory's side has to be reset too |
+//! | `start_i` | in | 1 | a run begins: writers are numbered anew. Nothing may be under way |
 //! | `base_i` | in | 64 | device address of local address 0, a multiple of 4096 |
 //! | `<queue>_segment_{valid,data}_i`, `_ready_o` | | 1, [`Port::segment_bits`], 1 | to read: local address in beats (low), beats, and for `record` and `main` the writer to wait for and whether to wait |
 //! | `control_beat_valid_o`, `_data_o` | out | 1, beat | beats of the control queue: a *pipe* |

@@ -84,7 +84,11 @@ impl Port {
         let through = (!(answers - open.data.trunc(width)).msb()).named("through");
         open.ready.set(through);
         let writer = m.reg("writer", WRITER_BITS).reset_to(Bits::ones(WRITER_BITS));
-        writer.set_when(open.valid & through, open.data.slice(width, WRITER_BITS));
+        let none = m.constant(Bits::ones(WRITER_BITS));
+        writer.update(&[
+            (m.input("start_i", 1), none),
+            (open.valid & through, open.data.slice(width, WRITER_BITS)),
+        ]);
         m.output("writer_o", writer.q());
         m.output("acknowledged_o", m.register_valid("job", valid & tag.msb()));
 

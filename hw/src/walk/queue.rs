@@ -12,6 +12,7 @@
 //! | `rst_i` | in | 1 | empty |
 //! | `push_valid_i`, `push_i` | in | 1, [`RecordQueue::width`] | a command, see [`Waiting`] |
 //! | `front_valid_o`, `front_o` | out | 1, 8 | whether there is one, and the low bits of the number of the first |
+//! | `leaves_o` | out | 1 | it leaves |
 //! | `pred_o`, `decision_valid_o`, `decision_o` | out | 2, 1, 8 | of the first: asks [`Decisions`](crate::drs::Decisions), which answer |
 //! | `known_i`, `slots_i` | in | 1, slots | in the same cycle |
 //! | `gate_o`, `gate_i` | | 16, 64 | asks the step table for a gate; the answer comes two cycles later |
@@ -160,6 +161,7 @@ impl Block for RecordQueue {
         leaves.set(settled & (jobs.ready.wire() | !job.some()));
 
         m.output("front_valid_o", front.valid);
+        m.output("leaves_o", leaves.wire());
         m.output("front_o", first.index);
         m.output("pred_o", first.pred);
         m.output("decision_valid_o", first.decides);

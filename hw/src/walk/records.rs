@@ -49,8 +49,8 @@
 
 use super::job::{Job, Shape, Sizes};
 use crate::cmd::table::ENTRY_BITS;
-use crate::prim::within;
-use crate::rtl::{Block, Builder, Module, RtlError, Wire, index_width};
+use crate::prim::{lowest, number, within};
+use crate::rtl::{Block, Builder, Module, RtlError, Wire};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::IndexBy;
 use std::sync::Arc;
@@ -90,24 +90,6 @@ impl RecordWalker {
     }
 }
 
-/// The lowest slot of a mask, one bit set.
-fn lowest<'m>(m: &'m Builder, mask: Wire<'m>) -> Wire<'m> {
-    mask & (m.lit(mask.width(), 0) - mask)
-}
-
-/// The number of the only bit that is set.
-fn number<'m>(m: &'m Builder, bit: Wire<'m>) -> Wire<'m> {
-    let width = index_width(bit.width().into());
-    let digits: Vec<_> = (0..width)
-        .map(|digit| {
-            let with = bit.bits().into_iter().enumerate().filter(|(n, _)| n >> digit & 1 == 1);
-            let with: Vec<_> = with.map(|(_, bit)| bit).collect();
-            if with.is_empty() { m.lit(1, 0) } else { m.pack(&with).any() }
-        })
-        .collect();
-    m.pack(&digits)
-}
-
 /// A step of the walk: what is left of the job, and the record that is next.
 struct Step<'m> {
     valid: Wire<'m>,
@@ -131,7 +113,7 @@ fn steps<'m>(s: &Sizes, tag: u32, m: &'m Builder) -> Step<'m> {
     let left = Job::of(s, job.q());
     let [first, second] = left.shape.shared;
     let shared = [first, second & !first];
-    let bit = lowest(m, left.slots) & (!(first | second)).repeat(s.slots);
+    let bit = lowest(left.slots) & (!(first | second)).repeat(s.slots);
     // The record in turn is taken out; the job is through when nothing else is left.
     let shape = Shape { shared: [m.lit(1, 0), second & first], ..left.shape };
     let rest = Job { slots: left.slots & !bit, shape };
@@ -140,7 +122,7 @@ fn steps<'m>(s: &Sizes, tag: u32, m: &'m Builder) -> Step<'m> {
     input.ready.set(!busy.q() | done);
     job.update(&[(input.passes(), input.data.trunc(width)), (busy.q() & go, rest.word(m))]);
     busy.update(&[(input.passes(), m.lit(1, 1)), (done, m.lit(1, 0))]);
-    Step { valid: busy.q() & go, slot: number(m, bit), shared, last, shape: left.shape, tag: kept.q() }
+    Step { valid: busy.q() & go, slot: number(bit), shared, last, shape: left.shape, tag: kept.q() }
 }
 
 /// The index of a slot's record.

@@ -150,7 +150,7 @@ impl<F: Flow> Machine<'_, F> {
         w.states[command].vector_finished = true;
         w.states[command].mask_groups = usize::MAX;
         self.vector.free = self.now + 1;
-        self.part_leaves(wave, command, 0);
+        self.part_leaves(wave, command, 0, self.now + 1);
         self.pop_vector(wave);
     }
 
@@ -213,7 +213,7 @@ impl<F: Flow> Machine<'_, F> {
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
         let slot = &work.slots[part];
         self.accumulators -= slot.frees;
-        self.part_leaves(wave, command, part);
+        self.part_leaves(wave, command, part, self.now);
         let state = &mut self.waves[wave].states[command];
         state.vector_slots |= 1 << slot.slot;
         state.vector_parts += 1;
@@ -230,10 +230,10 @@ impl<F: Flow> Machine<'_, F> {
         }
     }
 
-    /// A part of a command has its result, or the command was for no slot: what it writes is on its way.
-    fn part_leaves(&mut self, wave: usize, command: usize, part: usize) {
+    /// A part of a command has its result in cycle `at`, or the command was for no slot: what it writes is on its way.
+    fn part_leaves(&mut self, wave: usize, command: usize, part: usize, at: Cycle) {
         if writes_to(self.command(command)).is_some() {
-            self.waves[wave].commits.push_back((command, part, self.now + timing::WRITE_QUEUE));
+            self.waves[wave].commits.push_back((command, part, at + timing::WRITE_QUEUE));
             self.commit(wave);
         }
     }

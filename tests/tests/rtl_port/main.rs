@@ -60,6 +60,7 @@ fn idle(dut: &mut Rtl) {
         dut.set(ready, true);
     }
     dut.set("base_i", BASE);
+    dut.set("start_i", false);
     dut.reset();
 }
 

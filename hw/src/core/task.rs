@@ -1,0 +1,252 @@
+//! What a command asks of the vector unit, the same for all its slots.
+
+use crate::cmd::Fields;
+use crate::cmd::fields::cut;
+use crate::rtl::{Builder, RtlError, Wire};
+use crate::vec::{Op, Shape};
+use crate::walk;
+use fastcar_arch::config::LINE_WORDS;
+use fastcar_arch::isa::{Epilogue, NormKind};
+
+/// Bits of a number of words, rows or elements.
+const WORDS_BITS: u32 = 24;
+/// Bits of a line's words, and of a head's lines.
+const REST_BITS: u32 = LINE_WORDS.ilog2();
+const HEAD_BITS: u32 = 6;
+const EPILOGUE_BITS: u32 = 2;
+const WORD: u32 = 32;
+
+/// A command's fields, as [`VectorUnit`](crate::vec::VectorUnit) has them, and whether its slots have records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task<'m> {
+    op: Wire<'m>,
+    to_line: Wire<'m>,
+    from_line: Wire<'m>,
+    block: Wire<'m>,
+    lines: Wire<'m>,
+    rest: Wire<'m>,
+    head_lines: Wire<'m>,
+    accumulate: Wire<'m>,
+    inv_words: Wire<'m>,
+    eps: Wire<'m>,
+    delta: Wire<'m>,
+    bias: Wire<'m>,
+    epilogue: Wire<'m>,
+    fp4: Wire<'m>,
+    pub(super) read: Records<'m>,
+    pub(super) written: Records<'m>,
+    /// Slots share a record, which the first takes.
+    pub(super) shared: Wire<'m>,
+}
+
+/// Which slots of a command have a record, and how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records<'m> {
+    own: Wire<'m>,
+    ringed: Wire<'m>,
+    referenced: Wire<'m>,
+    /// Beats of a record on each channel.
+    pub(super) length: Wire<'m>,
+}
+
+impl<'m> Records<'m> {
+    fn of_shape(shape: &walk::Shape<'m>) -> Self {
+        Self { own: shape.own, ringed: shape.ringed, referenced: shape.referenced, length: shape.length }
+    }
+
+    fn width(length: u32) -> u32 {
+        3 + length
+    }
+
+    fn word(&self) -> Wire<'m> {
+        self.length.cat(self.referenced).cat(self.ringed).cat(self.own)
+    }
+
+    fn of(word: Wire<'m>) -> Self {
+        let mut take = cut(word);
+        let [own, ringed, referenced] = [1; 3].map(&mut take);
+        Self { own, ringed, referenced, length: take(word.width() - 3) }
+    }
+
+    /// Of slots with a ring position, and slots whose reference may be used: those that have one.
+    pub(super) fn slots(&self, ring: Wire<'m>, allow: Wire<'m>) -> Wire<'m> {
+        let all = |bit: Wire<'m>| bit.repeat(ring.width());
+        all(self.own) & (all(!self.ringed) | ring) & (all(!self.referenced) | allow)
+    }
+}
+
+/// The lines and the rest of the last one of so many words.
+fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 3], RtlError> {
+    let wide = |wire: Wire<'m>| wire.zext(WORDS_BITS.max(wire.width())).trunc(WORDS_BITS);
+    let field = |command, name| Ok::<_, RtlError>(wide(c.field(command, name)?));
+    let heads = |command, name| {
+        let product = c.field(command, name)?.mul_unsigned(c.field(command, "head_dim")?);
+        Ok::<_, RtlError>((c.is(command)?, wide(product)))
+    };
+    let pairs = c.is("matvec")? & c.field("matvec", "epilogue")?.eq(Epilogue::SwiGlu as u64);
+    let rows = field("matvec", "rows")?;
+    let blocks = |command| Ok::<_, RtlError>(field(command, "blocks")? << REST_BITS);
+    let words = m.one_hot(&[
+        (c.is_any(&["load", "store", "norm"])?, field("load", "words")?),
+        (c.is("add")?, field("add", "words")?),
+        (c.is("store_act")?, blocks("store_act")?),
+        (c.is("quant")?, blocks("quant")?),
+        heads("rope", "heads")?,
+        heads("kv_append", "kv_heads")?,
+        heads("attn", "heads")?,
+        (c.is("matvec")?, pairs.mux(rows >> 1, rows)),
+    ]);
+    let up = (words + (u64::from(LINE_WORDS) - 1)) >> REST_BITS;
+    let lines = pairs.mux(up << 1, up).trunc(shape.lines_bits());
+    let head = c.field("rope", "head_dim")?;
+    Ok([lines, words.trunc(REST_BITS), head.slice(REST_BITS, HEAD_BITS)])
+}
+
+impl<'m> Task<'m> {
+    /// What a command asks for.
+    ///
+    /// # Errors
+    /// As [`Fields::field`].
+    pub(super) fn new(
+        shape: &Shape,
+        sizes: &walk::Sizes,
+        m: &'m Builder,
+        c: &Fields<'m>,
+    ) -> Result<Self, RtlError> {
+        let op = |op: Op| m.lit(Op::BITS, op.code());
+        let flag = |command, name| Ok::<_, RtlError>(c.is(command)? & c.field(command, name)?.bit(0));
+        let layer = c.field("norm", "kind")?.eq(NormKind::Layer as u64);
+        let ops = [
+            ("load", op(Op::Load)),
+            ("store", op(Op::Store)),
+            ("store_act", op(Op::StoreAct)),
+            ("norm", layer.mux(op(Op::Layer), op(Op::Rms))),
+            ("quant", op(Op::Quant)),
+            ("add", op(Op::Add)),
+            ("rope", op(Op::Rope)),
+            ("kv_append", op(Op::KvAppend)),
+            ("matvec", op(Op::Matvec)),
+            ("attn", op(Op::Attn)),
+        ];
+        let ops: Result<Vec<_>, RtlError> = ops.into_iter().map(|(name, op)| Ok((c.is(name)?, op))).collect();
+        let places = |names: &[(&'static str, &'static str)]| {
+            let each: Result<Vec<_>, RtlError> = names
+                .iter()
+                .map(|&(command, name)| Ok((c.is(command)?, c.field(command, name)?.trunc(16))))
+                .collect();
+            Ok::<_, RtlError>(m.one_hot(&each?))
+        };
+        let to = [
+            ("load", "dst"),
+            ("norm", "dst"),
+            ("add", "dst"),
+            ("rope", "vec"),
+            ("kv_append", "value"),
+            ("matvec", "dst"),
+            ("attn", "dst"),
+        ];
+        let from = [("store", "src"), ("norm", "src"), ("add", "src"), ("quant", "src"), ("kv_append", "key")];
+        let [lines, rest, head_lines] = lines(shape, m, c)?;
+        let reads = walk::shape(sizes, m, c, walk::Direction::Read)?;
+        let writes = walk::shape(sizes, m, c, walk::Direction::Write)?;
+        Ok(Self {
+            op: m.one_hot(&ops?),
+            to_line: places(&to)?.trunc(shape.line_bits()),
+            from_line: places(&from)?.trunc(shape.line_bits()),
+            block: places(&[("store_act", "src"), ("quant", "dst")])?.trunc(shape.block_bits()),
+            lines,
+            rest,
+            head_lines,
+            accumulate: flag("load", "accumulate")? | flag("matvec", "accumulate")?,
+            inv_words: c.field("norm", "inv_words")?,
+            eps: c.field("norm", "eps")?,
+            delta: flag("matvec", "delta")?,
+            bias: flag("matvec", "has_bias")?,
+            epilogue: c.field("matvec", "epilogue")?.trunc(EPILOGUE_BITS),
+            fp4: c.field("matvec", "format")?.bit(0),
+            read: Records::of_shape(&reads),
+            written: Records::of_shape(&writes),
+            shared: reads.shared[0],
+        })
+    }
+
+    /// Width of [`Task::word`].
+    pub(super) fn width(shape: &Shape, sizes: &walk::Sizes) -> u32 {
+        let places = 2 * shape.line_bits() + shape.block_bits() + shape.lines_bits();
+        let fields = Op::BITS + places + REST_BITS + HEAD_BITS + 2 * WORD + EPILOGUE_BITS + 5;
+        fields + 2 * Records::width(sizes.length())
+    }
+
+    /// All in one word.
+    pub(super) fn word(&self, m: &'m Builder) -> Wire<'m> {
+        m.pack(&[
+            self.op,
+            self.to_line,
+            self.from_line,
+            self.block,
+            self.lines,
+            self.rest,
+            self.head_lines,
+            self.accumulate,
+            self.inv_words,
+            self.eps,
+            self.delta,
+            self.bias,
+            self.epilogue,
+            self.fp4,
+            self.shared,
+            self.read.word(),
+            self.written.word(),
+        ])
+    }
+
+    /// What stands in a word.
+    pub(super) fn of(shape: &Shape, sizes: &walk::Sizes, word: Wire<'m>) -> Self {
+        let mut take = cut(word);
+        let records = Records::width(sizes.length());
+        Self {
+            op: take(Op::BITS),
+            to_line: take(shape.line_bits()),
+            from_line: take(shape.line_bits()),
+            block: take(shape.block_bits()),
+            lines: take(shape.lines_bits()),
+            rest: take(REST_BITS),
+            head_lines: take(HEAD_BITS),
+            accumulate: take(1),
+            inv_words: take(WORD),
+            eps: take(WORD),
+            delta: take(1),
+            bias: take(1),
+            epilogue: take(EPILOGUE_BITS),
+            fp4: take(1),
+            shared: take(1),
+            read: Records::of(take(records)),
+            written: Records::of(take(records)),
+        }
+    }
+
+    /// The unit's ports that tell a part, and what they are told.
+    pub(super) fn ports(&self) -> [(&'static str, Wire<'m>); 14] {
+        [
+            ("op_i", self.op),
+            ("to_line_i", self.to_line),
+            ("from_line_i", self.from_line),
+            ("block_i", self.block),
+            ("lines_i", self.lines),
+            ("rest_i", self.rest),
+            ("head_lines_i", self.head_lines),
+            ("accumulate_i", self.accumulate),
+            ("inv_words_i", self.inv_words),
+            ("eps_i", self.eps),
+            ("delta_i", self.delta),
+            ("bias_i", self.bias),
+            ("epilogue_i", self.epilogue),
+            ("fp4_i", self.fp4),
+        ]
+    }
+
+    /// Whether it normalises: then it has no records of slots, but takes those that they share.
+    pub(super) fn is_norm(&self) -> Wire<'m> {
+        self.op.eq(Op::Rms.code()) | self.op.eq(Op::Layer.code())
+    }
+}

@@ -1,0 +1,19 @@
+//! Masks of which one bit counts.
+
+use crate::rtl::{Wire, index_width};
+
+/// The lowest bit that is set in a mask, and no other.
+pub(crate) fn lowest(mask: Wire<'_>) -> Wire<'_> {
+    mask & mask.negated()
+}
+
+/// The number of the only bit that is set.
+pub(crate) fn number(bit: Wire<'_>) -> Wire<'_> {
+    let m = bit.builder();
+    let bits = bit.bits();
+    let digit = |digit: u32| {
+        let with: Vec<_> = (0..bits.len()).filter(|n| n >> digit & 1 == 1).map(|n| bits[n]).collect();
+        if with.is_empty() { m.lit(1, 0) } else { m.pack(&with).any() }
+    };
+    m.pack(&(0..index_width(bit.width().into())).map(digit).collect::<Vec<_>>())
+}
