@@ -185,20 +185,19 @@ const WRITES: &str = "
     reg [1:0] at = 0;
     reg [3:0] entered = 0, left = 0;
     (* anyconst *) wire [3:0] followed;
-    reg [3:0] beat;
+    reg [7:0] beat;
     always @* assume(!b_valid || (started && sent != ended && filled != ended));
     reg came = 0, came_watched, bad = 0, watched_bad = 0;
     always @(posedge clk) if (started) begin
         if (data_valid && data_ready) begin
             entered <= entered + 1;
-            if (entered == followed) beat <= data[3:0];
+            if (entered == followed) beat <= {data[35:32], data[3:0]};
         end
         if (w_valid) begin
-            // Nothing before it was asked for; all bytes; the end where it belongs.
+            // Nothing before it was asked for; the end where it belongs; data and its bytes together.
             assert(asked != filled && entered != left);
-            assert(&w_strb);
             assert(w_last == (at == lengths[filled[2:0]]));
-            if (left == followed) assert(w_data[3:0] == beat);
+            if (left == followed) assert({w_strb, w_data[3:0]} == beat);
         end
         if (w_passes) begin
             left <= left + 1;
@@ -241,7 +240,7 @@ fn write_master() -> TestResult {
     let harness = [
         "module harness(input wire clk,\n",
         MASTER_PORTS,
-        " input wire data_valid, input wire [31:0] data, input wire w_ready, input wire b_valid);\n",
+        " input wire data_valid, input wire [35:0] data, input wire w_ready, input wire b_valid);\n",
         CLOCKED,
         ADDRESSES,
         WRITES,

@@ -25,7 +25,8 @@ pub struct Place {
     pub offset: u64,
 }
 
-/// Records: byte strings striped over the channels, beat by beat.
+/// Records: byte strings striped over the channels, beat by beat. What the device writes is whole beats on every channel; behind
+/// the record they are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordLayout {
     channels: u64,

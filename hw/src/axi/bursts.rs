@@ -87,6 +87,12 @@ impl BurstPort {
         8 * self.beat_bytes
     }
 
+    /// Bits of a beat that is written: the beat low, then a bit for each of its bytes, set if it is to be written.
+    #[must_use]
+    pub fn written_bits(&self) -> u32 {
+        9 * self.beat_bytes
+    }
+
     /// Bits of a local address, which counts beats.
     #[must_use]
     pub fn address_bits(&self) -> u32 {

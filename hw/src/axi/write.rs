@@ -13,7 +13,7 @@
 //! | `rst_i` | in | 1 | forgets what is under way; the memory's side has to be reset too |
 //! | `base_i` | in | 64 | device address of local address 0, a multiple of 4096; the low 12 bits are not looked at |
 //! | `req_valid_i`, `req_data_i`, `req_ready_o` | | 1, [`BurstPort::request_bits`], 1 | bursts asked for |
-//! | `data_valid_i`, `data_data_i`, `data_ready_o` | | 1, beat, 1 | their beats, one burst behind the other |
+//! | `data_valid_i`, `data_data_i`, `data_ready_o` | | 1, [`BurstPort::written_bits`], 1 | their beats, one burst behind the other, and which bytes of each |
 //! | `axi_aw{valid,addr,len,size,burst,cache,prot}_o`, `axi_awready_i` | | 1, 64, 8, 3, 2, 4, 3, 1 | write address: INCR, full beats |
 //! | `axi_w{valid,data,strb,last}_o`, `axi_wready_i` | | 1, beat, beat / 8, 1, 1 | write data; all bytes |
 //! | `axi_b{valid,resp}_i`, `axi_bready_o` | | 1, 2, 1 | acknowledgement; always ready |
@@ -57,7 +57,7 @@
 
 use super::bursts::{BurstPort, first_error, together, under_way};
 use crate::prim::{Fifo, SkidBuffer};
-use crate::rtl::{Bits, Block, Builder, Module, RamStyle, RtlError, Stream};
+use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream};
 use std::sync::Arc;
 
 /// The write side of a memory channel. See the [module](self).
@@ -84,7 +84,7 @@ impl WriteMaster {
 
     /// Beats to the bus, counted by the lengths of the bursts.
     fn beats<'m>(&self, m: &'m Builder, length: Stream<'m>) -> Result<(), RtlError> {
-        let data = m.stream_in("data", self.port.beat_bits());
+        let data = m.stream_in("data", self.port.written_bits());
         let count = m.reg("count", self.port.length_bits()).reset(0);
         let last = count.q().eq(length.data).named("last");
         let beat = Stream { valid: data.valid & length.valid, data: last.cat(data.data), ..data };
@@ -100,9 +100,10 @@ impl WriteMaster {
         let out = buffer.stream_out("out");
         out.ready.set(m.input("axi_wready_i", 1));
         m.output("axi_wvalid_o", out.valid);
-        m.output("axi_wdata_o", out.data.trunc(self.port.beat_bits()));
+        let beat = self.port.beat_bits();
+        m.output("axi_wdata_o", out.data.trunc(beat));
         m.output("axi_wlast_o", out.data.msb());
-        m.output("axi_wstrb_o", m.constant(Bits::ones(self.port.beat_bits() / 8)));
+        m.output("axi_wstrb_o", out.data.slice(beat, beat / 8));
         Ok(())
     }
 

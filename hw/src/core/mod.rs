@@ -126,7 +126,7 @@ impl Core {
         let port = m.instance(&format!("u_port_{channel}"), &self.port)?;
         port.set("base_i", base);
         let rests = |name: &str| {
-            let unused = ["main_", "ahead_", "write_data_", "clear_"].iter().any(|p| name.starts_with(p));
+            let unused = ["main_", "ahead_", "clear_"].iter().any(|p| name.starts_with(p));
             unused || (channel > 0 && name.starts_with("control_"))
         };
         for pin in port.module().ports().to_vec() {
@@ -227,7 +227,8 @@ impl<'m> Center<'m> {
         for unit in [decisions, writers] {
             unit.set("active_i", table.get("active_o"));
             unit.set("output_i", table.get("output_o"));
-            for (name, width) in [("settle_valid", 1), ("settle", NUMBER_BITS), ("replay", self.sizes.slots)] {
+            for (name, width) in [("settle_valid", 1), ("settle", NUMBER_BITS), ("replay", self.sizes.slots)]
+            {
                 unit.set(&format!("{name}_i"), m.lit(width, 0));
             }
         }

@@ -21,7 +21,7 @@
 //! | `slot_o`, `record_o`, `first_o` | out | log2(slots), 1, 1 | before a part begins: its slot, whether it has a record, whether it is its command's first |
 //! | `part_valid_o` | out | 1 | a part of a command that may write begins, or such a command is for no slot; with it: |
 //! | `part_writes_o`, `part_last_o`, `part_ends_o` | out | 1 | it writes a record, its command's last one; it is the last part |
-//! | `result_o` | out | 1 | such a part has its result |
+//! | `result_o` | out | 1 | such a part has its result; a command for no slot has it a cycle later |
 //! | `waits_o` | out | 1 | a part could begin if there were room |
 //! | `idle_o` | out | 1 | no command is there, and every part has its result |
 //!
@@ -138,7 +138,8 @@ impl Block for Parts {
         // Commands do not overlap in the unit: what has its result is of the command that began last.
         let closing = m.reg("closing", 1).reset(0);
         closing.set_when(begin.wire(), closes);
-        m.output("result_o", (closing.q() & done) | (closes & skips));
+        let skipped = m.register_valid("skipped", closes & skips);
+        m.output("result_o", (closing.q() & done) | skipped);
         m.output("idle_o", !valid & quiet);
         m.finish()
     }

@@ -81,7 +81,8 @@ impl RecordRows {
         let waits = m.later(&name("waits"), 1);
         let stays = comes & !(taken & !waits.wire());
         let input = Stream { valid: stays, data, ready: m.later(&name("room"), 1) };
-        let queue = Fifo::new(data.width(), DEPTH, RamStyle::Distributed)?.after(m, &name("u_queue"), input)?;
+        let queue =
+            Fifo::new(data.width(), DEPTH, RamStyle::Distributed)?.after(m, &name("u_queue"), input)?;
         waits.set(queue.valid);
         queue.ready.set(taken);
         let front = queue.valid.mux(queue.data, data);

@@ -3,7 +3,7 @@
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
 use crate::rtl::{Builder, RtlError, Wire};
-use crate::vec::{Op, Shape};
+use crate::vec::{Op, Shape, Writes, Written};
 use crate::walk;
 use fastcar_arch::config::LINE_WORDS;
 use fastcar_arch::isa::{Epilogue, NormKind};
@@ -33,6 +33,9 @@ pub(super) struct Task<'m> {
     bias: Wire<'m>,
     epilogue: Wire<'m>,
     fp4: Wire<'m>,
+    /// What it writes, and how many words, blocks or heads.
+    pub(super) kind: Wire<'m>,
+    pub(super) count: Wire<'m>,
     pub(super) read: Records<'m>,
     pub(super) written: Records<'m>,
     /// Slots share a record, which the first takes.
@@ -75,8 +78,8 @@ impl<'m> Records<'m> {
     }
 }
 
-/// The lines and the rest of the last one of so many words.
-fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 3], RtlError> {
+/// Of a command's words: their lines, the rest of the last one, lines of a head, and what is written of them.
+fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 4], RtlError> {
     let wide = |wire: Wire<'m>| wire.zext(WORDS_BITS.max(wire.width())).trunc(WORDS_BITS);
     let field = |command, name| Ok::<_, RtlError>(wide(c.field(command, name)?));
     let heads = |command, name| {
@@ -99,7 +102,9 @@ fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>;
     let up = (words + (u64::from(LINE_WORDS) - 1)) >> REST_BITS;
     let lines = pairs.mux(up << 1, up).trunc(shape.lines_bits());
     let head = c.field("rope", "head_dim")?;
-    Ok([lines, words.trunc(REST_BITS), head.slice(REST_BITS, HEAD_BITS)])
+    let blocks = (words >> REST_BITS).trunc(Writes::COUNT_BITS);
+    let count = c.is("store_act")?.mux(blocks, words.trunc(Writes::COUNT_BITS));
+    Ok([lines, words.trunc(REST_BITS), head.slice(REST_BITS, HEAD_BITS), count])
 }
 
 impl<'m> Task<'m> {
@@ -145,8 +150,10 @@ impl<'m> Task<'m> {
             ("matvec", "dst"),
             ("attn", "dst"),
         ];
-        let from = [("store", "src"), ("norm", "src"), ("add", "src"), ("quant", "src"), ("kv_append", "key")];
-        let [lines, rest, head_lines] = lines(shape, m, c)?;
+        let from =
+            [("store", "src"), ("norm", "src"), ("add", "src"), ("quant", "src"), ("kv_append", "key")];
+        let [lines, rest, head_lines, count] = lines(shape, m, c)?;
+        let kind = |which: Written| m.lit(Written::BITS, which.code());
         let reads = walk::shape(sizes, m, c, walk::Direction::Read)?;
         let writes = walk::shape(sizes, m, c, walk::Direction::Write)?;
         Ok(Self {
@@ -164,6 +171,8 @@ impl<'m> Task<'m> {
             bias: flag("matvec", "has_bias")?,
             epilogue: c.field("matvec", "epilogue")?.trunc(EPILOGUE_BITS),
             fp4: c.field("matvec", "format")?.bit(0),
+            kind: c.is("store_act")?.mux(kind(Written::Blocks), kind(Written::Words)),
+            count,
             read: Records::of_shape(&reads),
             written: Records::of_shape(&writes),
             shared: reads.shared[0],
@@ -173,7 +182,15 @@ impl<'m> Task<'m> {
     /// Width of [`Task::word`].
     pub(super) fn width(shape: &Shape, sizes: &walk::Sizes) -> u32 {
         let places = 2 * shape.line_bits() + shape.block_bits() + shape.lines_bits();
-        let fields = Op::BITS + places + REST_BITS + HEAD_BITS + 2 * WORD + EPILOGUE_BITS + 5;
+        let fields = Op::BITS
+            + places
+            + REST_BITS
+            + HEAD_BITS
+            + 2 * WORD
+            + EPILOGUE_BITS
+            + 5
+            + Written::BITS
+            + Writes::COUNT_BITS;
         fields + 2 * Records::width(sizes.length())
     }
 
@@ -195,6 +212,8 @@ impl<'m> Task<'m> {
             self.epilogue,
             self.fp4,
             self.shared,
+            self.kind,
+            self.count,
             self.read.word(),
             self.written.word(),
         ])
@@ -220,6 +239,8 @@ impl<'m> Task<'m> {
             epilogue: take(EPILOGUE_BITS),
             fp4: take(1),
             shared: take(1),
+            kind: take(Written::BITS),
+            count: take(Writes::COUNT_BITS),
             read: Records::of(take(records)),
             written: Records::of(take(records)),
         }

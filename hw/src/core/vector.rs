@@ -8,7 +8,7 @@ use crate::cmd::fields::cut;
 use crate::port::{Port, WRITER_BITS};
 use crate::prim::Fifo;
 use crate::rtl::{Bits, Instance, RamStyle, RtlError, Stream, Wire};
-use crate::vec::{Records, Shape, VectorUnit};
+use crate::vec::{Records, Shape, VectorUnit, Writes};
 use crate::walk::queue::Waiting;
 use crate::walk::{Direction, RecordQueue, RecordWalker, shape};
 use fastcar_arch::timing::{HOP, QUEUE_COMMANDS, WINDOW};
@@ -69,7 +69,11 @@ impl<'m> Center<'m> {
     }
 
     /// The stream of addresses of the records that commands read, or write: the queue of commands, and its runs.
-    fn walk(&self, name: &str, direction: Direction) -> Result<(Instance<'m>, Instance<'m>, Run<'m>), RtlError> {
+    fn walk(
+        &self,
+        name: &str,
+        direction: Direction,
+    ) -> Result<(Instance<'m>, Instance<'m>, Run<'m>), RtlError> {
         let Self { m, config, sizes, issue, table, .. } = self;
         let (reader, class) = match direction {
             Direction::Read => (RECORDS, issue.classes.records),
@@ -123,7 +127,13 @@ impl<'m> Center<'m> {
     }
 
     /// Sends runs to the ports.
-    fn send(&self, name: &str, walker: &Instance<'m>, valid: Wire<'m>, run: Wire<'m>) -> Result<(), RtlError> {
+    fn send(
+        &self,
+        name: &str,
+        walker: &Instance<'m>,
+        valid: Wire<'m>,
+        run: Wire<'m>,
+    ) -> Result<(), RtlError> {
         let latency = RecordWalker::new(self.config, GUARD_BITS)?.latency();
         let segments = Segments::new(run.width(), self.config.channels(), latency)?;
         let segments = self.m.instance(&format!("u_{name}_segments"), &segments)?;
@@ -248,6 +258,7 @@ impl<'m> Center<'m> {
         unit.set("access_i", task.is_norm().mux(first, parts.get("record_o")));
         unit.set("shared_i", task.shared & first);
         self.rest(&unit);
+        self.data(&unit, &parts, task)?;
         self.write(&parts, &commits, queued.writer, task.written.length)?;
         Ok(parts.get("idle_o"))
     }
@@ -260,6 +271,32 @@ impl<'m> Center<'m> {
                 unit.set(&pin.name, self.m.constant(Bits::zero(pin.width)));
             }
         }
+    }
+
+    /// The beats of what parts write, on their way to the ports.
+    fn data(&self, unit: &Instance<'m>, parts: &Instance<'m>, task: &Task<'m>) -> Result<(), RtlError> {
+        let m = self.m;
+        let writes = m.instance("u_writes", &Writes::of(self.config)?)?;
+        writes.set("start_i", parts.get("begin_o") & parts.get("part_writes_o"));
+        writes.set("kind_i", task.kind);
+        writes.set("count_i", task.count);
+        for name in ["word_valid", "word_data", "block_scale", "block_elems"] {
+            writes.set(&format!("{name}_i"), unit.get(&format!("{name}_o")));
+        }
+        writes.set("block_valid_i", unit.get("block_valid_o") & unit.get("block_memory_o"));
+        writes.set("done_i", unit.get("done_o"));
+        for pin in writes.module().ports().to_vec() {
+            if ["scales_i", "token_i", "channel_i", "step_i"].contains(&pin.name.as_str()) {
+                writes.set(&pin.name, m.constant(Bits::zero(pin.width)));
+            }
+        }
+        for (c, port) in self.ports.iter().enumerate() {
+            let beat = writes.get(&format!("beat_bytes{c}_o")).cat(writes.get(&format!("beat_data{c}_o")));
+            let valid = hop(m, &format!("write_valid_{c}"), HOP - 1, writes.get(&format!("beat_valid{c}_o")));
+            port.set("write_data_valid_i", valid);
+            port.set("write_data_data_i", hop_word(m, &format!("write_data_{c}"), HOP - 1, beat));
+        }
+        Ok(())
     }
 
     /// What parts write, on its way to the ports and back.

@@ -19,7 +19,7 @@
 //! | `<stream>_beat_{valid,data}_o`, `_ready_i` | | 1, beat + 1, 1 | beats of `record`, `main`, `ahead`: *streams*; last of its burst in the top bit. Of `main` and `ahead` one at most is taken a cycle |
 //! | `<stream>_free_i`, `<stream>_free_last_i` | in | 1, 1 | a beat, in order, is used up; it is the last of its burst |
 //! | `write_segment_{valid,data}_i`, `_ready_o` | | 1, [`Port::write_segment_bits`], 1 | to write: local address in beats (low), beats, last of its job (top) |
-//! | `write_data_{valid,data}_i`, `_ready_o` | | 1, beat, 1 | the beats of all segments, one behind the other |
+//! | `write_data_{valid,data}_i`, `_ready_o` | | 1, [`Port::written_bits`], 1 | the beats of all segments, one behind the other: data low, then a bit for each byte that is to be written |
 //! | `commit_valid_i` | in | 1 | the next job may go: its segments and data are here, or on their way |
 //! | `commit_beats_i` | in | [`Port::count_bits`] | its beats; 0 for no job |
 //! | `commit_closes_i`, `commit_writer_i` | in | 1, [`WRITER_BITS`] | behind it nothing more comes of the writer of this number |
@@ -147,6 +147,12 @@ impl Port {
     #[must_use]
     pub fn write_segment_bits(&self) -> u32 {
         2 * self.reads.address_bits() + 1
+    }
+
+    /// Bits of a beat to write.
+    #[must_use]
+    pub fn written_bits(&self) -> u32 {
+        self.writes.written_bits()
     }
 
     /// Bits of a job's number of beats.

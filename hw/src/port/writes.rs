@@ -21,8 +21,8 @@ impl Port {
         let head = self.head(m, "write", 1)?;
         let goes = m.later("write_burst_goes", 1);
         head.stream.ready.set(goes.wire());
-        let data = m.stream_in("write_data", self.reads.beat_bits());
-        let data = Fifo::new(self.reads.beat_bits(), self.write_beats, RamStyle::Block)?.after(
+        let data = m.stream_in("write_data", self.written_bits());
+        let data = Fifo::new(self.written_bits(), self.write_beats, RamStyle::Block)?.after(
             m,
             "write_buffer",
             data,

@@ -4,6 +4,7 @@
 //! for one slot.
 
 pub mod buffer;
+mod change;
 pub mod exponents;
 pub mod lane;
 pub mod records;
@@ -12,6 +13,7 @@ pub mod scalar;
 pub mod sequence;
 mod taps;
 pub mod unit;
+pub mod writes;
 
 pub use buffer::VectorBuffer;
 pub use exponents::LineExponents;
@@ -21,6 +23,7 @@ pub use rotation::Rotation;
 pub use scalar::Scalar;
 pub use sequence::Sequence;
 pub use unit::VectorUnit;
+pub use writes::{Writes, Written};
 
 use crate::rtl::{Builder, RamStyle, RtlError, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
@@ -61,11 +64,15 @@ pub enum Op {
     Matvec,
     /// Weighted sums of values to the vector buffer.
     Attn,
+    /// What has changed to blocks of the activation buffer.
+    Delta,
+    /// How far blocks of the activation buffer are from stored ones.
+    GateDelta,
 }
 
 impl Op {
     /// All of them, by code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Load,
         Self::Store,
         Self::StoreAct,
@@ -77,6 +84,8 @@ impl Op {
         Self::KvAppend,
         Self::Matvec,
         Self::Attn,
+        Self::Delta,
+        Self::GateDelta,
     ];
     /// Width of a code.
     pub const BITS: u32 = 4;

@@ -2,7 +2,7 @@
 //!
 //! # Purpose
 //!
-//! What a norm needs once for a vector.
+//! What a norm needs once for a vector, and a change for every block.
 //!
 //! # Interface
 //!
@@ -15,14 +15,15 @@
 //! | `sum_i` | in | [`SUM_BITS`] | the sum, signed |
 //! | `exponent_i` | in | [`EXPONENT_BITS`] | its unit's exponent |
 //! | `nan_i` | in | 1 | it is NaN |
-//! | `inv_words_i` | in | 32 | what one word counts in the mean |
+//! | `inv_words_i` | in | 32 | what one word counts in the mean; what the sum of a change or a gate is multiplied by |
 //! | `eps_i` | in | 32 | added to the mean |
+//! | `number_valid_o`, `number_o` | out | 1, 32 | the sum as a number |
 //! | `mean_valid_o`, `mean_o` | out | 1, 32 | `sum * inv_words` |
 //! | `root_valid_o`, `root_o` | out | 1, 32 | `rsqrt(mean + eps)` |
 //!
 //! # Timing
 //!
-//! [`Scalar::mean_latency`] and [`Scalar::root_latency`], one sum a cycle.
+//! [`Scalar::number_latency`], [`Scalar::mean_latency`] and [`Scalar::root_latency`], one sum a cycle.
 //!
 //! # Numeric contract
 //!
@@ -58,10 +59,16 @@ use std::sync::Arc;
 pub struct Scalar;
 
 impl Scalar {
+    /// Cycles from a sum to its number.
+    #[must_use]
+    pub fn number_latency() -> u32 {
+        cycles(CONVERT_LATENCY)
+    }
+
     /// Cycles from a sum to the mean.
     #[must_use]
     pub fn mean_latency() -> u32 {
-        cycles(CONVERT_LATENCY + MUL_LATENCY)
+        Self::number_latency() + cycles(MUL_LATENCY)
     }
 
     /// Cycles from a sum to the reciprocal root.
@@ -91,6 +98,8 @@ impl Block for Scalar {
         let root = m.instance("u_root", &FuncUnit::new(&[Function::Rsqrt])?)?;
         root.set("valid_i", sum.get("valid_o"));
         root.set("x_i", sum.get("sum_o"));
+        m.output("number_valid_o", convert.get("valid_o"));
+        m.output("number_o", convert.get("result_o"));
         m.output("mean_valid_o", mean.get("valid_o"));
         m.output("mean_o", mean.get("product_o"));
         m.output("root_valid_o", root.get("valid_o"));

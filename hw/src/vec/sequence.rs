@@ -11,7 +11,7 @@
 //! | `rst_i` | in | 1 | stops |
 //! | `start_i` | in | 1 | a part begins in this cycle; only when none is under way. All that tells it is sampled on the edge before |
 //! | `op_i` | in | [`Op::BITS`] | what to do |
-//! | `lines_i` | in | [`Shape::lines_bits`] | lines of the vector (`kv_append`: of the keys; `store_act`: blocks), at least one |
+//! | `lines_i` | in | [`Shape::lines_bits`] | lines of the vector (`kv_append`: of the keys; `store_act`, `gate_delta`: blocks), at least one |
 //! | `rest_i` | in | 5 | words of the last line, 0 for all of them |
 //! | `head_lines_i` | in | 6 | `rope`: lines of a head |
 //! | `record_i` | in | 1 | this part takes its record, or what the slots share |
@@ -29,6 +29,7 @@
 //! | `second_o` | out | 1 | with `pair_o`: there is a second group |
 //! | `index_o` | out | bits of a group's number | which group, pair or group of a record it is |
 //! | `first_o`, `last_o` | out | 1 | it is the first, last one of its pass |
+//! | `alone_o` | out | 1 | there is no group, and the part's only one was taken before: it ends with this cycle, which is `last_o` |
 //! | `spare_o` | out | 1 | with `main_o`: none of its words is the vector's |
 //! | `partial_o` | out | 1 | with `main_o`: it belongs to a last line of which not all words are the vector's |
 //! | `issued_o` | out | 1 | the part's last cycle was the one before: another may begin |
@@ -41,11 +42,13 @@
 //! |---|---|
 //! | load, store, `store_act`, quant, add, `kv_append`, attn | the groups |
 //! | rms | wait until the exponent is known, pairs (squares), wait for the root, the groups |
+//! | delta | wait until the exponent is known and the squares of the part before are added up, pairs (squares), the groups |
 //! | layer | wait for the exponent, pairs (sum), wait for the mean, pairs (largest exponent), wait for it, pairs (squares), wait for the root, gamma's record, the groups with beta's |
+//! | `gate_delta` | the record, wait, groups as pairs are (largest exponent), wait until it is known, the groups |
 //! | rope | the record, the groups |
 //! | matvec | the bias' record if the part takes two, the groups |
 //!
-//! Where a record or sums are needed a group waits for them; nothing else waits.
+//! Where a record or sums are needed a group waits for them; nothing else waits. A part that would end in its first cycle takes another one.
 //!
 //! # Numeric contract
 //!
@@ -69,6 +72,7 @@
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
+use super::change::Change;
 use super::{Field, Op, READ, Scalar, Shape};
 use crate::fp::SquareSum;
 use crate::rtl::{Block, Builder, Module, RtlError, Wire};
@@ -92,6 +96,14 @@ const SCANNED: u64 = 32;
 /// Cycles from a scan's start to the first pass, with the exponents ready and none to look at: they are needed `READ` cycles after a
 /// group is taken.
 const SCAN: u32 = 3 - READ;
+
+/// Cycles from a record of blocks to the first differences: the largest exponent of what they are compared with is known before, and so
+/// much behind the part before its last squares are added up.
+const PRESENT: u32 = 4;
+
+/// Cycles by which the squares of differences wait longer than for their largest exponent: for the reciprocal that their sum is multiplied
+/// by, and so that the differences are looked through before the next part's present words are.
+const CHANGES: u32 = 2;
 
 /// Steps of a part, in order.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,6 +151,8 @@ pub struct Sequence {
 /// What a part is, from its first cycle on.
 struct Part<'m> {
     layer: Wire<'m>,
+    delta: Wire<'m>,
+    gate: Wire<'m>,
     /// Records are taken in the last pass, and before it.
     with_record: Wire<'m>,
     before: Wire<'m>,
@@ -181,14 +195,16 @@ impl Sequence {
         let (shared, halves) = (m.input("shared_i", 1), m.input("halves_i", 1));
         let is = |ops: &[Op]| Op::is_any(op, ops);
         let (norm, layer, rope) = (is(&[Op::Rms, Op::Layer]), is(&[Op::Layer]), is(&[Op::Rope]));
-        let matvec = is(&[Op::Matvec]);
+        let (matvec, delta, gate) = (is(&[Op::Matvec]), is(&[Op::Delta]), is(&[Op::GateDelta]));
         let both = matvec & record & shared;
         let held = |name: &str, value| super::held(m, name, start, value).now;
 
         let (bits, within) = (self.shape.index_bits(), self.shape.within());
         let groups = lines.zext(bits) << within;
         let scans = (lines.zext(bits) + (SCANNED - 1)) >> (SCANNED.ilog2());
-        let late = u64::from(self.shape.exponents_late() + SCAN);
+        let late = self.shape.exponents_late() + SCAN;
+        let change = late + Change::new(self.shape).wait(1 + late + READ);
+        let scanned = scans + delta.mux(m.lit(bits, change.into()), m.lit(bits, late.into()));
         // What is missing of a line, in groups of which not a word is the vector's.
         let missing = rest.negated();
         let groups_of = |shift: u32| {
@@ -204,16 +220,21 @@ impl Sequence {
             m.select(groups, &[(is(&[Op::KvAppend]), groups << 1), (is(&[Op::Store]), groups - spare)]);
         let wide = bits.max(HEAD_BITS + within);
         let head = (head_lines.zext(wide) << within).trunc(bits);
+        // A record of blocks: a group has as many bytes as there are lanes, and scales follow the elements.
+        let scales = (lines.zext(bits) + u64::from(self.shape.lanes - 1)) >> lanes;
         let step = |which: Step| which.lit(m);
-        let begin =
-            m.select(step(Step::Main), &[(norm, step(Step::Scan)), (rope | both, step(Step::Record))]);
+        let scan = norm | delta;
+        let begin = [(scan, step(Step::Scan)), (rope | both | gate, step(Step::Record))];
+        let begin = m.select(step(Step::Main), &begin);
         Part {
             layer: held("layer", layer),
+            delta: held("delta", delta),
+            gate: held("gate", gate),
             with_record: held(
                 "with_record",
-                (record & is(&[Op::Load, Op::Rms, Op::Layer, Op::Matvec])) | (matvec & shared),
+                (record & is(&[Op::Load, Op::Rms, Op::Layer, Op::Matvec, Op::Delta])) | (matvec & shared),
             ),
-            before: held("record_before", rope | (record & layer) | both),
+            before: held("record_before", rope | (record & (layer | gate)) | both),
             partial: held("partial", rest.any()),
             with_sums: held("with_sums", is(&[Op::Matvec, Op::Attn])),
             halves: held("halves", matvec & halves),
@@ -222,9 +243,12 @@ impl Sequence {
             counts: Counts {
                 begin: m.register(
                     "first_count",
-                    m.select(main, &[(norm, scans + late), (rope, head), (both, groups - spare)]),
+                    m.select(
+                        main,
+                        &[(scan, scanned), (rope, head), (both, groups - spare), (gate, groups + scales)],
+                    ),
                 ),
-                pairs: held("pairs", (groups + 1) >> 1),
+                pairs: held("pairs", gate.mux(groups, (groups + 1) >> 1)),
                 record: held("record_count", layer.mux(groups, head)),
                 main: held("main_count", main),
                 spare: super::held(m, "spare", start, spare),
@@ -234,15 +258,17 @@ impl Sequence {
     }
 
     /// How long a step takes that follows another.
-    fn count<'m>(&self, m: &'m Builder, step: Wire<'m>, counts: &Counts<'m>) -> Result<Wire<'m>, RtlError> {
+    fn count<'m>(&self, m: &'m Builder, step: Wire<'m>, part: &Part<'m>) -> Result<Wire<'m>, RtlError> {
+        let counts = &part.counts;
         let bits = self.shape.index_bits();
         let sum = SquareSum::new(self.shape.lanes)?.latency();
+        let largest = self.shape.largest_latency() - 1;
         let wait = |cycles: u32| m.lit(bits, u64::from(cycles));
         let is = |which: Step| step.eq(which as u64);
         let cases = [
             (is(Step::Sum) | is(Step::Largest) | is(Step::Squares), counts.pairs),
-            (is(Step::Mean), wait(sum + Scalar::mean_latency())),
-            (is(Step::Exponent), wait(self.shape.largest_latency() - 1)),
+            (is(Step::Mean), part.gate.mux(wait(PRESENT), wait(sum + Scalar::mean_latency()))),
+            (is(Step::Exponent), part.gate.mux(wait(largest + CHANGES), wait(largest))),
             (is(Step::Root), wait(sum + Scalar::root_latency())),
             (is(Step::Record), counts.record),
             (is(Step::Pad), wait(1)),
@@ -251,8 +277,8 @@ impl Sequence {
     }
 }
 
-/// The step after a step.
-fn after<'m>(m: &'m Builder, step: Wire<'m>, part: &Part<'m>) -> Wire<'m> {
+/// The step after a step; whether there is another one after the groups.
+fn after<'m>(m: &'m Builder, step: Wire<'m>, part: &Part<'m>, pad: Wire<'m>) -> Wire<'m> {
     let layer = part.layer;
     let to = |next: Step| next.lit(m);
     let cases = [
@@ -260,11 +286,11 @@ fn after<'m>(m: &'m Builder, step: Wire<'m>, part: &Part<'m>) -> Wire<'m> {
         (Step::Sum, to(Step::Mean)),
         (Step::Mean, to(Step::Largest)),
         (Step::Largest, to(Step::Exponent)),
-        (Step::Exponent, to(Step::Squares)),
-        (Step::Squares, to(Step::Root)),
+        (Step::Exponent, part.gate.mux(to(Step::Main), to(Step::Squares))),
+        (Step::Squares, part.delta.mux(to(Step::Main), to(Step::Root))),
         (Step::Root, layer.mux(to(Step::Record), to(Step::Main))),
-        (Step::Record, to(Step::Main)),
-        (Step::Main, part.pad.mux(to(Step::Pad), to(Step::Idle))),
+        (Step::Record, part.gate.mux(to(Step::Mean), to(Step::Main))),
+        (Step::Main, pad.mux(to(Step::Pad), to(Step::Idle))),
     ];
     let cases = cases.map(|(from, next)| (step.eq(from as u64), next));
     m.select(to(Step::Idle), &cases)
@@ -296,9 +322,11 @@ impl Block for Sequence {
         let summed = !sums | m.input("sums_valid_i", 1);
         let advance = !at(Step::Idle) & there & summed;
         let finish = advance & last;
-        let ends = at(Step::Pad) | (main & !part.pad);
-        let next = either(after(&m, part.begin, &part), after(&m, step.q(), &part)).named("next");
-        let next_left = self.count(&m, next, counts)?;
+        // A part does not end in its first cycle.
+        let ends = at(Step::Pad) | (main & !part.pad & !start);
+        let next = either(after(&m, part.begin, &part, m.lit(1, 1)), after(&m, step.q(), &part, part.pad));
+        let next = next.named("next");
+        let next_left = self.count(&m, next, &part)?;
         step.update(&[(finish, next), (start, now)]);
         left.update(&[(finish, next_left), (advance, left_now - 1), (start, left_now)]);
         index.update(&[(finish, m.lit(bits, 0)), (advance, index_now + 1), (start, index_now)]);
@@ -320,7 +348,8 @@ impl Block for Sequence {
         m.output("second_o", !(last & counts.odd));
         m.output("index_o", index_now);
         m.output("first_o", index_now.is_zero());
-        m.output("last_o", last);
+        m.output("alone_o", at(Step::Pad) & !part.pad);
+        m.output("last_o", last & !(start & main & !part.pad));
         m.output("partial_o", part.partial & left_now.le(in_line));
         m.output("issued_o", m.register_valid("issued", finish & ends));
         m.finish()

@@ -1,9 +1,11 @@
 //! Walkers: from commands to the runs of beats that ports read and write.
 
+pub mod appends;
 pub mod job;
 pub mod queue;
 pub mod records;
 
+pub use appends::Appends;
 pub use job::{Direction, Job, Known, Shape, Sizes, shape};
 pub use queue::RecordQueue;
 pub use records::RecordWalker;

@@ -73,8 +73,12 @@ impl Memory {
         }
     }
 
-    /// Writes the record at local address `addr`.
+    /// Writes the record at local address `addr`: whole beats of every channel, with zeros behind the record.
     pub fn write_record(&mut self, addr: u64, bytes: &[u8]) {
+        let local = self.records.local_bytes(bytes.len() as u64).get();
+        for channel in &mut self.channels {
+            channel[addr as usize..(addr + local) as usize].fill(0);
+        }
         for (place, range) in self.records.pieces(bytes.len() as u64) {
             let start = (addr + place.offset) as usize;
             self.channels[place.channel][start..start + range.len()].copy_from_slice(&bytes[range]);

@@ -504,7 +504,10 @@ impl<F: Flow> Machine<'_, F> {
 
     /// Writes the report when everything else is done.
     pub(super) fn report_when_idle(&mut self) {
-        let idle = self.waves.iter().all(|w| w.idle() && w.writers.is_empty() && w.vector_result <= self.now);
+        let idle = self.waves.iter().all(|w| {
+            let through = w.vector_since.max(w.vector_result) <= self.now;
+            w.idle() && w.writers.is_empty() && through
+        });
         if self.reporting || !idle || self.vector.is_running() {
             return;
         }

@@ -205,6 +205,7 @@ impl<F: Flow> Machine<'_, F> {
         w.vector.pop_front();
         w.vector_part = 0;
         w.vector_since = self.now + 1;
+        self.at(self.now + 1, Due::Look);
         self.at(self.now + 2, Due::Look);
     }
 

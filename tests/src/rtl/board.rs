@@ -204,7 +204,10 @@ impl Board {
             let Some((at, left)) = self.channels[channel].writes.pop_front() else {
                 panic!("data without an address on channel {channel} in cycle {now}");
             };
-            self.write(channel, at, &data);
+            let bytes = self.dut.bits(&axi("wstrb_o"));
+            for (byte, value) in data.iter().enumerate().filter(|byte| bytes.bit(byte.0 as u32)) {
+                self.write(channel, at + byte as u64, &[*value]);
+            }
             if left > 1 {
                 self.channels[channel].writes.push_front((at + beat, left - 1));
             }

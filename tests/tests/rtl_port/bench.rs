@@ -294,7 +294,7 @@ impl Bench {
         let before: u64 = self.jobs.iter().map(|job| job.beats_in).sum();
         let fits = next.is_some_and(|n| self.jobs[n].beats_in > 0 || before + self.jobs[n].beats <= room);
         let beat = next.filter(|_| fits);
-        let data = self.random.bits(8 * self.beat as u32);
+        let data = self.random.bits(9 * self.beat as u32);
         dut.set("write_data_valid_i", beat.is_some());
         dut.set("write_data_data_i", &data);
         if let Some(n) = beat.filter(|_| dut.is_set("write_data_ready_o")) {
@@ -504,7 +504,12 @@ impl Bench {
         same!(now, "write data", dut.is_set("axi_wvalid_o"), due.is_some());
         if let Some((end, _)) = due {
             same!(now, "last write data", dut.is_set("axi_wlast_o"), end == now);
-            same!(now, "write data", Some(dut.bits("axi_wdata_o")), self.data.pop_front());
+            same!(
+                now,
+                "write data",
+                Some(Bits::concat(&[dut.bits("axi_wstrb_o"), dut.bits("axi_wdata_o")])),
+                self.data.pop_front()
+            );
             if end == now {
                 self.data_ends.pop_front();
             }

@@ -71,7 +71,7 @@ impl Stalls {
                 let beats = 1 + random.below(60);
                 all.segments.push_back((5 * (1 << 20) + random.below(1 << 18), beats));
                 all.commits.push_back((beats, false, writer));
-                all.sent.extend((0..beats).map(|_| random.bits(8 * beat as u32)));
+                all.sent.extend((0..beats).map(|_| random.bits(9 * beat as u32)));
                 total += beats;
             }
             all.commits.push_back((0, true, writer));
@@ -110,7 +110,7 @@ impl Stalls {
         }
         let data = self.data.front().cloned();
         dut.set("write_data_valid_i", data.is_some());
-        dut.set("write_data_data_i", data.clone().unwrap_or_else(|| Bits::zero(8 * self.beat as u32)));
+        dut.set("write_data_data_i", data.clone().unwrap_or_else(|| Bits::zero(9 * self.beat as u32)));
         if data.is_some() && dut.is_set("write_data_ready_o") {
             self.data.pop_front();
         }
@@ -201,7 +201,8 @@ impl Stalls {
             self.writes.push_back(dut.get("axi_awlen_o") + 1);
         }
         if has_data && data {
-            assert_eq!(Some(dut.bits("axi_wdata_o")), self.sent.pop_front());
+            let written = Bits::concat(&[dut.bits("axi_wstrb_o"), dut.bits("axi_wdata_o")]);
+            assert_eq!(Some(written), self.sent.pop_front());
             self.filled += u64::from(dut.is_set("axi_wlast_o"));
         }
     }

@@ -36,6 +36,11 @@ def request(one):
     return (tag << LENGTH | (beats - 1)) << ADDRESS | first
 
 
+def strobes():
+    every = (1 << BEAT) - 1
+    return random.choice([every, every, random.getrandbits(BEAT)])
+
+
 async def send(dut, bus, words, percent):
     """Words over a stream, with pauses between them."""
     valid, data, ready = (getattr(dut, f"{bus}_{name}") for name in ("valid", "data", "ready"))
@@ -51,9 +56,9 @@ async def send(dut, bus, words, percent):
 
 
 async def write(dut, bursts, memory, percent):
-    """Bursts of random beats; returns when all of them are acknowledged, in order."""
-    contents = [[random.randbytes(BEAT) for _ in range(beats)] for _, beats, _ in bursts]
-    words = [int.from_bytes(beat, "little") for beats in contents for beat in beats]
+    """Bursts of random bytes of random beats; returns when all of them are acknowledged, in order."""
+    contents = [[(random.randbytes(BEAT), strobes()) for _ in range(beats)] for _, beats, _ in bursts]
+    words = [bits << 8 * BEAT | int.from_bytes(beat, "little") for beats in contents for beat, bits in beats]
     requests = cocotb.start_soon(send(dut, "w_req", map(request, bursts), percent))
     data = cocotb.start_soon(send(dut, "w_data", words, percent))
     for (first, _, tag), beats in zip(bursts, contents):
@@ -61,7 +66,10 @@ async def write(dut, bursts, memory, percent):
         while not int(dut.ack_valid.value):
             await RisingEdge(dut.clk_i)
         assert int(dut.ack_tag.value) == tag
-        memory[first * BEAT : first * BEAT + BEAT * len(beats)] = b"".join(beats)
+        for place, (beat, bits) in enumerate(beats, first):
+            for byte in range(BEAT):
+                if bits >> byte & 1:
+                    memory[place * BEAT + byte] = beat[byte]
     await Combine(requests, data)
 
 

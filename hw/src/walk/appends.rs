@@ -1,0 +1,391 @@
+//! `append_walker`: where a token's keys and values go.
+//!
+//! # Purpose
+//!
+//! Gives the runs of beats that one part of `kv_append` writes, those of all channels at once: the addresses are the same on every channel that
+//! holds the position's block, and the others have none.
+//!
+//! # Interface
+//!
+//! | port | dir | width (bits) | meaning |
+//! |---|---|---|---|
+//! | `rst_i` | in | 1 | nothing to do |
+//! | `job_valid_i`, `job_ready_o` | | 1 | *stream* of parts: |
+//! | `base_i` | in | address | the slot's cache, in beats |
+//! | `position_i` | in | 15 | the slot's position |
+//! | `heads_i` | in | [`Appends::heads_bits`] | key/value heads |
+//! | `scales_i` | in | 6 | blocks of a head: `head_dim / 32` |
+//! | `blocks_i` | in | 11 | blocks of the cache that a head has room for: `ceil(positions / 32)` |
+//! | `go_i` | in | 1 | a run may be given in the next cycle |
+//! | `run_valid_o` | out | 1 | a run of beats |
+//! | `run_address_o`, `run_length_o` | out | address, 7 | its first beat, number of beats |
+//! | `run_channels_o` | out | channels | the channels that have it |
+//! | `run_last_o` | out | channels | those of them whose last one of the part it is |
+//! | `part_first_o`, `part_last_o` | out | 1 | it is the first, the last of the part |
+//! | `part_channel_o`, `part_step_o` | out | log2(channels) | with the part's runs: channel of the first head; from head to head, modulo the channels |
+//! | `part_channels_o` | out | channels | with the part's runs: the channels with the most heads |
+//! | `part_beats_o`, `part_fewer_o` | out | [`Appends::beats_bits`] | with the last run: beats of each of these; of each of the others |
+//!
+//! A channel's runs, in order: of each of its heads the keys' elements and their scale bytes, then of each the values' and theirs. That is the order in which
+//! the vector unit makes them, so that [`Writes`](crate::vec::Writes) need keep no block.
+//!
+//! # Timing
+//!
+//! A run a cycle while `go_i` is set, also from part to part; the first [`Appends::latency`] cycles after the part was taken.
+//!
+//! # Numeric contract
+//!
+//! Addresses are those of [`KvLayout`](fastcar_arch::layout::KvLayout), in beats, modulo 2^address. A block's number is divided by the number of channels that share a
+//! head by a product with its reciprocal, which is exact for all 1024 blocks.
+//!
+//! # Cost
+//!
+//! Four products; a table of the channels by number of heads. Figures: `tests/baselines/rtl/vec_writes_walk.toml`.
+//!
+//! # Verification
+//!
+//! `tests/tests/rtl_writes.rs`: `appends_are_walked`.
+//!
+//! # Example
+//!
+//! ```
+//! use fastcar_arch::config::AccelConfig;
+//! use fastcar_hw::{rtl::Block, walk::Appends};
+//!
+//! let walker = Appends::new(&AccelConfig::preset("u55c")?);
+//! assert_eq!(walker.module()?.name(), "append_walker_c32_b64_a23_h2048");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::cmd::fields::cut;
+use crate::rtl::{Bits, Block, Builder, Later, Module, RtlError, Wire, index_width};
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
+use fastcar_arch::program::MAX_HEAD_DIM;
+use std::sync::Arc;
+
+/// Bits of a position: a cache has at most 32768.
+const POSITION: u32 = 15;
+/// Bits of a token's place in its block.
+const TOKEN: u32 = KV_BLOCK_TOKENS.ilog2();
+/// Bits of a block's number.
+const BLOCK_BITS: u32 = POSITION - TOKEN;
+/// Bits of the number of a head's scale bytes.
+const SCALES: u32 = (MAX_HEAD_DIM / LINE_WORDS).ilog2() + 1;
+/// Bits of a reciprocal's fraction.
+const FRACTION: u32 = 16;
+/// Bytes of a head's keys and values of a block of the cache, for each of its scale bytes.
+const BLOCK_BYTES: u64 = 2 * KV_BLOCK_TOKENS as u64 * (LINE_WORDS as u64 + 1);
+/// Bits of the number of beats of a run: 1024 bytes.
+const LENGTH: u32 = 7;
+/// Cycles from a part to what its runs are made of.
+const STAGES: u32 = 5;
+
+/// The walk over a part's runs. See the [module](self).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appends {
+    channels: u32,
+    beat: u32,
+    address: u32,
+    heads: u32,
+}
+
+impl Appends {
+    /// That of a configuration.
+    #[must_use]
+    pub fn new(config: &AccelConfig) -> Self {
+        let beat = config.fields().beat_bytes;
+        let address = index_width(config.channel_capacity().get() / u64::from(beat));
+        // A head is a line at least.
+        Self { channels: config.channels(), beat, address, heads: config.vb_lines() }
+    }
+
+    /// Width of the number of heads.
+    #[must_use]
+    pub fn heads_bits(&self) -> u32 {
+        index_width(u64::from(self.heads.max(self.channels)) + 1)
+    }
+
+    /// Width of a number of beats that a part has on one channel: all lines' elements, and four beats of scale bytes more a head.
+    #[must_use]
+    pub fn beats_bits(&self) -> u32 {
+        let lines = self.heads.div_ceil(self.channels);
+        index_width(u64::from(lines) * u64::from(LINE_WORDS.div_ceil(self.beat) * 2 + 6) + 1)
+    }
+
+    /// Cycles from a part that is taken to its first run.
+    #[must_use]
+    pub fn latency(&self) -> u32 {
+        STAGES + 2
+    }
+
+    fn channel_bits(&self) -> u32 {
+        index_width(self.channels.into())
+    }
+
+    /// Channels that share so many heads' blocks in turns.
+    fn interleave(&self, heads: u32) -> u32 {
+        (self.channels / heads.max(1)).max(1)
+    }
+
+    /// By the number of heads, as long as there are fewer than channels, what a closure makes of it.
+    fn by_heads<'m>(&self, m: &'m Builder, heads: Wire<'m>, f: impl Fn(u32) -> Bits) -> Wire<'m> {
+        let each: Vec<_> = (0..self.channels).map(|heads| m.constant(f(heads))).collect();
+        heads.trunc(self.channel_bits()).choose(&each)
+    }
+
+    /// Rounded up to beats.
+    fn up<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
+        let width = bytes.width() + 1;
+        let up = bytes.zext(width) + u64::from(self.beat - 1);
+        (up >> self.beat.ilog2()).trunc(LENGTH)
+    }
+}
+
+/// What runs are made of.
+#[derive(Clone, Copy)]
+struct Runs<'m> {
+    /// First beat of the head's first block, and from one of the channel's heads to the next.
+    base: Wire<'m>,
+    stride: Wire<'m>,
+    /// From the block's first beat, and beats: elements of keys and of values, scale bytes of keys and of values.
+    offsets: [Wire<'m>; 4],
+    lengths: [Wire<'m>; 4],
+    /// Heads before the last one, on the channels with the most.
+    before: Wire<'m>,
+    most: Wire<'m>,
+    channel: Wire<'m>,
+    step: Wire<'m>,
+}
+
+impl<'m> Runs<'m> {
+    fn parts(&self) -> Vec<Wire<'m>> {
+        let rest = [self.before, self.most, self.channel, self.step];
+        [&[self.base, self.stride][..], &self.offsets, &self.lengths, &rest].concat()
+    }
+
+    /// The same a register later.
+    fn held(&self, m: &'m Builder, name: &str, enable: Wire<'m>) -> Self {
+        let packed = m.pack(&self.parts());
+        let reg = m.reg(name, packed.width());
+        reg.set_when(enable, packed);
+        let mut take = cut(reg.q());
+        let mut like = |wire: Wire<'m>| take(wire.width());
+        Self {
+            base: like(self.base),
+            stride: like(self.stride),
+            offsets: self.offsets.map(&mut like),
+            lengths: self.lengths.map(&mut like),
+            before: like(self.before),
+            most: like(self.most),
+            channel: like(self.channel),
+            step: like(self.step),
+        }
+    }
+}
+
+/// The parts on their way to their runs: all move together.
+struct Pipe<'m> {
+    m: &'m Builder,
+    w: Appends,
+    moves: Wire<'m>,
+}
+
+impl<'m> Pipe<'m> {
+    fn later(&self, name: &str, wire: Wire<'m>, cycles: u32) -> Wire<'m> {
+        (0..cycles).fold(wire, |wire, n| {
+            let reg = self.m.reg(&format!("{name}_{n}"), wire.width());
+            reg.set_when(self.moves, wire);
+            reg.q()
+        })
+    }
+
+    /// Each a register later.
+    fn four(&self, name: &str, wires: [Wire<'m>; 4]) -> [Wire<'m>; 4] {
+        let mut kinds = ["keys", "values", "key_scales", "value_scales"].into_iter();
+        wires.map(|wire| self.later(&format!("{name}_{}", kinds.next().unwrap_or_default()), wire, 1))
+    }
+
+    /// Where in its beat a token's scale bytes begin and how many beats they are; the beats before.
+    fn scales(&self, at: Wire<'m>, scales: Wire<'m>) -> (Wire<'m>, Wire<'m>) {
+        let (low, address) = (self.w.beat.ilog2(), self.w.address);
+        let within = at.trunc(low).zext(at.width()) + scales.zext(at.width());
+        ((at >> low).zext(address), self.w.up(within))
+    }
+
+    /// Offsets and lengths of a token's runs, from `token * scales`, in two cycles.
+    fn token(&self, place: Wire<'m>, scales: Wire<'m>) -> ([Wire<'m>; 4], [Wire<'m>; 4]) {
+        let (low, line, address) = (self.w.beat.ilog2(), LINE_WORDS.ilog2(), self.w.address);
+        let wide = |wire: Wire<'m>| wire.zext(2 * (TOKEN + SCALES));
+        let beats = |bytes: Wire<'m>| (bytes >> low).zext(address.max(bytes.width())).trunc(address);
+        // Keys lie behind the scale bytes of all keys and values.
+        let key = (wide(scales) << (line + 1)) + (wide(place) << line);
+        let key = self.later("key", key, 1);
+        let scales_1 = self.later("token_scales", scales, 1);
+        let value = key + (wide(scales_1) << (line + TOKEN));
+        let within = key.trunc(low).zext(key.width()) + (wide(scales_1) << line);
+        let length = self.w.up(within);
+        let place_1 = self.later("token_place", place.zext(TOKEN + SCALES + 1), 1);
+        let value_place = place_1 + (scales_1.zext(TOKEN + SCALES + 1) << TOKEN);
+        let (key_scales, key_length) = self.scales(place_1, scales_1);
+        let (value_scales, value_length) = self.scales(value_place, scales_1);
+        let offsets = [beats(key), beats(value), key_scales, value_scales];
+        let lengths = [length, length, key_length, value_length];
+        (self.four("offset", offsets), self.four("length", lengths))
+    }
+}
+
+impl Appends {
+    /// A block's number divided by the channels that share a head: these after a cycle, the quotient after two, the remainder after
+    /// three.
+    fn divided<'m>(&self, pipe: &Pipe<'m>, heads: Wire<'m>, block: Wire<'m>) -> [Wire<'m>; 3] {
+        let (m, bits) = (pipe.m, self.channel_bits());
+        let few = heads.lt(u64::from(self.channels));
+        let of = |heads: u32| u64::from(self.interleave(heads));
+        let parts = |n| Bits::from_u64(FRACTION + 1, (1_u64 << FRACTION).div_ceil(of(n)));
+        let reciprocal = few.mux(self.by_heads(m, heads, parts), m.lit(FRACTION + 1, 1 << FRACTION));
+        let share = self.by_heads(m, heads, |n| Bits::from_u64(bits + 1, of(n)));
+        let share = pipe.later("share", few.mux(share, m.lit(bits + 1, 1)), 1);
+        let block = pipe.later("block", block, 1);
+        let quotient =
+            block.mul_unsigned(pipe.later("reciprocal", reciprocal, 1)).slice(FRACTION, BLOCK_BITS);
+        let row = pipe.later("row", quotient, 1);
+        let whole = row.trunc(bits).mul_unsigned(pipe.later("share_again", share, 1)).trunc(bits);
+        let residue = pipe.later("block_again", block, 1).trunc(bits) - whole;
+        [share, row, pipe.later("residue", residue, 1)]
+    }
+
+    /// Runs of the parts that come, [`STAGES`] cycles later.
+    fn runs<'m>(&self, pipe: &Pipe<'m>) -> Runs<'m> {
+        let m = pipe.m;
+        let input = |name: &str, width| pipe.later(name, m.input(&format!("{name}_i"), width), 1);
+        let (base, position) = (input("base", self.address), input("position", POSITION));
+        let (heads, scales) = (input("heads", self.heads_bits()), input("scales", SCALES));
+        let room = input("blocks", BLOCK_BITS + 1);
+        let [share, row, residue] = self.divided(pipe, heads, position.slice(TOKEN, BLOCK_BITS));
+
+        let unit = BLOCK_BYTES / u64::from(self.beat);
+        let beats = pipe.later("block_beats", scales.mul_unsigned(m.lit(index_width(unit + 1), unit)), 2);
+        let place = pipe.later("place", position.trunc(TOKEN).mul_unsigned(scales), 1);
+        let (offsets, lengths) = pipe.token(place, pipe.later("scales_again", scales, 1));
+        let fit = |wire: Wire<'m>| wire.zext(self.address.max(wire.width())).trunc(self.address);
+        let at = fit(pipe.later("row_beats", row.mul_unsigned(beats), 1));
+        let stride = fit(pipe.later("stride", pipe.later("room", room, 2).mul_unsigned(beats), 1));
+
+        let base = pipe.later("base_again", base, 3) + at;
+        let (before, most) = self.spread(m, pipe.later("heads_again", heads, 3), residue);
+        Runs {
+            base: pipe.later("base_at", base, 1),
+            stride: pipe.later("stride_again", stride, 1),
+            offsets: pipe.four("offset_again", offsets),
+            lengths: pipe.four("length_again", lengths),
+            before: pipe.later("before", before, 1),
+            most: pipe.later("most", most, 1),
+            channel: pipe.later("channel", residue, 1),
+            step: pipe.later("step", share.trunc(self.channel_bits()), 3),
+        }
+    }
+
+    /// Heads before the last one, and the channels that have so many.
+    fn spread<'m>(&self, m: &'m Builder, heads: Wire<'m>, residue: Wire<'m>) -> (Wire<'m>, Wire<'m>) {
+        let low = self.channels.ilog2();
+        let before = (heads - 1) >> low;
+        if low == 0 {
+            return (before, m.lit(1, 1));
+        }
+        let few = heads.lt(u64::from(self.channels));
+        // Heads that share channels lie apart by as many as share one.
+        let mask = |heads: u32| {
+            let step = self.interleave(heads);
+            (0..heads).fold(Bits::zero(self.channels), |mask, head| {
+                mask.or(&Bits::from_u64(self.channels, 1).shl(u64::from(head * step)))
+            })
+        };
+        let apart = self.by_heads(m, heads, mask).shl_by(residue);
+        let rest = heads.trunc(low);
+        let first = (0..self.channels).map(|channel| rest.is_zero() | rest.gt(u64::from(channel)));
+        (before, few.mux(apart, m.pack(&first.collect::<Vec<_>>())))
+    }
+}
+
+impl Block for Appends {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let Self { channels, beat, address, heads } = *self;
+        let m = Builder::new(format!("append_walker_c{channels}_b{beat}_a{address}_h{heads}"));
+        let busy = m.reg("busy", 1).reset(0);
+        let done = m.later("done", 1);
+        let moves = (!busy.q() | done.wire()).named("moves");
+        m.output("job_ready_o", moves);
+        let mut valid = m.input("job_valid_i", 1);
+        for stage in 0..STAGES {
+            let reg = m.reg(&format!("valid_{stage}"), 1).reset(0);
+            reg.set_when(moves, valid);
+            valid = reg.q();
+        }
+        busy.set_when(moves, valid);
+        let runs = self.runs(&Pipe { m: &m, w: *self, moves });
+        let part = runs.held(&m, "part", moves);
+        self.walk(&m, (busy.q(), moves), &runs, &part, done);
+        m.finish()
+    }
+}
+
+impl Appends {
+    /// Gives the runs of the part in turn; `next` is the one behind it.
+    fn walk<'m>(
+        &self,
+        m: &'m Builder,
+        (busy, moves): (Wire<'m>, Wire<'m>),
+        next: &Runs<'m>,
+        part: &Runs<'m>,
+        done: Later<'m>,
+    ) {
+        let go = (busy & m.input("go_i", 1)).named("goes");
+        let (values, scales) = (m.reg("values", 1).reset(0), m.reg("scales_next", 1).reset(0));
+        let fresh = m.reg("fresh", 1).reset(1);
+        let (left, unit) = (m.reg("left", part.before.width()), m.reg("unit", self.address));
+        let final_head = left.q().is_zero().named("final_head");
+        let half_ends = (go & scales.q() & final_head).named("half_ends");
+        done.set(half_ends & values.q());
+        scales.set_when(go, !scales.q());
+        values.set_when(half_ends, !values.q());
+        fresh.set_when(go, half_ends & values.q());
+        left.update(&[(moves, next.before), (half_ends, part.before), (go & scales.q(), left.q() - 1)]);
+        unit.update(&[(moves, next.base), (half_ends, part.base), (go & scales.q(), unit.q() + part.stride)]);
+
+        let choose = |of: &[Wire<'m>; 4]| scales.q().cat(values.q()).choose(of);
+        let length = choose(&part.lengths);
+        m.output("run_address_o", m.register("run_address", unit.q() + choose(&part.offsets)));
+        m.output("run_length_o", m.register("run_length", length));
+        m.output("run_valid_o", m.register_valid("run_valid", go));
+        let all = |bit: Wire<'m>| bit.repeat(self.channels);
+        let channels = part.most | all(!final_head);
+        m.output("run_channels_o", m.register("run_channels", channels));
+        let nearly = left.q().eq(1);
+        let last = (part.most & all(final_head)) | (!part.most & all(nearly));
+        m.output("run_last_o", m.register("run_last", last & all(scales.q() & values.q())));
+        m.output("part_first_o", m.register("part_first", fresh.q()));
+        m.output("part_last_o", m.register("part_last", done.wire()));
+        m.output("part_channel_o", m.register("part_channel", part.channel));
+        m.output("part_step_o", m.register("part_step", part.step));
+        m.output("part_channels_o", m.register("part_channels", part.most));
+        self.sums(m, (go, final_head, fresh.q()), length);
+    }
+
+    /// Beats of a channel with the most heads, and of one that has a head less.
+    fn sums<'m>(
+        &self,
+        m: &'m Builder,
+        (go, final_head, fresh): (Wire<'m>, Wire<'m>, Wire<'m>),
+        length: Wire<'m>,
+    ) {
+        let bits = self.beats_bits();
+        for (name, counts) in [("part_beats", go), ("part_fewer", go & !final_head)] {
+            let sum = m.reg(&format!("{name}_so_far"), bits);
+            let before = sum.q() & (!fresh).repeat(bits);
+            let wide = length.zext(bits.max(LENGTH)).trunc(bits);
+            let now = before + (wide & counts.repeat(bits));
+            sum.set_when(go, now);
+            m.output(&format!("{name}_o"), m.register(name, now));
+        }
+    }
+}

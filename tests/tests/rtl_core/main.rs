@@ -1,0 +1,154 @@
+//! The whole core against the simulator: cycles and counters of runs, on the simulator's memories.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod programs;
+
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::isa::End;
+use fastcar_arch::program::Program;
+use fastcar_arch::regs::error_code;
+use fastcar_arch::step::StepTable;
+use fastcar_golden::{Decisions, Golden};
+use fastcar_hw::rtl::emit;
+use fastcar_sim::memory::{MemorySpec, MemorySystem};
+use fastcar_sim::{Advance, Placement, SimOptions, Timer};
+use fastcar_tests::TestResult;
+use fastcar_tests::rtl::{Board, Counted, Cover, Random, accept, skipped};
+use programs::{Any, Run, any_run, for_nobody, memory, reading, storing};
+
+/// What the simulator says of a run, in the words of the board.
+fn simulated(
+    config: &AccelConfig,
+    program: &Program,
+    table: &StepTable,
+    at: Placement,
+    seed: u64,
+) -> Result<Counted, Box<dyn std::error::Error>> {
+    let options = SimOptions { advance: Advance::Step, memory_seed: seed, ..SimOptions::default() };
+    let timer = Timer::new(config.clone(), options)?;
+    let c = timer.run_placed(program, table, &Decisions::default(), at)?.counters;
+    Ok(Counted {
+        cycles: c.cycles,
+        commands: c.commands,
+        command: (c.units[0].busy, c.units[0].stalled),
+        stalled: (c.units[1].stalled, c.units[2].stalled),
+        bytes: c.read_bytes.into_iter().zip(c.write_bytes).collect(),
+        error: None,
+    })
+}
+
+/// A run that takes the simulator's cycles, and leaves in memory what golden leaves there.
+fn agrees(board: &mut Board, random: &mut Random, config: &AccelConfig, run: &Run) -> TestResult {
+    let Run { program, table, at } = run;
+    let memory_seed = random.below(3);
+    let expected = simulated(config, program, table, *at, memory_seed)?;
+    let image = memory(random, config);
+    let channels = 0..config.channels() as usize;
+    channels.clone().for_each(|channel| board.write(channel, 0, image.channel(channel)));
+    let spec = MemorySpec::for_config(config)?;
+    let found = board.run(program, table, *at, MemorySystem::new(&spec, config, memory_seed)?);
+    let told = || {
+        let commands = program.commands();
+        format!("{}: {commands:?} {:?}, {at:?}, seed {memory_seed}", config.name(), table.slots)
+    };
+    assert_eq!(found, expected, "{}", told());
+    let mut golden = Golden::new(config.clone(), image);
+    golden.run(program, table)?;
+    for channel in channels {
+        let (found, expected) = (board.bytes(channel), golden.memory().channel(channel));
+        let differs = expected.iter().zip(found).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "channel {channel}: {}", told());
+    }
+    Ok(())
+}
+
+fn runs(preset: &str, count: u64, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    let mut cover =
+        Cover::new(&["end alone", "one burst", "two bursts", "more than the buffer", "all slots"]);
+    for _ in 0..count {
+        let length = [0, 1, 14, 15, 16, 40, random.below(260)][random.below(7) as usize];
+        let run = any_run(&mut random, &config, length, for_nobody);
+        agrees(&mut board, &mut random, &config, &run)?;
+        let (commands, table) = (run.program.commands().len(), run.table);
+        cover.hit("end alone", commands == 1);
+        cover.hit("one burst", commands == 16);
+        cover.hit("two bursts", commands == 17);
+        cover.hit("more than the buffer", commands > 64);
+        cover.hit("all slots", table.slots.len() == config.slots() as usize);
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn the_smallest_core_takes_the_simulators_cycles() -> TestResult {
+    runs("tiny", 80, 1)
+}
+
+#[test]
+fn the_edge_core_takes_the_simulators_cycles() -> TestResult {
+    runs("edge", 60, 2)
+}
+
+fn agree(preset: &str, any: Any, count: u64, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    for _ in 0..count {
+        let length = [1, 2, 3, 6, random.below(40)][random.below(5) as usize];
+        let run = any_run(&mut random, &config, length, any);
+        agrees(&mut board, &mut random, &config, &run)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn records_are_read() -> TestResult {
+    agree("tiny", reading, 40, 4)?;
+    agree("edge", reading, 20, 5)
+}
+
+#[test]
+fn records_are_written() -> TestResult {
+    agree("tiny", storing, 80, 6)?;
+    agree("edge", storing, 30, 7)
+}
+
+#[test]
+fn tools_accept_the_core() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    accept(&emit(&Board::module(&AccelConfig::preset("tiny")?)?)?)?;
+    Ok(())
+}
+
+/// A command that is none ends the run with its code and place, and the next run is not disturbed.
+#[test]
+fn wrong_programs_end_with_an_error() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset("tiny")?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(3);
+    let Run { program, table, at } = any_run(&mut random, &config, 3, for_nobody);
+    board.write(0, at.step, &table.to_bytes(program.limits()));
+    let mut raw =
+        fastcar_arch::isa::encode(&[for_nobody(&mut random), for_nobody(&mut random), End::default().into()]);
+    raw[64] = 0x7F;
+    board.write(0, at.program, &raw);
+    let spec = MemorySpec::for_config(&config)?;
+    let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?);
+    assert_eq!(found.error, error_code("opcode").map(|code| (code.into(), 1)));
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Random programs: commands on a few families of records that do not meet, step tables, memory.
+
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::isa::{
+    AbBlock, Add, Addr, Command, End, IndexBy, Load, Norm, NormKind, Pred, Quant, Rope, Store, VbLine,
+};
+use fastcar_arch::program::{Limits, Program};
+use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
+use fastcar_arch::units::Bytes;
+use fastcar_golden::Memory;
+use fastcar_sim::Placement;
+use fastcar_tests::rtl::Random;
+
+/// Local bytes of every channel that records lie in; programs and step tables lie behind.
+pub const RECORDS: u64 = 2 << 20;
+const POSITIONS: u32 = 32;
+const RING: u32 = 8;
+/// Local bytes from one slot's records of a family to the next one's, and from index to index.
+const SLOT: u64 = 0x4000;
+const INDEX: u64 = 0x800;
+/// Lines of the vector buffer that programs use.
+const LINES: u64 = 32;
+/// Words of the records of each family: one, whole lines, parts of lines, a long one.
+const WORDS: [u32; 6] = [1, 32, 33, 100, 512, 500];
+
+/// What a program may do.
+pub type Any = fn(&mut Random) -> Command;
+
+/// A program, its step table, and where they lie.
+pub struct Run {
+    pub program: Program,
+    pub table: StepTable,
+    pub at: Placement,
+}
+
+/// A command for no slot: no gate has decided, so nobody replays.
+pub fn for_nobody(random: &mut Random) -> Command {
+    let (first, second) = (random.below(8) as u16, random.below(8) as u16);
+    match random.below(3) {
+        0 => Add { pred: Pred::Replay, dst: VbLine(first), src: VbLine(second), words: 64 }.into(),
+        1 => Quant { pred: Pred::Replay, src: VbLine(first), dst: AbBlock(second), blocks: 2 }.into(),
+        _ => Store { pred: Pred::Replay, ..store(random) }.into(),
+    }
+}
+
+fn line(random: &mut Random) -> VbLine {
+    VbLine(random.below(LINES) as u16)
+}
+
+fn pred(random: &mut Random) -> Pred {
+    [Pred::All, Pred::All, Pred::Output, Pred::Compute][random.below(4) as usize]
+}
+
+/// A family of records that are loaded and stored: its address, what indexes it, bytes from index to index, words.
+fn family(random: &mut Random) -> (Addr, IndexBy, u64, u32) {
+    let family = random.below(2 * WORDS.len() as u64);
+    let addr = Addr(0x4_0000 + family * 8 * SLOT);
+    let words = WORDS[family as usize / 2];
+    match family % 2 {
+        0 => (addr, IndexBy::None, 0, words),
+        _ => (addr, IndexBy::Ring, INDEX, words),
+    }
+}
+
+fn store(random: &mut Random) -> Store {
+    let (addr, index, index_stride, words) = family(random);
+    let slot_stride = SLOT;
+    Store { pred: pred(random), src: line(random), index, index_stride, slot_stride, words, addr }
+}
+
+fn load(random: &mut Random) -> Load {
+    let (addr, index, index_stride, words) = family(random);
+    let (dst, accumulate, slot_stride) = (line(random), random.chance(50), SLOT);
+    Load { pred: pred(random), dst, index, index_stride, slot_stride, words, addr, accumulate }
+}
+
+/// A command of the vector unit that reads records or the buffers, and writes no memory.
+pub fn reading(random: &mut Random) -> Command {
+    let (first, second) = (line(random), line(random));
+    let words = [1, 32, 33, 100, 512, 1 + random.below(512) as u32][random.below(6) as usize];
+    match random.below(6) {
+        0 | 1 => load(random).into(),
+        2 => {
+            // A destination that begins within the source is no vector of its own.
+            let dst = if second.0 < first.0 { first } else { second };
+            let src = if second.0 < first.0 { second } else { first };
+            let apart = u32::from(dst.0 - src.0) * 32;
+            let words = if apart == 0 { words } else { words.min(apart) };
+            Add { pred: pred(random), dst, src, words }.into()
+        }
+        3 => {
+            let kind = if random.chance(50) { NormKind::Rms } else { NormKind::Layer };
+            let (gamma, beta) = (Addr(0x1000), Addr(if kind == NormKind::Layer { 0x2000 } else { 0 }));
+            let words = 32 * (1 + random.below(16) as u32);
+            let (eps, inv_words) = (1e-5.into(), (1.0 / words as f32).into());
+            let norm = Norm { src: first, dst: first, kind, words, eps, inv_words, ..Norm::default() };
+            Norm { pred: pred(random), gamma, beta, ..norm }.into()
+        }
+        4 => {
+            let heads = 1 + random.below(4) as u16;
+            let rope = Rope { vec: first, heads, head_dim: 32, index_stride: 256, ..Rope::default() };
+            Rope { pred: pred(random), table: Addr(0x4000), ..rope }.into()
+        }
+        _ => {
+            let (dst, blocks) = (AbBlock(random.below(16) as u16), 1 + random.below(16) as u16);
+            Quant { pred: pred(random), src: first, dst, blocks }.into()
+        }
+    }
+}
+
+/// The same, and stores.
+pub fn storing(random: &mut Random) -> Command {
+    if random.chance(40) { store(random).into() } else { reading(random) }
+}
+
+/// The whole of the buffer that programs use, loaded for every slot.
+fn fill() -> Command {
+    let words = 32 * (LINES as u32 + 16);
+    Load { addr: Addr(0x1_0000), slot_stride: 0x2000, words, ..Load::default() }.into()
+}
+
+/// A program of so many commands behind one that fills the buffer, and a step table with some slots.
+pub fn any_run(random: &mut Random, config: &AccelConfig, length: u64, any: Any) -> Run {
+    let mut commands: Vec<Command> = (0..length).map(|_| any(random)).collect();
+    if commands.iter().any(|command| command.pred() != Pred::Replay) {
+        commands.insert(0, fill());
+    }
+    commands.push(End::default().into());
+    let slots = 1 + random.below(config.slots().into()) as u32;
+    let limits = Limits { slots, positions: POSITIONS, ring: RING, tokens: 1, gates: 0 };
+    let program = Program::new(config, limits, commands).unwrap();
+    let mut table = StepTable::new(slots as usize, 0);
+    for slot in &mut table.slots {
+        let idle = SlotEntry::idle();
+        let ring = if random.chance(60) { random.below(RING.into()) as u32 } else { idle.ring };
+        let flags = if random.chance(80) { ACTIVE } else { 0 } | if random.chance(50) { OUTPUT } else { 0 };
+        *slot = SlotEntry { flags, pos: random.below(POSITIONS.into()) as u32, ring, ..idle };
+    }
+    // Anywhere: across bursts and rows, before or behind each other.
+    let pages = RECORDS + random.below(64) * 4096;
+    let program_at = pages + random.below(64) * 64;
+    let at = Placement { program: program_at, step: pages + 65_536 + random.below(64) * 64, report: 0 };
+    Run { program, table, at }
+}
+
+/// Memory full of numbers of every size that sums of a few hundred do not overflow.
+pub fn memory(random: &mut Random, config: &AccelConfig) -> Memory {
+    let mut memory = Memory::new(config, Bytes(RECORDS));
+    for channel in 0..config.channels() as usize {
+        for word in memory.channel_mut(channel).chunks_exact_mut(4) {
+            let bits = random.below(1 << 32) as u32;
+            let exponent = 115 + bits % 24;
+            let bits = if bits & 0x1F00 == 0 { 0 } else { bits & 0x807F_FFFF | exponent << 23 };
+            word.copy_from_slice(&bits.to_le_bytes());
+        }
+    }
+    memory
+}
