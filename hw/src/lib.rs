@@ -3,6 +3,7 @@
 //! * [`rtl`] describes circuits: a small set of types in which every block is written, simulated and printed.
 //! * [`prim`] holds what every design needs: registers in a row, FIFOs, memories, arbiters, stream plumbing.
 //! * [`array`](mod@array) holds what feeds the MAC array.
+//! * [`attn`] holds attention in a cluster: scores and weights.
 //! * [`axi`] holds the ports to the outside.
 //! * [`cmd`] holds the command processor.
 //! * [`core`](mod@core) puts the units together.
@@ -17,6 +18,7 @@
 //! come about is told in `docs/hw.md`.
 
 pub mod array;
+pub mod attn;
 pub mod axi;
 pub mod cmd;
 pub mod core;

@@ -179,19 +179,22 @@ impl Planner<'_> {
     }
 
     fn words(&self, addr: u64, words: u64) -> Record {
-        let pace = cycles_per_beat_row(self.config, 4);
-        let striped = self.striped(addr, words * 4);
-        // The vector unit takes whole groups of lanes, and leaves what is behind its last.
-        let rows = striped.bytes / self.config.beat().get();
-        let groups = words.div_ceil(self.config.vector_lanes().into());
-        let spare = (rows * pace).saturating_sub(groups).min(pace - 1);
-        let segment = Segment { pace: pace as u32, spare: spare as u32, guarded: true, ..striped };
-        Record { lanes: Lanes::same([segment]), in_step: true }
+        self.record(addr, words * 4, 4)
     }
 
     fn act(&self, addr: u64, blocks: u64) -> Record {
-        let pace = cycles_per_beat_row(self.config, 1) as u32;
-        let segment = Segment { pace, guarded: true, ..self.striped(addr, blocks * 33) };
+        self.record(addr, blocks * 33, 1)
+    }
+
+    /// A record that the vector unit takes in groups of its lanes, of units of so many bytes. It leaves what is behind the last
+    /// group.
+    fn record(&self, addr: u64, bytes: u64, unit: u64) -> Record {
+        let pace = cycles_per_beat_row(self.config, unit);
+        let striped = self.striped(addr, bytes);
+        let rows = striped.bytes / self.config.beat().get();
+        let groups = bytes.div_ceil(unit * u64::from(self.config.vector_lanes()));
+        let spare = (rows * pace).saturating_sub(groups).min(pace - 1);
+        let segment = Segment { pace: pace as u32, spare: spare as u32, guarded: true, ..striped };
         Record { lanes: Lanes::same([segment]), in_step: true }
     }
 

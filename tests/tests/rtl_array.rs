@@ -40,8 +40,9 @@ struct Fed {
 }
 
 /// What goes from the one to the other.
-const BETWEEN: [&str; 12] = [
-    "valid", "beat", "scale", "advance", "fp4", "upper", "pass", "address", "enable", "first", "act", "base",
+const BETWEEN: [&str; 13] = [
+    "valid", "beat", "scale", "scales", "advance", "fp4", "upper", "pass", "address", "enable", "first",
+    "act", "base",
 ];
 
 impl Block for Fed {

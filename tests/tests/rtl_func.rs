@@ -470,6 +470,8 @@ fn step_weight(dut: &mut Rtl, pipe: &mut Pipe<Weight>, operand: Option<Weight>) 
     let (max, score, extra) = pipe.step(dut, operand)?;
     let expected = softmax::prob(softmax::distance(max, score), extra);
     assert_eq!(dut.get("weight_prob_o"), u64::from(expected), "max {max}, score {score:#x}, extra {extra}");
+    let plain = softmax::prob(softmax::distance(max, score), 0);
+    assert_eq!(dut.get("weight_plain_o"), u64::from(plain), "max {max}, score {score:#x}");
     Some(((max, score, extra), expected))
 }
 

@@ -610,7 +610,10 @@ fn accumulators_in_the_long_run() -> TestResult {
 #[derive(Clone, Default)]
 struct Beat {
     bytes: Vec<u8>,
+    /// It is scale bytes.
     scale: bool,
+    /// Scale bytes that come with it.
+    scales: Vec<u8>,
     advance: bool,
     fp4: bool,
     upper: bool,
@@ -621,6 +624,7 @@ struct Beat {
     first: u64,
     /// Column by column, its groups in order.
     acts: Vec<Int8Block>,
+    /// Column by column; of its groups, where these differ.
     bases: Vec<u16>,
     weights: Vec<u32>,
 }
@@ -653,7 +657,7 @@ impl Bench {
 
     /// Cycles without a beat, everything beside `valid_i` being anything.
     fn gap(&mut self) {
-        let junk = ["scale_i", "advance_i", "fp4_i", "upper_i", "axpy_i"];
+        let junk = ["advance_i", "fp4_i", "upper_i", "axpy_i"];
         self.dut.set("valid_i", false);
         for name in junk {
             self.dut.set(name, self.random.chance(50));
@@ -672,8 +676,7 @@ impl Bench {
     fn give_at_once(&mut self, b: &Beat) {
         let dut = &mut self.dut;
         for (name, value) in [
-            ("valid_i", true),
-            ("scale_i", b.scale),
+            ("valid_i", !b.scale),
             ("advance_i", b.advance),
             ("fp4_i", b.fp4),
             ("upper_i", b.upper),
@@ -686,16 +689,22 @@ impl Bench {
         }
         let word = Bits::from_u64(self.cluster.word_width(), b.address);
         dut.set("address_i", pack(vec![word; self.columns]));
-        dut.set("beat_i", Bits::from_bytes(8 * b.bytes.len() as u32, &b.bytes));
+        let bytes = |bytes: &[u8]| Bits::from_bytes(8 * bytes.len() as u32, bytes);
+        dut.set("beat_i", bytes(&b.bytes));
+        dut.set("scale_i", b.scale || !b.scales.is_empty());
+        dut.set("scales_i", bytes(if b.scales.is_empty() { &b.bytes } else { &b.scales }));
         if !b.acts.is_empty() {
             dut.set("act_i", pack(b.acts.iter().map(act_bits)));
-            dut.set("base_i", pack(b.bases.iter().map(|&base| Bits::from_u64(9, base.into()))));
+            let groups = b.acts.len() / b.bases.len();
+            let bases = b.bases.iter().flat_map(|&base| vec![Bits::from_u64(9, base.into()); groups]);
+            dut.set("base_i", pack(bases));
         }
         if !b.weights.is_empty() {
             dut.set("weight_i", pack(b.weights.iter().map(|&w| Bits::from_u64(25, w.into()))));
         }
         dut.tick();
         dut.set("valid_i", false);
+        dut.set("scale_i", false);
     }
 
     /// Cycles until everything given is in the sums: the last beat was taken on the edge before.
@@ -894,9 +903,13 @@ fn clusters_take_their_latency() -> TestResult {
         bench.wait(20);
         bench.give_at_once(&one);
         bench.wait(cluster.latency() - 1);
+        assert!(!bench.dut.is_set("sum_valid_o"), "{preset}: too early");
         assert!(bench.word("drain", 0).iter().all(|&sum| sum == 64 << 16), "{preset}: too early");
         bench.give_at_once(&one);
         bench.wait(cluster.latency());
+        assert!(bench.dut.is_set("sum_valid_o"), "{preset}: too late");
+        let sums = lanes(&bench.dut.bits("sum_o"), 48);
+        assert!(sums.iter().all(|&sum| sum == (3 * 64) << 16), "{preset}: {sums:?}");
         assert!(bench.word("drain", 0).iter().all(|&sum| sum == (3 * 64) << 16), "{preset}: too late");
 
         // Values: weights of one, elements 0x22.
@@ -953,11 +966,11 @@ fn keys_meet_queries(bench: &mut Bench, config: &AccelConfig, dim: usize) -> Tes
         (0..bench.columns).map(|_| (0..blocks).map(|_| act(&mut bench.random)).collect()).collect();
     let key = |token: u64| head.layout.token(0, token);
     let scale = |token: u64, block: usize| E8M0(head.memory[key(token).key_scales as usize + block]);
-    let w_max = (0..32).flat_map(|t| (0..blocks).map(move |b| scale(t, b).0)).max().unwrap();
-    let bases: Vec<u16> = queries
-        .iter()
-        .map(|q| u16::from(w_max) + u16::from(q.iter().map(|b| b.scale.0).max().unwrap()))
-        .collect();
+    // Every key has a base of its own.
+    let base = |query: &[Int8Block], token: u64| {
+        let largest = (0..blocks).map(|b| scale(token, b).0).max().unwrap();
+        u16::from(largest) + u16::from(query.iter().map(|b| b.scale.0).max().unwrap())
+    };
     let scales = key(0).key_scales as usize;
     // A range of tokens that starts with a beat, inside a beat of scale bytes or not.
     let start = (bench.random.below(32) as usize).next_multiple_of((beat / dim).max(1)) % 32;
@@ -966,26 +979,37 @@ fn keys_meet_queries(bench: &mut Bench, config: &AccelConfig, dim: usize) -> Tes
     let beats = head.memory[key(0).key as usize..][..32 * dim].chunks(beat).enumerate();
     for (n, bytes) in beats.skip(start * dim / beat) {
         let at = n * beat;
-        // Scale bytes of as many blocks as a beat has bytes come before these blocks.
+        // Scale bytes of as many blocks as a beat has bytes come before these blocks, or with the first of them.
+        let mut with = Vec::new();
         let scales_at = at / BLOCK / beat * beat;
         if at.is_multiple_of(BLOCK * beat) || at == start * dim {
             let bytes = head.memory[scales + scales_at..][..beat].to_vec();
-            bench.give(&Beat { bytes, scale: true, ..Beat::default() });
             // Those of blocks that are left out.
-            for _ in 0..(at / BLOCK - scales_at) / (beat / BLOCK).max(1) {
-                bench.give(&Beat { bytes: vec![0; beat], advance: true, ..Beat::default() });
+            let skipped = (at / BLOCK - scales_at) / (beat / BLOCK).max(1);
+            if skipped == 0 && bench.random.chance(50) {
+                with = bytes;
+                bench.cover.hit("scales with elements", true);
+            } else {
+                bench.give(&Beat { bytes, scale: true, ..Beat::default() });
+                for _ in 0..skipped {
+                    bench.give(&Beat { bytes: vec![0; beat], advance: true, ..Beat::default() });
+                }
             }
         }
         let block = |group: usize| (at / BLOCK + group) % blocks;
+        let of_groups = |q: &Vec<Int8Block>| -> Vec<_> {
+            (0..groups).map(|g| base(q, ((at + g * BLOCK) / dim) as u64)).collect()
+        };
         bench.give(&Beat {
             bytes: bytes.to_vec(),
+            scales: with,
             advance: beat >= BLOCK || n % 2 == 1,
             upper: beat < BLOCK && n % 2 == 1,
             address: (at / dim) as u64,
             enable: (1 << bench.columns) - 1,
             first: if at % dim < BLOCK.max(beat) { (1 << bench.columns) - 1 } else { 0 },
             acts: queries.iter().flat_map(|q| (0..groups).map(|g| q[block(g)]).collect::<Vec<_>>()).collect(),
-            bases: bases.clone(),
+            bases: queries.iter().flat_map(of_groups).collect(),
             ..Beat::default()
         });
     }
@@ -997,7 +1021,7 @@ fn keys_meet_queries(bench: &mut Bench, config: &AccelConfig, dim: usize) -> Tes
         let tokens_in_word = (beat / dim).max(1);
         let word = bench.word("drain", token / tokens_in_word as u64 * tokens_in_word as u64);
         for (column, query) in queries.iter().enumerate() {
-            let base = base_of(bases[column]);
+            let base = base_of(base(query, token));
             let expected: i64 = (0..blocks)
                 .map(|b| {
                     let sum = dot_int8(&head.elements(key(token).key, b), &query[b].elems);
@@ -1068,7 +1092,12 @@ fn clusters_attend() -> TestResult {
     for preset in CLUSTERS {
         let config = AccelConfig::preset(preset)?;
         let mut bench = Bench::new(preset, false, 13)?;
-        bench.cover = Cover::new(&["gap", "several passes", "keys from inside a beat of scales"]);
+        bench.cover = Cover::new(&[
+            "gap",
+            "several passes",
+            "keys from inside a beat of scales",
+            "scales with elements",
+        ]);
         for dim in [32, 64, 128, 64, 32] {
             keys_meet_queries(&mut bench, &config, dim)?;
             values_meet_weights(&mut bench, &config, dim)?;

@@ -5,18 +5,21 @@
 
 use fastcar_arch::config::{AccelConfig, ConfigFields, LINE_WORDS};
 use fastcar_arch::isa::{
-    AbBlock, Add, Addr, Attn, Command, Epilogue, F32Bits, IndexBy, KvAppend, Load, Matvec, Norm, NormKind,
-    Pred, Quant, Rope, Store, StoreAct, VbLine, WeightFormat,
+    AbBlock, Add, Addr, Attn, Command, Coupling, Delta, Epilogue, F32Bits, GateDelta, IndexBy, KvAppend,
+    Load, Matvec, Norm, NormKind, Pred, Quant, Rope, Store, StoreAct, VbLine, WeightFormat,
 };
 use fastcar_arch::num::window::{self, Base, Pair};
 use fastcar_arch::num::{E8M0, Int8Block, fp, func, quantise_int8, softmax, sumsq};
-use fastcar_arch::timing::{VectorTime, cycles_per_beat_row, vector_time};
-use fastcar_hw::rtl::{Bits, Block, Module, RtlError, emit};
+use fastcar_arch::timing::{
+    ADD_LATENCY, CONVERT_LATENCY, DEQUANT_LATENCY, MUL_LATENCY, SUMSQ_LATENCY, VectorTime,
+    cycles_per_beat_row, vector_time,
+};
+use fastcar_hw::rtl::{Bits, Block, Module, RtlError, Simulator, emit};
 use fastcar_hw::vec::{
     Lane, LineExponents, Op, Records, Rotation, Scalar, Sequence, Shape, VectorBuffer, VectorUnit,
 };
 use fastcar_tests::TestResult;
-use fastcar_tests::rtl::{Cover, Gaps, Random, Rtl, accept, gather, hold, skipped};
+use fastcar_tests::rtl::{Cover, Gaps, Random, Rtl, Value, accept, gather, hold, skipped};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -43,26 +46,23 @@ fn config(preset: &str, vb_lines: u32) -> AccelConfig {
     AccelConfig::new(fields).unwrap()
 }
 
-/// What the unit alone takes: parts that the sequencer does not pad, sums that no network brings.
+/// What the unit alone takes: sums that no network brings, of which all are there.
 fn unit_time(config: &AccelConfig, command: &Command) -> VectorTime {
     let mut time = vector_time(config, command).unwrap();
     let groups = |words: u64| words.div_ceil(config.vector_lanes().into());
     let whole = |words: u64| groups(words.next_multiple_of(LINE as u64));
     let network = u64::from(config.channels().ilog2()) + 1 + 2;
     match command {
-        // A part of a single group takes the input for a single cycle.
-        Command::Load(c) => time.issue = whole(c.words.into()),
-        Command::Store(c) => time.issue = groups(c.words.into()),
-        Command::StoreAct(c) => time.issue = groups(u64::from(c.blocks) * LINE as u64),
-        Command::Quant(c) => time.issue = groups(u64::from(c.blocks) * LINE as u64),
         Command::Matvec(c) => {
             let rows = u64::from(c.rows);
             let pairs = c.epilogue == Epilogue::SwiGlu;
-            time.issue = if pairs { 2 * whole(rows / 2) } else { whole(rows) };
+            let all = if pairs { 2 * whole(rows / 2) } else { whole(rows) };
+            time.tail = all - groups(rows);
+            time.issue = all.max(2);
             time.latency -= network;
         }
         Command::Attn(c) => {
-            time.issue = groups(u64::from(c.heads) * u64::from(c.head_dim));
+            time.issue = groups(u64::from(c.heads) * u64::from(c.head_dim)).max(2);
             time.latency -= network;
         }
         _ => {}
@@ -159,6 +159,15 @@ fn fields(command: &Command) -> Fields {
                 ..words
             }
         }
+        Command::GateDelta(c) => {
+            Fields { block: c.src.0.into(), ..words(Op::GateDelta, u32::from(c.blocks) * LINE_WORDS) }
+        }
+        Command::Delta(c) => Fields {
+            from_line: c.src.0.into(),
+            block: c.dst.0.into(),
+            inv_words: c.tau_sq.get().to_bits().into(),
+            ..words(Op::Delta, u32::from(c.blocks) * LINE_WORDS)
+        },
         Command::Attn(c) => {
             Fields { to_line: c.dst.0.into(), ..words(Op::Attn, u32::from(c.heads) * u32::from(c.head_dim)) }
         }
@@ -179,10 +188,21 @@ struct Sent {
     slot: usize,
     number: u64,
     block: Int8Block,
+    /// With `delta`, whether it is active.
+    mask: Option<bool>,
 }
 
 /// A group of words that leaves, with slot and line, which the failure tells.
 type Group = ((usize, usize), Vec<u32>);
+
+/// What leaves some cycles after a group has been taken.
+#[derive(Clone, Default)]
+struct Leaving {
+    /// The group, counted from the part's first.
+    step: usize,
+    words: Vec<(u64, Group)>,
+    block: Option<(u64, Sent)>,
+}
 
 /// What a cycle of a part waits for: a group of a record, and whether it is the last one; a group of sums.
 #[derive(Clone, Default)]
@@ -207,13 +227,86 @@ struct Running {
     lead: u64,
     steps: VecDeque<Step>,
     latency: u64,
+    /// The input is free in no cycle before.
+    least: u64,
     /// Nothing has been taken.
     first: bool,
+    /// The slot's score, which leaves with its result.
+    score: Option<(usize, u32)>,
+}
+
+/// Where the unit runs: in Verilator, or where that takes too long to compile, in the crate's own simulation.
+enum Device {
+    Verilator(Rtl),
+    Native { simulator: Simulator, inputs: Vec<(String, u32)>, cycle: u64 },
+}
+
+impl Device {
+    fn native(module: &Arc<Module>) -> Result<Self, RtlError> {
+        let design = emit(module)?;
+        let inputs = design.ports().iter().filter(|port| port.input && port.name != "clk_i");
+        let inputs = inputs.map(|port| (port.name.clone(), port.width)).collect();
+        Ok(Self::Native { simulator: Simulator::new(module)?, inputs, cycle: 0 })
+    }
+
+    fn width(&self, port: &str) -> u32 {
+        match self {
+            Self::Verilator(rtl) => rtl.inputs().find(|(name, _)| *name == port).unwrap().1,
+            Self::Native { inputs, .. } => inputs.iter().find(|(name, _)| name == port).unwrap().1,
+        }
+    }
+
+    fn set(&mut self, port: &str, value: impl Value) {
+        let width = self.width(port);
+        match self {
+            Self::Verilator(rtl) => rtl.set(port, value),
+            Self::Native { simulator, .. } => simulator.set(port, value.bits(width)).unwrap(),
+        }
+    }
+
+    fn bits(&mut self, port: &str) -> Bits {
+        match self {
+            Self::Verilator(rtl) => rtl.bits(port),
+            Self::Native { simulator, .. } => simulator.get(port).unwrap(),
+        }
+    }
+
+    fn get(&mut self, port: &str) -> u64 {
+        self.bits(port).to_u64().unwrap()
+    }
+
+    fn is_set(&mut self, port: &str) -> bool {
+        self.bits(port).any()
+    }
+
+    fn cycle(&self) -> u64 {
+        match self {
+            Self::Verilator(rtl) => rtl.cycle(),
+            Self::Native { cycle, .. } => *cycle,
+        }
+    }
+
+    fn tick(&mut self) {
+        match self {
+            Self::Verilator(rtl) => rtl.tick(),
+            Self::Native { simulator, cycle, .. } => {
+                simulator.tick();
+                *cycle += 1;
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        self.set("rst_i", true);
+        self.tick();
+        self.tick();
+        self.set("rst_i", false);
+    }
 }
 
 /// The unit in test, its memory as it should be, and what it owes.
 struct Bench {
-    dut: Rtl,
+    dut: Device,
     config: AccelConfig,
     lanes: usize,
     random: Random,
@@ -229,14 +322,17 @@ struct Bench {
     done: VecDeque<u64>,
     words: VecDeque<(u64, Group)>,
     blocks: VecDeque<(u64, Sent)>,
+    /// Scores of slots, with the part's place.
+    scores: VecDeque<(u64, (usize, u32))>,
     asked: VecDeque<Option<(usize, usize)>>,
-    /// Steps of the part that have been taken, and rows that leave after which.
+    /// Steps of the part that have been taken, and what leaves after which.
     steps: usize,
-    rings: VecDeque<(usize, Group)>,
-    next_rings: VecDeque<(usize, Group)>,
+    leaving: VecDeque<Leaving>,
+    next_leaving: VecDeque<Leaving>,
+    next_score: Option<u32>,
 }
 
-const BINS: [&str; 41] = [
+const BINS: [&str; 55] = [
     "load",
     "accumulate",
     "store",
@@ -264,6 +360,7 @@ const BINS: [&str; 41] = [
     "long head",
     "odd start",
     "one group",
+    "padded",
     "as soon as done",
     "matvec",
     "rows alone",
@@ -278,10 +375,23 @@ const BINS: [&str; 41] = [
     "attn",
     "no token",
     "nan score",
+    "delta",
+    "changed",
+    "unchanged",
+    "at the limit",
+    "distance unknown",
+    "limit unknown",
+    "fresh delta",
+    "no ring",
+    "gate",
+    "not scored",
+    "no distance",
+    "some distance",
+    "unknown score",
 ];
 
 impl Bench {
-    fn new(dut: Rtl, config: &AccelConfig, seed: u64) -> Self {
+    fn new(dut: Device, config: &AccelConfig, seed: u64) -> Self {
         let slots = config.slots() as usize;
         let mut bench = Self {
             dut,
@@ -299,10 +409,12 @@ impl Bench {
             done: VecDeque::new(),
             words: VecDeque::new(),
             blocks: VecDeque::new(),
+            scores: VecDeque::new(),
             asked: [None, None].into(),
             steps: 0,
-            rings: VecDeque::new(),
-            next_rings: VecDeque::new(),
+            leaving: VecDeque::new(),
+            next_leaving: VecDeque::new(),
+            next_score: None,
         };
         for block in bench.ab.iter_mut().flatten() {
             let elems = std::array::from_fn(|_| bench.random.word() as i8);
@@ -339,10 +451,6 @@ impl Bench {
         words
     }
 
-    fn width(&self, port: &str) -> u32 {
-        self.dut.inputs().find(|(name, _)| *name == port).unwrap().1
-    }
-
     /// A cycle: record, answers of the activation buffer, and all outputs as they should be.
     fn cycle(&mut self) {
         let now = self.dut.cycle();
@@ -364,7 +472,7 @@ impl Bench {
             ("sums_total_i", total),
         ];
         for (port, value) in beside {
-            let width = self.width(port);
+            let width = self.dut.width(port);
             let bits = if summed { Bits::from_u64(width, value) } else { self.random.bits(width) };
             self.dut.set(port, bits);
         }
@@ -393,6 +501,14 @@ impl Bench {
         assert_eq!(self.dut.is_set("block_valid_o"), sent.is_some(), "block in {now}");
         if let Some(sent) = sent {
             assert_eq!(self.sent(), sent, "block in {now}");
+        } else {
+            assert!(!self.dut.is_set("mask_valid_o"), "mask in {now}");
+        }
+        let score = self.scores.pop_front_if(|(at, _)| *at == now).map(|(_, score)| score);
+        assert_eq!(self.dut.is_set("score_valid_o"), score.is_some(), "score in {now}");
+        if let Some(score) = score {
+            let found = (self.dut.get("block_slot_o") as usize, self.dut.get("score_o") as u32);
+            assert_eq!(found, score, "score in {now}");
         }
         self.advance(now, offered, summed);
         let asks = self.dut.is_set("ab_read_o");
@@ -412,6 +528,7 @@ impl Bench {
                 scale: E8M0(self.dut.get("block_scale_o") as u8),
                 elems: std::array::from_fn(|index| bytes[index] as i8),
             },
+            mask: self.dut.is_set("mask_valid_o").then(|| self.dut.is_set("mask_o")),
         }
     }
 
@@ -425,8 +542,7 @@ impl Bench {
         if running.lead > 0 {
             assert!(!ready && !takes, "a record is wanted in {now}");
             running.lead -= 1;
-        } else {
-            let step = running.steps.front().unwrap();
+        } else if let Some(step) = running.steps.front() {
             let (record, sums) = (step.record.is_some(), step.sums.is_some());
             assert_eq!(ready, record && (!sums || summed), "record in {now}");
             assert_eq!(takes, sums && (!record || offered), "sums in {now}");
@@ -441,15 +557,20 @@ impl Bench {
                 running.steps.pop_front();
                 running.first = false;
                 let taken = self.steps;
-                if let Some((_, group)) = self.rings.pop_front_if(|(at, _)| *at == taken) {
-                    self.words.push_back((now + 12, group));
+                if let Some(leaving) = self.leaving.pop_front_if(|leaving| leaving.step == taken) {
+                    self.words.extend(leaving.words.into_iter().map(|(after, group)| (now + after, group)));
+                    self.blocks.extend(leaving.block.into_iter().map(|(after, sent)| (now + after, sent)));
                 }
                 self.steps += 1;
             }
+        } else {
+            assert!(!ready && !takes, "a record is wanted in {now}");
+            self.cover.hit("padded", true);
         }
-        if running.lead == 0 && running.steps.is_empty() {
+        if running.lead == 0 && running.steps.is_empty() && now + 1 >= running.least {
             self.issued = Some(now + 1);
             self.done.push_back(now + 1 + running.latency);
+            self.scores.extend(running.score.map(|score| (now + running.latency, score)));
             self.running = None;
         }
     }
@@ -466,7 +587,9 @@ impl Bench {
             );
         }
         let lead = if steps.is_empty() { time.issue } else { time.lead };
-        steps.resize((time.issue - lead) as usize, Step::default());
+        if !steps.is_empty() {
+            steps.resize(steps.len() + time.tail as usize, Step::default());
+        }
         self.start_steps(command, slot, (lead, steps), Given::access(access))
     }
 
@@ -527,18 +650,19 @@ impl Bench {
             self.cycle();
         }
         for (port, _) in values {
-            let width = self.width(port);
+            let width = self.dut.width(port);
             let bits = self.random.bits(width);
             self.dut.set(port, bits);
         }
         self.dut.set("start_i", true);
-        let latency = unit_time(&self.config, command).latency;
+        let VectorTime { issue, latency, .. } = unit_time(&self.config, command);
         let start = self.dut.cycle();
         // The part's first cycle may be the one in which the next part's fields stand.
         self.steps = 0;
-        assert!(self.rings.is_empty(), "rows that did not leave");
-        self.rings = std::mem::take(&mut self.next_rings);
-        self.running = Some(Running { lead, steps, latency, first: true });
+        assert!(self.leaving.is_empty(), "rows or blocks that did not leave");
+        self.leaving = std::mem::take(&mut self.next_leaving);
+        let score = self.next_score.take().map(|score| (slot, score));
+        self.running = Some(Running { lead, steps, latency, least: start + issue, first: true, score });
         start
     }
 
@@ -568,6 +692,8 @@ impl Bench {
             Command::KvAppend(c) => self.kv(c, slots),
             Command::Matvec(c) => self.matvec(c, slots),
             Command::Attn(c) => self.attn(c, slots),
+            Command::Delta(c) => self.delta(c, slots),
+            Command::GateDelta(c) => self.gate_delta(c, slots),
             _ => panic!("{command:?}"),
         }
     }
@@ -600,6 +726,7 @@ impl Bench {
 
     fn store(&mut self, c: &Store, slots: &[usize]) {
         self.cover.hit("store", true);
+        self.cover.hit("padded", c.words as usize <= self.lanes);
         for &slot in slots {
             let there = !self.random.chance(15);
             let start = self.start(&Command::Store(*c), slot, vec![], there);
@@ -623,7 +750,7 @@ impl Bench {
             for number in 0..u64::from(c.blocks) * u64::from(there) {
                 let last = start + (number + 1) * (LINE / self.lanes) as u64 - 1;
                 let block = self.ab[slot][usize::from(c.src.0) + number as usize];
-                self.blocks.push_back((last + 3, Sent { memory: true, slot, number, block }));
+                self.blocks.push_back((last + 3, Sent { memory: true, slot, number, block, mask: None }));
             }
         }
     }
@@ -641,7 +768,7 @@ impl Bench {
         for (number, line) in (0..).zip(words.as_chunks::<LINE>().0) {
             let (memory, number_to) = sent(number);
             let last = start + (number + 1) * (LINE / self.lanes) as u64 - 1;
-            let sent = Sent { memory, slot, number: number_to, block: quantise_int8(line) };
+            let sent = Sent { memory, slot, number: number_to, block: quantise_int8(line), mask: None };
             self.blocks.push_back((last + 11, sent));
         }
     }
@@ -771,7 +898,8 @@ impl Bench {
                 let first = if takes && shared { rows.div_ceil(self.lanes) } else { 0 };
                 for (at, group) in y.chunks(self.lanes).enumerate() {
                     let group = group.iter().map(|y| y.to_bits()).collect();
-                    self.next_rings.push_back((first + at, ((slot, at), group)));
+                    let words = vec![(12, ((slot, at), group))];
+                    self.next_leaving.push_back(Leaving { step: first + at, words, block: None });
                 }
             }
             let biased = y
@@ -844,6 +972,186 @@ impl Bench {
         }
     }
 
+    /// A reference: like the words, block by block all the same, near, or anything.
+    fn reference(&mut self, x: &[f32]) -> Vec<f32> {
+        let other = floats(&self.numbers(x.len()));
+        let block = |(x, other): (&[f32; LINE], &[f32; LINE])| match self.random.below(5) {
+            0 => *x,
+            1 => x.map(|x| fp::mul(x, 1.0 + (self.random.below(64) as f32 - 32.0) / 256.0)),
+            2 => x.map(|x| if self.random.chance(5) { -x } else { x }),
+            _ => *other,
+        };
+        let mut words: Vec<f32> = x.as_chunks().0.iter().zip(other.as_chunks().0).flat_map(block).collect();
+        if self.random.chance(10) {
+            let at = self.random.below(words.len() as u64) as usize;
+            words[at] = f32::NAN;
+        }
+        words
+    }
+
+    /// A threshold under which some blocks of a slot have changed, some have not, one may be at the limit.
+    fn threshold(&mut self, slot: usize, c: &Delta, reference: &[f32]) -> F32Bits {
+        let x = floats(self.part(slot, c.src, usize::from(c.blocks) * LINE));
+        let diff: Vec<f32> = x.iter().zip(reference).map(|(&x, &r)| fp::sub(x, r)).collect();
+        let at = self.random.below(c.blocks.into()) as usize;
+        let distance = sumsq::sum_squares(&diff[at * LINE..][..LINE]);
+        let near = fp::mul(distance, func::recip(sumsq::sum_squares(&x)));
+        let bits = match self.random.below(8) {
+            0 => 0,
+            1 => self.random.word() as u32,
+            2 => 1f32.to_bits(),
+            _ => near.to_bits(),
+        };
+        F32Bits(bits)
+    }
+
+    fn delta(&mut self, c: &Delta, slots: &[usize]) {
+        self.cover.hit("delta", true);
+        let (lanes, blocks) = (self.lanes, usize::from(c.blocks));
+        let first = slots[0];
+        let x = floats(self.part(first, c.src, blocks * LINE));
+        let mut reference = self.reference(&x);
+        let c = Delta { tau_sq: self.threshold(first, c, &reference), ..*c };
+        let VectorTime { lead, latency, .. } = unit_time(&self.config, &Command::Delta(c));
+        for &slot in slots {
+            let x = floats(self.part(slot, c.src, blocks * LINE));
+            if slot != first {
+                reference = self.reference(&x);
+            }
+            let ring = self.random.chance(85);
+            let fresh = !ring || self.random.chance(25);
+            let stored: Vec<u32> = reference.iter().map(|r| r.to_bits()).collect();
+            let mut steps: VecDeque<Step> = vec![Step::default(); blocks * LINE / lanes].into();
+            if fresh {
+                reference.fill(0.0);
+            } else {
+                let record = self.record(&stored);
+                steps = record.into_iter().map(|r| Step { record: Some(r), ..Step::default() }).collect();
+            }
+            let limit = fp::mul(c.tau_sq.get(), sumsq::sum_squares(&x));
+            self.cover.hit("fresh delta", fresh && ring);
+            self.cover.hit("no ring", !ring);
+            self.cover.hit("limit unknown", limit.is_nan());
+            let old = reference.as_chunks::<LINE>().0.iter();
+            for (number, (x, old)) in x.as_chunks::<LINE>().0.iter().zip(old).enumerate() {
+                let (new, block, active) = self.changed(x, old, fresh, limit);
+                let of_slot = |at: usize| (slot, usize::from(c.src.0) + number + at / LINE);
+                let group = |(at, words): (usize, &[f32])| {
+                    let after = latency - (LINE / lanes - 1 - at) as u64;
+                    (after, (of_slot(at), words.iter().map(|word| word.to_bits()).collect()))
+                };
+                let words = new.chunks(lanes).enumerate().filter(|_| ring).map(group).collect();
+                let number_to = u64::from(c.dst.0) + number as u64;
+                let sent = Sent { memory: false, slot, number: number_to, block, mask: Some(active) };
+                let step = (number + 1) * LINE / lanes - 1;
+                self.next_leaving.push_back(Leaving { step, words, block: Some((latency, sent)) });
+            }
+            let given = Given { ring, ..Given::access(!fresh) };
+            self.start_steps(&Command::Delta(c), slot, (lead, steps), given);
+        }
+    }
+
+    /// Blocks of like size, seldom NaN.
+    fn like_blocks(&mut self, count: usize) -> Vec<Int8Block> {
+        let top = 20 + self.random.below(230);
+        let block = |_| {
+            let scale = if self.random.chance(1) { 255 } else { top - self.random.below(12) };
+            let elems = std::array::from_fn(|_| self.random.word() as i8);
+            let zero = self.random.chance(10);
+            Int8Block { scale: E8M0(scale as u8), elems: if zero { [0; LINE] } else { elems } }
+        };
+        (0..count).map(block).collect()
+    }
+
+    /// A stored record: as the blocks, near them, or anything.
+    fn stored(&mut self, present: &[Int8Block]) -> Vec<Int8Block> {
+        let other = self.like_blocks(present.len());
+        let all_same = self.random.chance(10);
+        let block = |(&block, &other): (&Int8Block, &Int8Block)| match self.random.below(4) {
+            _ if all_same => block,
+            0 => block,
+            1 => other,
+            _ => {
+                let mut near = block;
+                near.elems[self.random.below(LINE as u64) as usize] ^= self.random.below(8) as i8;
+                near
+            }
+        };
+        present.iter().zip(&other).map(block).collect()
+    }
+
+    fn gate_delta(&mut self, c: &GateDelta, slots: &[usize]) {
+        self.cover.hit("gate", true);
+        let (first, blocks) = (usize::from(c.src.0), usize::from(c.blocks));
+        if self.random.chance(60) {
+            // Blocks of the command before may still be read.
+            self.drain();
+            for &slot in slots {
+                let like = match self.random.below(12) {
+                    0 => vec![Int8Block::default(); blocks],
+                    _ => self.like_blocks(blocks),
+                };
+                self.ab[slot][first..][..blocks].copy_from_slice(&like);
+            }
+        }
+        let VectorTime { issue, tail, .. } = unit_time(&self.config, &Command::GateDelta(*c));
+        for &slot in slots {
+            let scored = !self.random.chance(20);
+            let present = self.ab[slot][first..][..blocks].to_vec();
+            let stored = self.stored(&present);
+            let words = |blocks: &[Int8Block]| -> Vec<f32> {
+                blocks.iter().flat_map(|block| block.dequantise()).collect()
+            };
+            let (a, r) = (words(&present), words(&stored));
+            let change: Vec<f32> = a.iter().zip(&r).map(|(&a, &r)| fp::sub(a, r)).collect();
+            let score = fp::mul(sumsq::sum_squares(&change), func::recip(sumsq::sum_squares(&a)));
+            self.cover.hit("not scored", !scored);
+            self.cover.hit("no distance", scored && score == 0.0);
+            self.cover.hit("some distance", scored && score > 0.0 && score < 1.0);
+            self.cover.hit("unknown score", scored && score.is_nan());
+            let mut steps: VecDeque<Step> = VecDeque::new();
+            if scored {
+                let mut bytes: Vec<u8> = stored.iter().flat_map(|b| b.elems.map(|e| e as u8)).collect();
+                bytes.extend(stored.iter().map(|b| b.scale.0));
+                let groups = bytes.len().div_ceil(self.lanes);
+                for (at, group) in bytes.chunks(self.lanes).enumerate() {
+                    // A byte for each lane, the rest is of no account.
+                    let mut all: Vec<u8> = (0..4 * self.lanes).map(|_| self.random.word() as u8).collect();
+                    all[..group.len()].copy_from_slice(group);
+                    let words = all.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+                    steps.push_back(Step { record: Some((words, at + 1 == groups)), ..Step::default() });
+                }
+                steps.resize(steps.len() + tail as usize, Step::default());
+                self.next_score = Some(score.to_bits());
+            }
+            let lead = if scored { 0 } else { issue };
+            self.start_steps(&Command::GateDelta(*c), slot, (lead, steps), Given::access(scored));
+        }
+    }
+
+    /// A block's reference, elements and mask as they become.
+    fn changed(
+        &mut self,
+        x: &[f32; LINE],
+        old: &[f32; LINE],
+        fresh: bool,
+        limit: f32,
+    ) -> ([f32; LINE], Int8Block, bool) {
+        let diff: [f32; LINE] = std::array::from_fn(|at| fp::sub(x[at], old[at]));
+        let distance = sumsq::sum_squares(&diff);
+        let active = fresh || fp::gt(distance, limit) || distance.is_nan() || limit.is_nan();
+        self.cover.hit("changed", active && !fresh);
+        self.cover.hit("unchanged", !active && distance > 0.0);
+        self.cover.hit("at the limit", !fresh && distance == limit && distance > 0.0);
+        self.cover.hit("distance unknown", !fresh && distance.is_nan() && !limit.is_nan());
+        if !active {
+            return (*old, Int8Block { scale: E8M0(0), elems: [0; LINE] }, false);
+        }
+        let block = quantise_int8(&diff);
+        let moved = block.dequantise();
+        (std::array::from_fn(|at| fp::add(old[at], moved[at])), block, true)
+    }
+
     /// A sum of a window: of any size, now and then the largest.
     fn sum(&mut self) -> i64 {
         let word = self.random.word() as i64;
@@ -858,7 +1166,7 @@ impl Bench {
         records: (Option<&Vec<u32>>, Option<&Vec<u32>>),
         sums: &[i64],
     ) -> VecDeque<Step> {
-        let issue = unit_time(&self.config, &Command::Matvec(*c)).issue as usize;
+        let tail = unit_time(&self.config, &Command::Matvec(*c)).tail as usize;
         let (reference, bias) = records;
         let mut steps = VecDeque::new();
         let beside = match (reference, bias) {
@@ -875,8 +1183,7 @@ impl Bench {
             group.resize_with(self.lanes, || self.random.word() as i64 >> 16);
             steps.push_back(Step { record: beside.next(), sums: Some(group), ..Step::default() });
         }
-        let before = steps.len() - sums.len().div_ceil(self.lanes);
-        steps.resize(before + issue, Step::default());
+        steps.resize(steps.len() + tail, Step::default());
         steps
     }
 
@@ -911,7 +1218,11 @@ impl Bench {
     }
 
     fn rest(&mut self, lines: u32) -> u32 {
-        let missing = if self.random.chance(50) { self.random.below(LINE as u64) } else { 0 };
+        let missing = match self.random.below(8) {
+            0..4 => 0,
+            4 => LINE as u64 - 1 - self.random.below(4),
+            _ => self.random.below(LINE as u64),
+        };
         lines * LINE_WORDS - missing as u32
     }
 
@@ -920,7 +1231,7 @@ impl Bench {
         let (addr, slot_stride, index_stride) = (Addr(0), 0, 0);
         let all = self.config.vb_lines();
         let lines = self.lines(all);
-        match self.random.below(17) {
+        match self.random.below(22) {
             0 | 1 => {
                 let (dst, words, accumulate) = (self.line(lines), self.rest(lines), self.random.chance(50));
                 Command::Load(Load { pred, dst, index, accumulate, words, addr, slot_stride, index_stride })
@@ -983,7 +1294,39 @@ impl Bench {
                     ahead,
                 })
             }
-            12.. => self.product(lines),
+            12..=16 => self.product(lines),
+            20.. => {
+                let blocks = lines.min(self.config.ab_blocks());
+                let src = AbBlock(self.random.below(u64::from(self.config.ab_blocks() - blocks) + 1) as u16);
+                let (blocks, coupling, threshold) = (blocks as u16, Coupling::Independent, F32Bits(0));
+                Command::GateDelta(GateDelta {
+                    pred,
+                    src,
+                    gate: 0,
+                    blocks,
+                    coupling,
+                    addr,
+                    slot_stride,
+                    index_stride,
+                    threshold,
+                })
+            }
+            17..=19 => {
+                let blocks = lines.min(self.config.ab_blocks());
+                let dst = AbBlock(self.random.below(u64::from(self.config.ab_blocks() - blocks) + 1) as u16);
+                let (src, blocks, tau_sq) = (self.line(blocks), blocks as u16, F32Bits(0));
+                Command::Delta(Delta {
+                    pred,
+                    src,
+                    dst,
+                    gate: 0,
+                    blocks,
+                    tau_sq,
+                    addr,
+                    slot_stride,
+                    index_stride,
+                })
+            }
             _ => {
                 let lines = lines.min(self.config.ab_blocks() / 2);
                 let (key, value) = (self.line(lines), self.line(lines));
@@ -1056,7 +1399,7 @@ impl Bench {
 }
 
 /// Random commands, all words of all slots looked at now and then.
-fn commands(dut: Rtl, config: &AccelConfig, count: u64, seed: u64, missing: &[&'static str]) {
+fn commands(dut: Device, config: &AccelConfig, count: u64, seed: u64, missing: &[&'static str]) {
     let mut bench = Bench::new(dut, config, seed);
     for number in 0..count {
         if number % 40 == 0 {
@@ -1087,7 +1430,7 @@ fn preset(name: &str, vb_lines: u32, count: u64, seed: u64, missing: &[&'static 
     let config = config(name, vb_lines);
     let module = VectorUnit::new(Shape::of(&config)?).module()?;
     accept(&emit(&module)?)?;
-    commands(Rtl::build_random(&module, seed as u32)?, &config, count, seed, missing);
+    commands(Device::Verilator(Rtl::build_random(&module, seed as u32)?), &config, count, seed, missing);
     Ok(())
 }
 
@@ -1105,6 +1448,28 @@ fn commands_of_sixteen_lanes() -> TestResult {
 #[ignore = "compiling 32 lanes takes ten minutes"]
 fn commands_of_thirty_two_lanes() -> TestResult {
     preset("u55c", 64, 1000, 3, &[])
+}
+
+/// Numbers of lanes that no preset has, in the crate's own simulation.
+#[test]
+fn two_and_eight_lanes() -> TestResult {
+    for (vector_lanes, seed) in [(2, 9), (8, 10)] {
+        let fields = config("tiny", 16).fields().clone();
+        let config = AccelConfig::new(ConfigFields { vector_lanes, slots: 2, ..fields })?;
+        let module = VectorUnit::new(Shape::of(&config)?).module()?;
+        commands(Device::native(&module)?, &config, 40, seed, &BINS);
+    }
+    Ok(())
+}
+
+/// Where every group is a line, in the crate's own simulation.
+#[test]
+#[ignore = "takes minutes"]
+fn lines_of_thirty_two_lanes() -> TestResult {
+    let config = AccelConfig::new(ConfigFields { slots: 4, ..config("u55c", 64).fields().clone() })?;
+    let module = VectorUnit::new(Shape::of(&config)?).module()?;
+    commands(Device::native(&module)?, &config, 300, 8, &BINS);
+    Ok(())
 }
 
 /// Shapes of presets tiny, edge and u55c.
@@ -1445,7 +1810,7 @@ fn native_simulation_agrees() -> TestResult {
     }
     let config = config("tiny", 64);
     let module = VectorUnit::new(Shape::of(&config)?).module()?;
-    let mut bench = Bench::new(Rtl::beside_native(&module)?, &config, 7);
+    let mut bench = Bench::new(Device::Verilator(Rtl::beside_native(&module)?), &config, 7);
     for _ in 0..12 {
         let (command, slots) = (bench.command(), bench.some_slots());
         bench.run(&command, &slots[..1]);

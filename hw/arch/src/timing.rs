@@ -128,6 +128,12 @@ fn sum_pass(config: &AccelConfig, words: u64) -> u64 {
     scan(words) + groups(config, words).div_ceil(2)
 }
 
+/// The squares of a line are added up two groups at a time, when its largest exponent is known.
+fn squares_of_line(config: &AccelConfig) -> u64 {
+    let tree = u64::from(config.vector_lanes().ilog2());
+    (tree + 1).div_ceil(2) + groups(config, LINE_WORDS.into()).div_ceil(2)
+}
+
 /// Cycles that the vector unit needs to take one beat from every channel, at `unit_bytes` bytes an element.
 #[must_use]
 pub fn cycles_per_beat_row(config: &AccelConfig, unit_bytes: u64) -> u64 {
@@ -197,15 +203,14 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             let half = groups(config, u64::from(c.head_dim) / 2);
             before(angles + words, angles, half + 2 + MUL_LATENCY + ADD_LATENCY)
         }
-        // Sum of squares of the input, then distance, quantisation and reference update block by block.
+        // Sum of squares of the input, then distance, quantisation and reference update block by block. The limit is there
+        // before the first distance; what is waited for are the squares of the part before.
         Command::Delta(c) => {
             let words = u64::from(c.blocks) * line;
-            let limit = sum_pass(config, words) + SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
-            behind(
-                limit,
-                groups(config, words),
-                ADD_LATENCY + SUMSQ_LATENCY + tree + QUANT_LATENCY + ADD_LATENCY,
-            )
+            let of_line = groups(config, line);
+            let squares = squares_of_line(config);
+            let distance = ADD_LATENCY + squares + SUMSQ_LATENCY + tree + CONVERT_LATENCY + of_line - 1;
+            behind(sum_pass(config, words) + squares + 4, groups(config, words), distance)
         }
         Command::Matvec(c) => {
             // A cluster gives out one row a cycle.
@@ -233,12 +238,15 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
             time(groups(config, words).max(cluster), tree_latency(config) + normalise)
         }
+        // The record's elements come before its scale bytes: they are kept until these are there, while the largest exponent of
+        // the words is found. Then a pass for the largest of the differences, and one for their squares.
         Command::GateDelta(c) => {
-            let words = groups(config, u64::from(c.blocks) * line);
-            // The distance's exponent is not known beforehand: a pass that finds it and keeps the differences, another
-            // to add up.
-            let score = SUMSQ_LATENCY + tree + CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
-            time(2 * words + ADD_LATENCY, DEQUANT_LATENCY + ADD_LATENCY + score)
+            let blocks = u64::from(c.blocks);
+            let words = groups(config, blocks * line);
+            let tail = 2 * words + (tree + 1).div_ceil(2) + 6;
+            let score = SUMSQ_LATENCY + tree + CONVERT_LATENCY + MUL_LATENCY;
+            let latency = DEQUANT_LATENCY + ADD_LATENCY + score;
+            timed(words + blocks.div_ceil(lanes) + tail, 0, tail, latency)
         }
     }
 }

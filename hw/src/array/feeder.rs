@@ -19,7 +19,7 @@
 //! | `<stream>_free_o`, `<stream>_free_last_o` | out | 1, 1 | a beat of the stream is used up in the next cycle; it is the last of its burst |
 //! | `operand_valid_i`, `operand_header_i`, `operand_data_i` | in | 1, 1, [`Operands::width`] | as in [`Operands`] |
 //! | `credit_o` | out | log2(passes + 1) | so many sets of operands are given back |
-//! | `valid_o`, `beat_o`, `scale_o`, `advance_o`, `fp4_o`, `upper_o`, `pass_o`, `address_o`, `enable_o`, `first_o`, `act_o`, `base_o` | out | | as the inputs of [`Cluster`] |
+//! | `scale_o`, `scales_o`, `valid_o`, `beat_o`, `advance_o`, `fp4_o`, `upper_o`, `pass_o`, `address_o`, `enable_o`, `first_o`, `act_o`, `base_o` | out | | as the inputs of [`Cluster`] |
 //! | `done_o` | out | 1 | a product's last beat is used up |
 //! | `busy_o` | out | 1 | a cycle more that a beat occupied |
 //! | `starved_o` | out | 1 | a product may go on, and its beat is not there |
@@ -63,7 +63,7 @@
 use super::operands::Operands;
 use super::walk::{Next, Sizes, walk};
 use crate::pe::Cluster;
-use crate::pe::cluster::ACT_BITS;
+use crate::pe::cluster::{ACT_BITS, BASE_BITS};
 use crate::prim::Fifo;
 use crate::rtl::{Block, Builder, Instance, Module, RamStyle, Reg, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
@@ -251,9 +251,12 @@ impl Feeder {
         let words: Vec<_> = words.into_iter().map(|first| first + next.word).collect();
         let acts = operands.get("act_o").chunks(ACT_BITS);
         let acts = acts.into_iter().flat_map(|act| vec![act; self.cluster.groups() as usize]);
-        m.output("valid_o", passes.valid);
+        let bases = operands.get("base_o").chunks(BASE_BITS);
+        let bases = bases.into_iter().flat_map(|base| vec![base; self.cluster.groups() as usize]);
+        m.output("scale_o", passes.valid & next.scale);
+        m.output("scales_o", taken.beat);
+        m.output("valid_o", passes.valid & !next.scale);
         m.output("beat_o", taken.beat);
-        m.output("scale_o", next.scale);
         m.output("advance_o", passes.last & ends);
         m.output("fp4_o", taken.fp4);
         m.output("upper_o", next.upper);
@@ -262,7 +265,7 @@ impl Feeder {
         m.output("enable_o", passes.columns[0]);
         m.output("first_o", passes.columns[1]);
         m.output("act_o", m.pack(&acts.collect::<Vec<_>>()));
-        m.output("base_o", operands.get("base_o"));
+        m.output("base_o", m.pack(&bases.collect::<Vec<_>>()));
     }
 
     /// What is told when a beat is used up: `begins` says of what is taken whether it comes ahead and ends a burst.

@@ -15,9 +15,10 @@
 //! | `valid_i` | in | 1 | operands are sampled on this edge |
 //! | `max_i` | in | 17 | integer maximum, two's complement |
 //! | `score_i` | in | 32 | score in units of 2^-16, two's complement |
-//! | `extra_i` | in | 8 | distance of the block's scale: 0 for the denominator |
+//! | `extra_i` | in | 8 | distance of the block's scale |
 //! | `valid_o` | out | 1 | there is a result |
 //! | `prob_o` | out | 25 | the weight in units of 2^-24 |
+//! | `plain_o` | out | 25 | what it is with an extra distance of 0: of the denominator |
 //!
 //! # Timing
 //!
@@ -32,7 +33,7 @@
 //!
 //! # Cost
 //!
-//! Two DSP blocks, and a table of 64 words in look-up tables.
+//! Two DSP blocks, and a table of 64 words in look-up tables. What is not used of the two results is not built.
 //!
 //! # Verification
 //!
@@ -83,6 +84,23 @@ fn distance<'m>(max: Wire<'m>, score: Wire<'m>) -> Wire<'m> {
     difference.trunc(DISTANCE_WIDTH) & (!difference.msb()).repeat(DISTANCE_WIDTH)
 }
 
+/// A function's value, which comes some cycles after the count, shifted and rounded in two cycles.
+fn shifted<'m>(
+    m: &'m Builder,
+    name: &str,
+    value: Wire<'m>,
+    count: Wire<'m>,
+    cycles: u32,
+) -> Result<Wire<'m>, RtlError> {
+    let part = |what: &str| format!("{name}_{what}");
+    let count = m.register(&part("count"), count);
+    let nothing = later(m, &part("nothing"), count.gt(u64::from(PROB_FRAC_BITS)), cycles - 1)?;
+    let count = later(m, &part("count_late"), count.trunc(SHIFT_WIDTH), cycles - 1)?;
+    let shifted = Shifted::right(value, count).registered(&part("shifted"));
+    let kept = shifted.kept + shifted.up().zext(Exp2::WIDTH);
+    Ok(m.register(name, kept & (!m.register(&part("nothing_out"), nothing)).repeat(Exp2::WIDTH)))
+}
+
 impl Block for Exp2 {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new("softmax_weight");
@@ -96,15 +114,12 @@ impl Block for Exp2 {
         inner.set("x_i", distance.trunc(SCORE_FRAC_BITS));
         // The shift: beyond what leaves something it does not matter how far.
         let whole = distance.slice(SCORE_FRAC_BITS, MAX_WIDTH).zext(MAX_WIDTH + 1);
-        let count = m.register("count", whole + extra.zext(MAX_WIDTH + 1));
-        let nothing = count.gt(u64::from(PROB_FRAC_BITS));
-        let nothing = later(&m, "nothing", nothing, table.latency() - 1)?;
-        let count = later(&m, "count_late", count.trunc(SHIFT_WIDTH), table.latency() - 1)?;
-        let shifted = Shifted::right(inner.get("y_o"), count).registered("shifted");
-        let kept = shifted.kept + shifted.up().zext(Self::WIDTH);
-        let kept = kept & (!m.register("nothing_out", nothing)).repeat(Self::WIDTH);
+        let y = inner.get("y_o");
+        let prob = shifted(&m, "prob", y, whole + extra.zext(MAX_WIDTH + 1), table.latency())?;
+        let plain = shifted(&m, "plain", y, whole, table.latency())?;
         m.output("valid_o", later_valid(&m, "valid_after", inner.get("valid_o"), 2));
-        m.output("prob_o", m.register("prob", kept));
+        m.output("prob_o", prob);
+        m.output("plain_o", plain);
         m.finish()
     }
 }

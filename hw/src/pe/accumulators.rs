@@ -17,6 +17,7 @@
 //! | `first_i` | in | columns x lanes | the sum is the term: what was there does not count |
 //! | `term_i` | in | columns x lanes x width | signed terms, lane 0 in the low bits |
 //! | `carry_i` | in | columns x lanes | one more each |
+//! | `added_valid_o`, `added_o` | out | 1, columns x lanes x 48 | the words that terms were added to |
 //! | `drain_valid_i`, `drain_address_i` | in | 1, log2(depth) | a word, the same of all columns, is asked for |
 //! | `valid_o` | out | 1 | a word that was asked for |
 //! | `sum_o` | out | columns x lanes x 48 | its signed sums |
@@ -24,7 +25,7 @@
 //! # Timing
 //!
 //! One word of terms a cycle, to any address, also to the same ones again. Terms sampled on edge `e` are in what is
-//! asked for on edge `e +` [`Accumulators::latency`] or later; asked for earlier, they may be or not. A word asked for
+//! asked for on edge `e +` [`Accumulators::latency`] or later, and in `added_o` on just that edge; asked for earlier, they may be or not. A word asked for
 //! on edge `e` is there on edge `e +` [`Accumulators::drain_latency`], whatever terms come in between.
 //!
 //! # Numeric contract
@@ -128,8 +129,8 @@ struct Column<'m> {
 }
 
 impl Accumulators {
-    /// Adds a column's terms up; the word that was asked for.
-    fn column<'m>(&self, m: &'m Builder, c: &Column<'m>) -> Result<Wire<'m>, RtlError> {
+    /// Adds a column's terms up; the word that was added to, and the one that was asked for.
+    fn column<'m>(&self, m: &'m Builder, c: &Column<'m>) -> Result<[Wire<'m>; 2], RtlError> {
         let name = |what: &str| format!("{what}_{}", c.number);
         let memory = |what: &str| m.memory(&name(what), self.lanes * ACC_BITS, self.depth, self.style());
         let (sums, results) = (memory("sums"), memory("results"));
@@ -158,11 +159,14 @@ impl Accumulators {
 
         // Write.
         let sum = m.pack(&added);
-        before.set(m.register(&name("written"), sum));
+        let written = m.register(&name("written"), sum);
+        before.set(written);
         for memory in [sums, results] {
             memory.write(c.writing, write_address, sum);
         }
-        Ok(m.register(&name("drained"), results.read_registered(&name("result"), c.asked, c.wanted)))
+        let drained =
+            m.register(&name("drained"), results.read_registered(&name("result"), c.asked, c.wanted));
+        Ok([written, drained])
     }
 }
 
@@ -197,8 +201,11 @@ impl Block for Accumulators {
             self.column(&m, &column)
         });
         let words = words.collect::<Result<Vec<_>, _>>()?;
+        let of = |which: usize| m.pack(&words.iter().map(|word| word[which]).collect::<Vec<_>>());
+        m.output("added_valid_o", m.register_valid("added", writing));
+        m.output("added_o", of(0));
         m.output("valid_o", m.register_valid("answered", m.register_valid("asked", asked)));
-        m.output("sum_o", m.pack(&words));
+        m.output("sum_o", of(1));
         m.finish()
     }
 }

@@ -9,22 +9,23 @@
 //!
 //! # Interface
 //!
-//! *Pipes*: beats come, words of sums are asked for, words are given out. Groups and rows are those of [`BlockDot`]; pairs are two
+//! *Pipes*: beats come, scale bytes come, words of sums are asked for, words are given out. Groups and rows are those of [`BlockDot`]; pairs are two
 //! columns each, the last one of an odd number with one.
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | clears `valid` only |
-//! | `valid_i` | in | 1 | a beat, or a beat once more in another pass, is sampled on this edge |
+//! | `scale_i`, `scales_i` | in | 1, 8 x bytes | scale bytes of this edge's beat and those behind it come, the first low: they stay until the next ones |
+//! | `valid_i` | in | 1 | a beat of elements, or it once more in another pass, is sampled on this edge |
 //! | `beat_i` | in | 8 x bytes | the beat, its first byte low |
-//! | `scale_i` | in | 1 | it is scale bytes: they stay until the next ones; everything below says nothing |
 //! | `advance_i` | in | 1 | last use of its blocks' scale bytes: the next beat's blocks have the next ones |
 //! | `fp4_i`, `upper_i`, `pass_i`, `axpy_i` | in | 1, 1, log2(passes), 1 | as in [`BlockDot`]; with 32 bytes and more, `upper_i` puts INT8 rows into the upper half of the word's |
 //! | `address_i` | in | columns x log2(words) | each column's word of the accumulators; axpy mode: column 0's is the word of the sums of values, for all |
 //! | `enable_i`, `first_i` | in | columns | columns that take part, and whose sums begin with it; axpy mode: a pair's first column speaks for it |
 //! | `act_i` | in | columns x groups x 264 | activation blocks, the elements low, the scale byte high; column 0's groups low |
-//! | `base_i` | in | columns x 9 | each column's window base |
+//! | `base_i` | in | columns x groups x 9 | the window base of each column and group; one of a column for weights |
 //! | `weight_i` | in | pairs x groups x 25 | axpy mode: the softmax weights |
+//! | `sum_valid_o`, `sum_o` | out | 1, columns x rows x 48 | the word of a beat with its terms added, column 0's rows low; of columns that do not take part, anything |
 //! | `drain_valid_i`, `drain_address_i` | in | 1, log2(words) | a word of the accumulators, the same of all columns, is asked for |
 //! | `drain_valid_o`, `drain_sum_o` | out | 1, columns x rows x 48 | the word: column 0's rows low |
 //! | `value_valid_i`, `value_address_i` | in | 1, log2(value words) | a word of the sums of values is asked for |
@@ -33,16 +34,17 @@
 //! Streams of weights ([`WeightLayout`](fastcar_arch::layout::WeightLayout)): per input block and group of rows a
 //! scale beat, then the rows; every group of a column gets the same activation block. Keys
 //! ([`KvLayout`](fastcar_arch::layout::KvLayout)): every part of a beat gets the block of the query that it belongs
-//! to, and a key's score is the sum of its word's rows. A word is one of the accumulators' in both cases. A range of
-//! keys may start inside a block of 32 tokens, and so inside a beat of scale bytes: beats that no column takes part in,
-//! with `advance_i`, move these up, each by a beat's INT8 blocks, or with `fp4_i` by twice as many.
+//! to, and a key's score is the sum of its word's rows. `sum_o` has it with the key's last beat, so that the next key
+//! may begin in the same word. A word is one of the accumulators' in both cases. A range of keys may start inside a
+//! block of 32 tokens, and so inside a beat of scale bytes: beats that no column takes part in, with `advance_i`, move
+//! these up, each by a beat's INT8 blocks, or with `fp4_i` by twice as many; or every beat comes with its own bytes.
 //!
 //! # Timing
 //!
 //! A beat a cycle. Sums may be asked for [`Cluster::latency`] cycles after the beat, which is [`MAC_LATENCY`]: a
-//! register, [`BlockDot`], [`WindowTerm`], [`Accumulators`]. Sums of values are there earlier,
-//! [`Cluster::value_latency`]: they have no tree and no window. A word comes [`Cluster::drain_latency`] cycles after
-//! it was asked for, whatever beats come in between.
+//! register, [`BlockDot`], [`WindowTerm`], [`Accumulators`]; `sum_o` has them in that very cycle. Sums of values are
+//! there earlier, [`Cluster::value_latency`]: they have no tree and no window. A word comes [`Cluster::drain_latency`]
+//! cycles after it was asked for, whatever beats come in between.
 //!
 //! # Numeric contract
 //!
@@ -216,7 +218,7 @@ struct Taken<'m> {
     first: Vec<Wire<'m>>,
     /// By column and group.
     acts: Vec<Vec<Wire<'m>>>,
-    bases: Vec<Wire<'m>>,
+    bases: Vec<Vec<Wire<'m>>>,
     weights: Wire<'m>,
     /// Scale bytes, those of the beat's blocks low.
     scales: Vec<Wire<'m>>,
@@ -225,19 +227,22 @@ struct Taken<'m> {
 impl<'m> Taken<'m> {
     fn new(c: &Cluster, m: &'m Builder) -> Self {
         let take = |name: &str, width: u32| m.register(name, m.input(&format!("{name}_i"), width));
-        let (valid, scale, input) =
-            (m.input("valid_i", 1), m.input("scale_i", 1), m.input("beat_i", 8 * c.bytes));
-        let elements = m.register_valid("elements", valid & !scale);
+        let elements = m.register_valid("elements", m.input("valid_i", 1));
         let (fp4, advance) = (take("fp4", 1), take("advance", 1));
 
         let scales = m.reg("scales", 8 * c.bytes);
         let used = fp4.mux(scales.q() >> (8 * c.rows()), scales.q() >> (8 * c.int8_rows()));
-        scales.update(&[(valid & scale, input), (elements & advance, used)]);
+        // The next ones may come with the last use of those before.
+        let next = (m.input("scale_i", 1), m.input("scales_i", 8 * c.bytes));
+        scales.update(&[next, (elements & advance, used)]);
 
         let acts = take("act", c.columns * c.groups() * ACT_BITS).chunks(ACT_BITS);
+        let bases = take("base", c.columns * c.groups() * BASE_BITS).chunks(BASE_BITS);
+        let of_columns =
+            |parts: Vec<Wire<'m>>| parts.chunks(c.groups() as usize).map(<[_]>::to_vec).collect();
         Self {
             elements,
-            beat: m.register("beat", input),
+            beat: take("beat", 8 * c.bytes),
             fp4,
             upper: take("upper", 1),
             pass: take("pass", c.pass_width()),
@@ -245,8 +250,8 @@ impl<'m> Taken<'m> {
             addresses: take("address", c.columns * c.word_width()).chunks(c.word_width()),
             enable: take("enable", c.columns).bits(),
             first: take("first", c.columns).bits(),
-            acts: acts.chunks(c.groups() as usize).map(<[_]>::to_vec).collect(),
-            bases: take("base", c.columns * BASE_BITS).chunks(BASE_BITS),
+            acts: of_columns(acts),
+            bases: of_columns(bases),
             weights: take("weight", c.pairs() * c.groups() * WEIGHT_BITS),
             scales: scales.q().chunks(8),
         }
@@ -323,8 +328,8 @@ impl<'m> Scales<'m> {
         let weights =
             rows.map(|(row, scale)| late(format!("scale_{row}"), *scale)).collect::<Result<_, _>>()?;
         let of_column = |column: usize| {
-            let base = taken.bases[column].zext(LEFT_BITS);
             let left = |(group, act): (usize, &Wire<'m>)| {
+                let base = taken.bases[column][group].zext(LEFT_BITS);
                 let scale = act.slice(ELEMENT_BITS, 8).zext(LEFT_BITS);
                 late(format!("left_{column}_{group}"), base - scale)
             };
@@ -392,6 +397,8 @@ fn accumulate<'m>(
     sums.set("first_i", first);
     sums.set("drain_valid_i", m.input("drain_valid_i", 1));
     sums.set("drain_address_i", m.input("drain_address_i", c.address_width()));
+    m.output("sum_valid_o", sums.get("added_valid_o"));
+    m.output("sum_o", sums.get("added_o"));
     m.output("drain_valid_o", sums.get("valid_o"));
     m.output("drain_sum_o", sums.get("sum_o"));
     Ok(())

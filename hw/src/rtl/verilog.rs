@@ -4,7 +4,9 @@
 //! stands around it: operands are extended in so many words, signed operations stand in `$unsigned(...)`.
 
 use super::bits::Bits;
-use super::graph::{Binary, CLOCK, Id, InstanceData, MemoryData, Module, Node, RESET, RegData, Unary};
+use super::graph::{
+    Binary, CLOCK, Id, InstanceData, MemoryData, Module, Node, RESET, RamStyle, RegData, Unary,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
@@ -159,7 +161,10 @@ impl<'a> Printer<'a> {
     }
 
     fn declare_memory(&mut self, memory: &MemoryData) {
-        self.line(format!("    (* ram_style = \"{}\" *)", memory.style.attribute()));
+        // Look-up tables that are never written are logic, not distributed memory, for which tools want a write port.
+        if memory.contents.is_empty() || memory.style != RamStyle::Distributed {
+            self.line(format!("    (* ram_style = \"{}\" *)", memory.style.attribute()));
+        }
         self.line(format!(
             "    reg {}{} [0:{}];",
             range(memory.width),

@@ -9,7 +9,7 @@
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
-//! | `load_i`, `accumulate_i`, `add_i`, `rms_i`, `layer_i`, `rope_i`, `matvec_i`, `attn_i`, `change_i` | in | 1 | which command it is; `accumulate_i` is a load that adds, `change_i` is `delta` or `gate_delta` |
+//! | `load_i`, `accumulate_i`, `add_i`, `rms_i`, `layer_i`, `rope_i`, `matvec_i`, `attn_i`, `change_i`, `compare_i` | in | 1 | which command it is; `accumulate_i` is a load that adds, `change_i` is `delta`, `compare_i` is `gate_delta` |
 //! | `delta_i`, `bias_i`, `gate_i`, `pair_i`, `gelu_i`, `onto_i` | in | 1 | `matvec`: a reference is added; a bias; there is a function; it is that of a pair of rows; it is GELU; the result is added to the destination |
 //! | `sum_i`, `base_i`, `nan_i`, `fp4_i` | in | 48, 9, 1, 1 | `matvec`, `attn`: a sum of the MAC array, see [`FromWindow`] |
 //! | `reference_i` | in | 32 | `matvec`, `delta`: at its addition |
@@ -23,7 +23,7 @@
 //! | `even_i`, `odd_i` | in | 32 | words of either bank |
 //! | `record_i` | in | 32 | the record's word, beside the bank's |
 //! | `mean_i`, `factor_i` | in | 32 | the vector's mean, and what it is multiplied by: its reciprocal root; `attn`: the reciprocal of the weights' sum |
-//! | `gamma_i`, `beta_i` | in | 32 | at their operation; `delta`: `beta_i` is what moves the reference |
+//! | `gamma_i`, `beta_i` | in | 32 | at their operation; `delta`: `beta_i` is what moves the reference; `gate_delta`: `beta_i` is taken from `reference_i` |
 //! | `own_i`, `partner_i`, `cos_i`, `sin_i` | in | 32 | `rope`: a word, its partner, cosine and sine |
 //! | `first_o`, `second_o` | out | 32 | the bank's words: of the part (of two: the first), and the other bank's |
 //! | `first_sum_o`, `second_sum_o` | out | 32 | what the adders give |
@@ -48,8 +48,8 @@
 //!
 //! The bank's words for `matvec` belong to the last addition, or to the result where there is none.
 //!
-//! `first_sum_o` and `second_sum_o` come an addition after the words; with `change_i`, after the word and the record's word beside it,
-//! and after the reference and what moves it.
+//! `first_sum_o` and `second_sum_o` come an addition after the words; with `delta`, after the word and its reference, and after the
+//! reference and what moves it.
 //!
 //! # Numeric contract
 //!
@@ -165,10 +165,12 @@ impl Block for Lane {
         let (delta, bias, gate) = (bit("delta"), bit("bias"), bit("gate"));
         let (pair, gelu, onto) = (bit("pair"), bit("gelu"), bit("onto"));
         let (same, odd_first, two) = (bit("same"), bit("odd_first"), bit("two"));
-        let (keep, subtract, change) = (bit("keep"), bit("subtract"), bit("change"));
+        let (keep, subtract) = (bit("keep"), bit("subtract"));
+        let (change, compare) = (bit("change"), bit("compare"));
         let word = |name: &str| m.input(&format!("{name}_i"), WORD);
         let (even, odd, record) = (word("even"), word("odd"), word("record"));
-        let (mean, factor, reference) = (word("mean"), word("factor"), word("reference"));
+        let (mean, factor) = (word("mean"), word("factor"));
+        let (reference, beta) = (word("reference"), word("beta"));
         let first = odd_first.mux(odd, even).named("first");
         let second = odd_first.mux(even, odd).named("second");
         let converted = converted(&m)?;
@@ -187,17 +189,26 @@ impl Block for Lane {
 
         let source = same.mux(second, m.register("second_1", second));
         let held = m.register("first_1", first);
-        let left = m.select(first, &[(rope, scaled), (add, held), (matvec, reference)]).named("augend");
-        let right = m.select(
-            mean,
-            &[(rope, product.wire()), (add, source), (accumulate | change, record), (matvec, converted)],
-        );
+        let left = m.one_hot(&[
+            (layer | accumulate | change, first),
+            (rope, scaled),
+            (add, held),
+            (matvec | compare, reference),
+        ]);
+        let right = m.one_hot(&[
+            (layer, mean),
+            (rope, product.wire()),
+            (add, source),
+            (accumulate | change, record),
+            (matvec, converted),
+            (compare, beta),
+        ]);
         let adder = arithmetic(&m, "u_sum", &Adder, left, right)?;
         adder.set("subtract_i", subtract);
         sum.set(adder.get("sum_o"));
         let with_reference = delta.mux(sum.wire(), converted).named("with_reference");
         let left = m.select(product.wire(), &[(two, second), (matvec, with_reference), (change, reference)]);
-        let adder = arithmetic(&m, "u_shift", &Adder, left, two.mux(mean, word("beta")))?;
+        let adder = arithmetic(&m, "u_shift", &Adder, left, two.mux(mean, beta))?;
         adder.set("subtract_i", two);
         let shifted = adder.get("sum_o");
         row.set(bias.mux(shifted, with_reference));

@@ -198,6 +198,8 @@ impl Sequence {
         let (matvec, delta, gate) = (is(&[Op::Matvec]), is(&[Op::Delta]), is(&[Op::GateDelta]));
         let both = matvec & record & shared;
         let held = |name: &str, value| super::held(m, name, start, value).now;
+        // Of steps that no part begins with.
+        let later = |name: &str, value| super::held(m, name, start, value).was;
 
         let (bits, within) = (self.shape.index_bits(), self.shape.within());
         let groups = lines.zext(bits) << within;
@@ -227,9 +229,9 @@ impl Sequence {
         let begin = [(scan, step(Step::Scan)), (rope | both | gate, step(Step::Record))];
         let begin = m.select(step(Step::Main), &begin);
         Part {
-            layer: held("layer", layer),
-            delta: held("delta", delta),
-            gate: held("gate", gate),
+            layer: later("layer", layer),
+            delta: later("delta", delta),
+            gate: later("gate", gate),
             with_record: held(
                 "with_record",
                 (record & is(&[Op::Load, Op::Rms, Op::Layer, Op::Matvec, Op::Delta])) | (matvec & shared),
@@ -248,8 +250,8 @@ impl Sequence {
                         &[(scan, scanned), (rope, head), (both, groups - spare), (gate, groups + scales)],
                     ),
                 ),
-                pairs: held("pairs", gate.mux(groups, (groups + 1) >> 1)),
-                record: held("record_count", layer.mux(groups, head)),
+                pairs: later("pairs", gate.mux(groups, (groups + 1) >> 1)),
+                record: later("record_count", layer.mux(groups, head)),
                 main: held("main_count", main),
                 spare: super::held(m, "spare", start, spare),
                 odd: held("odd", groups.bit(0)),

@@ -246,7 +246,7 @@ impl Block for VectorUnit {
         let (inverse, quantiser) = (m.later("gate_inverse", WORD), Quantiser::new(self.shape.lanes)?);
         let scalar = unit.scalar(&sums, inverse.wire())?;
         let quantiser = m.instance("u_quantiser", &quantiser)?;
-        let (valid, packed) = unit.nearly(&pipes)?;
+        let (valid, packed) = unit.nearly(&pipes);
         let keep = unit.keeps(&Marks::of(&self.shape, packed));
         let valid = m.register_valid("result_valid", valid);
         let marks = Marks::of(&self.shape, m.register("result", packed));

@@ -51,7 +51,7 @@ pub(super) struct With<'m> {
     pub(super) cross: Cross<'m>,
     pub(super) moved: Moved<'m>,
     pub(super) window: Window<'m>,
-    /// What stands for the vector buffer's words with `gate_delta`.
+    /// What a gate takes stored words from.
     pub(super) present: Wire<'m>,
 }
 
@@ -69,15 +69,14 @@ impl<'m> Unit<'m> {
         let (layer, rope) = (part.was(&[Op::Layer]), part.was(&[Op::Rope]));
         let With { record, norm, rotated, cross, moved, window, present } = with;
         let (delta, gate) = (part.was(&[Op::Delta]), part.was(&[Op::GateDelta]));
-        let record = gate.mux(moved.change, *record);
-        let even = gate.mux(*present, self.buffer.get("even_o"));
         let first = later(m, "rotated_first", rotated.first, Multiplier.latency())?;
         let chunk = Rotation::new(self.shape).chunk();
         // Words are added up for the mean while the part before still has its betas added.
         let two = pipes.pairs.valid(READ) & layer & !Pair::of(pipes.pairs.marks(READ)).pass.eq(SUM);
         let sums = m.input("sums_data_i", self.shape.lanes * ACC_BITS);
-        let reference = delta.mux(moved.reference, self.reference(pipes, record)?);
-        let added = delta.mux(moved.change, norm.beta);
+        let reference = delta.mux(moved.reference, self.reference(pipes, *record)?);
+        let reference = gate.mux(*present, reference);
+        let added = (delta | gate).mux(moved.change, norm.beta);
         let attn = part.was(&[Op::Attn]);
         let factor = attn.mux(window.reciprocal, norm.root);
         let mut lanes = Vec::new();
@@ -90,7 +89,8 @@ impl<'m> Unit<'m> {
             unit.set("rms_i", part.was(&[Op::Rms]));
             unit.set("layer_i", layer);
             unit.set("rope_i", rope);
-            unit.set("change_i", delta | gate);
+            unit.set("change_i", delta);
+            unit.set("compare_i", gate);
             unit.set("matvec_i", part.was(&[Op::Matvec]));
             unit.set("delta_i", part.delta.was);
             unit.set("bias_i", part.bias.was);
@@ -107,13 +107,13 @@ impl<'m> Unit<'m> {
             unit.set("up_i", word(cross.up));
             unit.set("paired_i", word(cross.paired));
             unit.set("same_i", part.same.was);
-            unit.set("odd_first_i", odd_first & !gate);
+            unit.set("odd_first_i", odd_first);
             unit.set("two_i", two);
             unit.set("keep_i", keep[lane as usize]);
             unit.set("subtract_i", layer | delta | gate | (rope & first.bit(lane / chunk)));
-            unit.set("even_i", word(even));
+            unit.set("even_i", word(self.buffer.get("even_o")));
             unit.set("odd_i", word(self.buffer.get("odd_o")));
-            unit.set("record_i", word(record));
+            unit.set("record_i", word(*record));
             unit.set("mean_i", norm.mean);
             unit.set("factor_i", factor);
             let groups = [

@@ -62,6 +62,8 @@ pub(super) struct Pipes<'m> {
     pub(super) main: Taps<'m>,
     pub(super) pairs: Taps<'m>,
     pub(super) rotated: Taps<'m>,
+    /// Where groups leave the main one, a cycle before their results: by cycle, whether it is the one.
+    exits: Vec<(u32, Wire<'m>)>,
 }
 
 impl<'m> Unit<'m> {
@@ -86,14 +88,15 @@ impl<'m> Unit<'m> {
         let longest = rows.max(result(self.shape, Op::Delta, false) + 1);
         let sums = COMPARED + Adder.latency();
         let direct = (issue.main & !self.part.is(&[Op::Rope])) | issue.alone;
+        let exits = self.exits()?;
         Ok(Pipes {
-            main: Taps::new(m, "main", (direct, marks.packed()), longest - 1, &self.exits()?),
+            main: Taps::new(m, "main", (direct, marks.packed()), longest - 1, &exits),
             pairs: Taps::new(m, "pair", (issue.pair, pair), sums, &[]),
             rotated: self.leaving(&marks),
+            exits,
         })
     }
 
-    /// Where groups leave the main pipe, a cycle before their results: by cycle, whether it is the one.
     fn exits(&self) -> Result<Vec<(u32, Wire<'m>)>, RtlError> {
         let is = |ops: &[Op]| self.part.was(ops);
         let onto = self.part.accumulate.was;
@@ -113,18 +116,24 @@ impl<'m> Unit<'m> {
             exits.push((cycle - 1, here & !onto));
             exits.push((cycle - 1 + Adder.latency(), here & onto));
         }
-        Ok(exits)
+        // The first exit is too near the start for another register.
+        let known = |(at, (cycle, here)): (usize, (u32, Wire<'m>))| {
+            (cycle, if cycle > 1 { self.m.register(&format!("exit_{at}"), here) } else { here })
+        };
+        Ok(exits.into_iter().enumerate().map(known).collect())
     }
 
     /// A group's marks in the cycle before its result.
-    pub(super) fn nearly(&self, pipes: &Pipes<'m>) -> Result<(Wire<'m>, Wire<'m>), RtlError> {
-        let (m, exits) = (self.m, self.exits()?);
+    pub(super) fn nearly(&self, pipes: &Pipes<'m>) -> (Wire<'m>, Wire<'m>) {
+        let (m, exits) = (self.m, &pipes.exits);
         let rotated = result(self.shape, Op::Rope, false) - 1;
         let leaves: Vec<_> = exits.iter().map(|&(cycle, here)| pipes.main.valid(cycle) & here).collect();
-        let marks: Vec<_> = exits.iter().map(|&(cycle, here)| (here, pipes.main.marks(cycle))).collect();
+        let mut marks = exits.iter().map(|&(cycle, here)| (here, pipes.main.marks(cycle)));
+        let first = marks.next();
         let valid = m.tree(&leaves, |a, b| a | b) | pipes.rotated.valid(rotated);
         let rope = self.part.was(&[Op::Rope]);
-        let marks = [marks, vec![(rope, pipes.rotated.marks(rotated))]].concat();
-        Ok((valid, m.one_hot(&marks)))
+        let others: Vec<_> = marks.chain([(rope, pipes.rotated.marks(rotated))]).collect();
+        // In a command's second cycle the other exits' conditions are still those of the command before.
+        (valid, m.select(m.one_hot(&others), first.as_slice()))
     }
 }

@@ -69,8 +69,9 @@ impl<'m> Unit<'m> {
         let (here, head) = (!begin.repeat(bits) & place.q(), !begin & parity.q());
         let groups =
             (self.part.head_lines.was.zext(HEAD_BITS + LINE_WORDS.ilog2()) << self.shape.within()) - 1;
-        let end = here.eq(groups.trunc(bits));
-        place.set_when(step | begin, step.mux(end.mux(m.lit(bits, 0), here + 1), here));
+        let (groups, zero) = (groups.trunc(bits), m.lit(bits, 0));
+        let end = begin.mux(groups.is_zero(), place.q().eq(groups));
+        place.update(&[(step & end, zero), (begin, step.zext(bits)), (step, place.q() + 1)]);
         parity.set_when(step | begin, head ^ (step & end));
         (here, head)
     }

@@ -55,9 +55,11 @@ impl<'m> Unit<'m> {
         sums.set("squares_i", squares | row.valid | !two | early.pass.eq(SQUARES));
         let read = self.buffer.get("largest_o");
         sums.set("emax_i", of(read, largest.centred, row.largest, largest.present, largest.changes));
-        let read = pairs(words.first, words.second, early.second & two);
+        let read = pairs(words.first, words.second, early.second);
         let centred = pairs(words.first_sum, words.second_sum, late.second & two);
-        sums.set("words_i", m.select(read, &[(squares | changes.valid, centred), (row.valid, row.words)]));
+        let held = pairs(gate.present, m.lit(self.shape.group_width(), 0), two);
+        let made = [(squares | changes.valid, centred), (row.valid, row.words), (present.valid, held)];
+        sums.set("words_i", m.select(read, &made));
         Ok(())
     }
 
@@ -95,8 +97,10 @@ impl<'m> Unit<'m> {
         let centred = pipes.pairs.valid(at) & marks.pass.eq(LARGEST) & layer;
         instance.set("valid_i", centred | scan.valid | differences.valid);
         let there = (marks.second & layer).repeat(self.shape.group_width());
-        let first_words = scan.valid.mux(words.first, words.first_sum);
-        instance.set("words_i", (words.second_sum & there).cat(first_words));
+        // A gate's words take the place of the second of two groups, alone.
+        let alone = scan.valid.repeat(self.shape.group_width());
+        let second = (words.second_sum & there) | (gate.present & alone);
+        instance.set("words_i", second.cat(words.first_sum & !alone));
         let first = layer.mux(marks.first, scan.valid.mux(scan.first, differences.first));
         let first = later(m, "largest_first", first, compare.latency())?;
         let largest = m.reg("largest", FIELD);
