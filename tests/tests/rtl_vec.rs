@@ -10,10 +10,7 @@ use fastcar_arch::isa::{
 };
 use fastcar_arch::num::window::{self, Base, Pair};
 use fastcar_arch::num::{E8M0, Int8Block, fp, func, quantise_int8, softmax, sumsq};
-use fastcar_arch::timing::{
-    ADD_LATENCY, CONVERT_LATENCY, DEQUANT_LATENCY, MUL_LATENCY, SUMSQ_LATENCY, VectorTime,
-    cycles_per_beat_row, vector_time,
-};
+use fastcar_arch::timing::{VectorTime, cycles_per_beat_row, vector_time};
 use fastcar_hw::rtl::{Bits, Block, Module, RtlError, Simulator, emit};
 use fastcar_hw::vec::{
     Lane, LineExponents, Op, Records, Rotation, Scalar, Sequence, Shape, VectorBuffer, VectorUnit,

@@ -18,7 +18,7 @@
 //! | `result_i` | in | 1 | the oldest part that has none has its result |
 //! | `addressed_i` | in | 1 | the address of the oldest record that has none goes to the ports |
 //! | `commit_valid_o` | out | 1 | to the ports: the next record may go; with it: |
-//! | `commit_beats_o`, `commit_closes_o`, `commit_writer_o` | out | count, 1, [`WRITER_BITS`] | as [`Port`](crate::port::Port) has them |
+//! | `commit_beats_o`, `commit_closes_o`, `commit_writer_o` | out | count, 1, [`WRITER_BITS`] | as [`Port`] has them |
 //! | `acknowledged_i` | in | channels | a record is acknowledged on this channel |
 //! | `oldest_valid_i`, `oldest_known_i`, `oldest_writes_i` | in | 1 | the oldest command that writes: whether there is one, whether it is known what it writes, and whether that is anything |
 //! | `writer_done_o` | out | 1 | it is done |

@@ -25,8 +25,8 @@
 //! | `delta_i` | in | 1 | `matvec`: rows have references |
 //! | `ring_i` | in | 1 | `matvec`, `delta`: the slot's rows or its moved reference are written to memory |
 //! | `bias_i`, `shared_i` | in | 1 | `matvec`: there is a bias; it comes as a record, before the slot's own |
-//! | `epilogue_i` | in | 2 | `matvec`: as [`Epilogue`] |
-//! | `base_i`, `nan_i`, `fp4_i` | in | 9, 1, 1 | `matvec`: what the slot's sums are counted in, see [`FromWindow`] |
+//! | `epilogue_i` | in | 2 | `matvec`: as [`Epilogue`](fastcar_arch::isa::Epilogue) |
+//! | `base_i`, `nan_i`, `fp4_i` | in | 9, 1, 1 | `matvec`: what the slot's sums are counted in, see [`FromWindow`](crate::fp::FromWindow) |
 //! | `sums_valid_i`, `sums_ready_o`, `sums_data_i` | in, out, in | 1, 1, 48 x lanes | sums of the MAC array; `matvec`: rows in order |
 //! | `sums_group_i` | in | group | `attn`: which group of the destination it is, all of a line one after the other |
 //! | `sums_scale_i`, `sums_nan_i`, `sums_none_i` | in | 8, 1, 1 | `attn`: the head's largest scale of values; a score is NaN; there is no token, and all sums are 0 |
