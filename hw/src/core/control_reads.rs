@@ -30,7 +30,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_core.rs`: total cycles of the core.
+//! `tests/tests/rtl_core`: total cycles of the core.
 //!
 //! # Example
 //!

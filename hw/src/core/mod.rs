@@ -34,7 +34,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_core.rs`: cycles and counters of whole runs against the simulator's, on its memories.
+//! `tests/tests/rtl_core`: cycles and counters of whole runs against the simulator's, on its memories.
 //!
 //! # Example
 //!

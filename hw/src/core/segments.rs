@@ -27,7 +27,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_core.rs`: cycles of whole runs.
+//! `tests/tests/rtl_core`: cycles of whole runs.
 //!
 //! # Example
 //!
