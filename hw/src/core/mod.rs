@@ -47,6 +47,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod activations;
 pub mod commits;
 pub mod control_reads;
 pub mod parts;
@@ -55,6 +56,7 @@ pub mod segments;
 mod task;
 mod vector;
 
+pub use activations::Activations;
 pub use commits::Commits;
 pub use control_reads::ControlReads;
 pub use parts::Parts;

@@ -2,7 +2,7 @@
 
 use super::segments::{hop, hop_word};
 use super::task::Task;
-use super::{Center, Commits, Parts, RECORDS, RecordRows, Segments, VECTOR, WRITES};
+use super::{Activations, Center, Commits, Parts, RECORDS, RecordRows, Segments, VECTOR, WRITES};
 use crate::cmd::NUMBER_BITS;
 use crate::cmd::fields::cut;
 use crate::port::{Port, WRITER_BITS};
@@ -258,15 +258,32 @@ impl<'m> Center<'m> {
         unit.set("access_i", task.is_norm().mux(first, parts.get("record_o")));
         unit.set("shared_i", task.shared & first);
         self.rest(&unit);
+        self.activations(&unit)?;
         self.data(&unit, &parts, task)?;
         self.write(&parts, &commits, queued.writer, task.written.length)?;
         Ok(parts.get("idle_o"))
     }
 
+    /// The activation buffer, which the unit fills and of which it writes to memory.
+    fn activations(&self, unit: &Instance<'m>) -> Result<(), RtlError> {
+        let buffer = self.m.instance("u_activations", &Activations::new(self.config))?;
+        buffer.set("write_valid_i", unit.get("block_valid_o") & !unit.get("block_memory_o"));
+        for (port, name) in [("slot", "slot"), ("block", "number"), ("scale", "scale"), ("elems", "elems")] {
+            buffer.set(&format!("write_{port}_i"), unit.get(&format!("block_{name}_o")));
+        }
+        for name in ["slot", "block"] {
+            buffer.set(&format!("read_{name}_i"), unit.get(&format!("ab_{name}_o")));
+        }
+        for name in ["scale", "elems"] {
+            unit.set(&format!("ab_{name}_i"), buffer.get(&format!("read_{name}_o")));
+        }
+        Ok(())
+    }
+
     /// Inputs of units that are not there yet.
     fn rest(&self, unit: &Instance<'m>) {
         for pin in unit.module().ports().to_vec() {
-            let rests = ["sums_", "ab_", "base_i", "nan_i", "ring_i"].iter().any(|p| pin.name.starts_with(p));
+            let rests = ["sums_", "base_i", "nan_i", "ring_i"].iter().any(|p| pin.name.starts_with(p));
             if pin.input && rests {
                 unit.set(&pin.name, self.m.constant(Bits::zero(pin.width)));
             }

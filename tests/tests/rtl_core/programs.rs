@@ -2,7 +2,8 @@
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{
-    AbBlock, Add, Addr, Command, End, IndexBy, Load, Norm, NormKind, Pred, Quant, Rope, Store, VbLine,
+    AbBlock, Add, Addr, Command, End, IndexBy, Load, Norm, NormKind, Pred, Quant, Rope, Store, StoreAct,
+    VbLine,
 };
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
@@ -108,22 +109,38 @@ pub fn reading(random: &mut Random) -> Command {
     }
 }
 
+/// Blocks of the records of each family of blocks.
+const BLOCKS: [u16; 3] = [1, 5, 16];
+
+fn store_act(random: &mut Random) -> StoreAct {
+    let family = random.below(BLOCKS.len() as u64);
+    let (addr, blocks) = (Addr(0x1C_0000 + family * 0x1_0000), BLOCKS[family as usize]);
+    let src = AbBlock(random.below(16) as u16);
+    let (index, index_stride, slot_stride) = (IndexBy::Ring, 0x400, 0x2000);
+    StoreAct { pred: pred(random), src, index, index_stride, slot_stride, blocks, addr }
+}
+
 /// The same, and stores.
 pub fn storing(random: &mut Random) -> Command {
-    if random.chance(40) { store(random).into() } else { reading(random) }
+    match random.below(10) {
+        0..3 => store(random).into(),
+        3 | 4 => store_act(random).into(),
+        _ => reading(random),
+    }
 }
 
-/// The whole of the buffer that programs use, loaded for every slot.
-fn fill() -> Command {
+/// The whole of the buffers that programs use, filled for every slot.
+fn fill() -> [Command; 2] {
     let words = 32 * (LINES as u32 + 16);
-    Load { addr: Addr(0x1_0000), slot_stride: 0x2000, words, ..Load::default() }.into()
+    let load = Load { addr: Addr(0x1_0000), slot_stride: 0x2000, words, ..Load::default() };
+    [load.into(), Quant { blocks: 32, ..Quant::default() }.into()]
 }
 
-/// A program of so many commands behind one that fills the buffer, and a step table with some slots.
+/// A program of so many commands behind those that fill the buffers, and a step table with some slots.
 pub fn any_run(random: &mut Random, config: &AccelConfig, length: u64, any: Any) -> Run {
     let mut commands: Vec<Command> = (0..length).map(|_| any(random)).collect();
     if commands.iter().any(|command| command.pred() != Pred::Replay) {
-        commands.insert(0, fill());
+        commands.splice(0..0, fill());
     }
     commands.push(End::default().into());
     let slots = 1 + random.below(config.slots().into()) as u32;
