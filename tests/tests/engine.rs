@@ -269,6 +269,19 @@ impl Churn {
     }
 }
 
+/// What is held when it is what was held before, or after some seconds: a thread that is joined may still be on its way out.
+fn held_in_the_end(before: Option<&Held>) -> Held {
+    let since = Instant::now();
+    loop {
+        let now = held();
+        let same = before.is_none_or(|b| (b.files, b.threads) == (now.files, now.threads));
+        if same || since.elapsed() > Duration::from_secs(5) {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Rounds until there are this many sessions and this time has passed; what was held behind each of them.
 fn churn(sessions: u64, round: u64, time: Duration) -> Vec<Held> {
     let churn = Churn::new();
@@ -279,7 +292,7 @@ fn churn(sessions: u64, round: u64, time: Duration) -> Vec<Held> {
         assert_eq!((counts.submitted, counts.finished + counts.cancelled), (round, round), "{counts:?}");
         assert!(counts.cancelled > 0 && counts.finished > counts.cancelled / 4);
         done += round;
-        let now = held();
+        let now = held_in_the_end(behind.first());
         println!(
             "{done} sessions, {:.0} s, open {while_open:?}, closed {now:?}",
             started.elapsed().as_secs_f64()
