@@ -784,7 +784,7 @@ fn weights_meet_activations(
         }
         bench.cover.hit("several passes", masks.iter().filter(|&&m| m != 0).count() > 1);
         for group in chunk.layout.groups() {
-            // No rest is left where a beat has as many bytes as rows are dealt at a time.
+            // No rest is left where a beat has as many bytes as a granule has rows.
             bench.cover.hit("rest of rows", group.rows < beat as u64 || beat as u32 == ROW_GRANULE);
             let start = block * chunk.layout.block_run().get() as usize;
             let scales = chunk.memory[start + group.scales as usize..][..beat].to_vec();

@@ -12,7 +12,7 @@ pub const MAX_SLOTS: u32 = 32;
 pub const LINE_WORDS: u32 = 32;
 /// Tokens in a block of the KV cache: one mask word of a block list.
 pub const KV_BLOCK_TOKENS: u32 = 32;
-/// Rows of a weight matrix are dealt to channels in units of this many.
+/// A channel's rows of a weight matrix are padded to a multiple of this many.
 pub const ROW_GRANULE: u32 = 16;
 /// Longest AXI burst in bytes; bursts do not cross a multiple of it.
 pub const BURST_BYTES: u64 = 1024;
@@ -183,7 +183,7 @@ impl ConfigFields {
             "acc_rows",
             self.acc_rows.into(),
             ROW_GRANULE.into(),
-            "rows are dealt to clusters in units of 16",
+            "a cluster's rows are padded to units of 16",
         )?;
         within(
             "score_tokens",

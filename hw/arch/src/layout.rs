@@ -11,7 +11,7 @@ use crate::units::Bytes;
 use std::ops::Range;
 
 /// Version of the layouts; part of the identity hash.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Elements of an MX block.
 const BLOCK: u64 = LINE_WORDS as u64;
@@ -79,11 +79,13 @@ impl RecordLayout {
 
 /// One weight matrix, block-major.
 ///
-/// Channel c holds the rows `c * chunk_rows ..`. On a channel, for each 32-input block in turn, the chunk's rows
-/// follow in groups of `beat` rows: one beat of scale bytes (one a row), then the rows' elements. Skipping an input
-/// block therefore skips one contiguous run.
+/// Rows are dealt to the channels one by one: row r lies on channel `r % channels`, as row `r / channels` of its chunk, so
+/// that clusters that each give out a row a cycle give out a matrix's rows in order. On a channel, for each 32-input block
+/// in turn, the chunk's rows follow in groups of `beat` rows: one beat of scale bytes (one a row), then the rows'
+/// elements. Skipping an input block therefore skips one contiguous run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WeightLayout {
+    channels: u64,
     rows: u64,
     blocks: u64,
     chunk_rows: u64,
@@ -96,6 +98,7 @@ impl WeightLayout {
     #[must_use]
     pub fn new(config: &AccelConfig, rows: u32, blocks: u32, format: WeightFormat) -> Self {
         Self {
+            channels: config.channels().into(),
             rows: rows.into(),
             blocks: blocks.into(),
             chunk_rows: Self::chunk_rows_of(config, rows).into(),
@@ -104,7 +107,7 @@ impl WeightLayout {
         }
     }
 
-    /// Rows that each channel holds of a matrix of `rows` rows (the last channels may hold fewer, or none).
+    /// Rows that each channel has room for of a matrix of `rows` rows: whole granules.
     #[must_use]
     pub fn chunk_rows_of(config: &AccelConfig, rows: u32) -> u32 {
         rows.div_ceil(config.channels() * ROW_GRANULE) * ROW_GRANULE
@@ -125,11 +128,9 @@ impl WeightLayout {
         self.chunk_rows
     }
 
-    /// The matrix rows that a channel holds.
-    #[must_use]
-    pub fn rows_of(&self, channel: usize) -> std::ops::Range<u64> {
-        let start = (channel as u64 * self.chunk_rows).min(self.rows);
-        start..(start + self.chunk_rows).min(self.rows)
+    /// The matrix rows that a channel holds, in the order of its chunk.
+    pub fn rows_of(&self, channel: usize) -> impl Iterator<Item = u64> + Clone + use<> {
+        (channel as u64..self.rows).step_by(self.channels as usize)
     }
 
     /// Bytes of one input block of the whole chunk on a channel: the run that a cleared mask bit skips.
@@ -163,8 +164,8 @@ impl WeightLayout {
     /// Where row `row` of block `block` lies: its scale byte, and its elements.
     #[must_use]
     pub fn place(&self, row: u64, block: u64) -> (Place, Place) {
-        let channel = (row / self.chunk_rows) as usize;
-        let (group, within) = (row % self.chunk_rows / self.beat, row % self.chunk_rows % self.beat);
+        let (channel, row) = ((row % self.channels) as usize, row / self.channels);
+        let (group, within) = (row / self.beat, row % self.beat);
         let start = block * self.block_run().get() + group * (self.beat + self.beat * self.elem_bytes);
         let at = |offset| Place { channel, offset };
         (at(start + within), at(start + self.beat + within * self.elem_bytes))

@@ -90,7 +90,7 @@ fn powers_and_multiples_are_held() {
     assert_snapshot!(refusal(|f| f.beat_bytes = 48), @"config.beat_bytes = 48: must be a power of two, because AXI4 data buses are");
     assert_snapshot!(refusal(|f| f.channel_bytes += 64), @"config.channel_bytes = 268435520: must be a multiple of 4096, because a burst may not cross a 4 KB page");
     assert_snapshot!(refusal(|f| f.vector_lanes = 12), @"config.vector_lanes = 12: must be a power of two, because a line is processed in whole groups of lanes");
-    assert_snapshot!(refusal(|f| f.acc_rows = 40), @"config.acc_rows = 40: must be a multiple of 16, because rows are dealt to clusters in units of 16");
+    assert_snapshot!(refusal(|f| f.acc_rows = 40), @"config.acc_rows = 40: must be a multiple of 16, because a cluster's rows are padded to units of 16");
     assert_snapshot!(refusal(|f| f.score_tokens = 40), @"config.score_tokens = 40: must be a multiple of 32, because the KV cache is read in blocks of 32 tokens");
 }
 

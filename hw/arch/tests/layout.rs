@@ -54,8 +54,8 @@ fn check_weights(config: &AccelConfig, rows: u32, blocks: u32, format: WeightFor
     for block in 0..u64::from(blocks) {
         for row in 0..u64::from(rows) {
             let (scale, elements) = layout.place(row, block);
-            assert!(layout.rows_of(scale.channel).contains(&row));
-            assert_eq!(scale.channel, elements.channel);
+            let dealt = (row % u64::from(config.channels())) as usize;
+            assert_eq!((scale.channel, elements.channel), (dealt, dealt));
             // A block's bytes lie in its own run: skipping the block skips the run.
             assert_eq!((scale.offset / run, (elements.offset + elem_bytes - 1) / run), (block, block));
             assert_eq!(elements.offset % elem_bytes.min(config.beat().get()), 0);
@@ -68,18 +68,21 @@ fn check_weights(config: &AccelConfig, rows: u32, blocks: u32, format: WeightFor
 fn check_groups(config: &AccelConfig, rows: u32, format: WeightFormat) {
     let layout = WeightLayout::new(config, rows, 2, format);
     let elem_bytes = WeightLayout::elem_bytes_of(format);
-    let (mut next, mut end) = (0, 0);
+    // Channel 0 holds the most rows; what it has room for beyond them is padding.
+    let held: Vec<u64> = layout.rows_of(0).collect();
+    let (mut next, mut end, mut placed) = (0, 0, 0);
     for group in layout.groups() {
         // Groups follow each other without gaps, in rows and in bytes: one burst reads a block run.
         assert_eq!((group.first_row, group.scales), (next, end));
         assert_eq!(group.elements, group.scales + config.beat().get());
-        for i in 0..group.rows {
-            let (scale, elements) = layout.place(group.first_row + i, 0);
+        for (i, &row) in held.iter().skip(group.first_row as usize).take(group.rows as usize).enumerate() {
+            let (i, (scale, elements)) = (i as u64, layout.place(row, 0));
             assert_eq!((scale.offset, elements.offset), (group.scales + i, group.elements + i * elem_bytes));
+            placed += 1;
         }
         (next, end) = (next + group.rows, group.elements + group.rows * elem_bytes);
     }
-    assert_eq!((next, end), (layout.chunk_rows(), layout.block_run().get()));
+    assert_eq!((next, end, placed), (layout.chunk_rows(), layout.block_run().get(), held.len()));
 }
 
 fn check_kv(config: &AccelConfig, kv_heads: u32, head_dim: u32, tokens: u32) {
@@ -156,15 +159,23 @@ proptest! {
     #[test]
     fn rows_are_dealt_once(config in config(), rows in 1u32..100_000) {
         let layout = WeightLayout::new(&config, rows, 1, WeightFormat::Fp4);
-        let mut next = 0;
-        for channel in 0..config.channels() as usize {
-            let held = layout.rows_of(channel);
-            prop_assert_eq!(held.start, next);
-            prop_assert!(held.end - held.start <= layout.chunk_rows());
-            next = held.end;
+        let channels = config.channels() as usize;
+        let mut channel_of = vec![None; rows as usize];
+        for channel in 0..channels {
+            let mut held = 0;
+            for (nth, row) in layout.rows_of(channel).enumerate() {
+                prop_assert_eq!(channel_of[row as usize].replace(channel), None);
+                // One row a cycle from each channel is the rows in order.
+                prop_assert_eq!(row, (nth * channels + channel) as u64);
+                prop_assert_eq!(layout.place(row, 0).0.channel, channel);
+                held += 1;
+            }
+            prop_assert!(held <= layout.chunk_rows());
         }
-        prop_assert_eq!(next, u64::from(rows));
-        prop_assert_eq!(layout.chunk_rows() % u64::from(ROW_GRANULE), 0);
+        prop_assert!(channel_of.iter().all(Option::is_some));
+        let granule = u64::from(ROW_GRANULE);
+        let needed = u64::from(rows).div_ceil(channels as u64).next_multiple_of(granule);
+        prop_assert_eq!(layout.chunk_rows(), needed);
     }
 
     #[test]

@@ -87,8 +87,9 @@ fn products(machine: &Golden, c: &Matvec, active: &[usize]) -> Vec<Vec<f32>> {
     let operands: Vec<Operand<'_>> = active.iter().map(|&s| Operand::new(&machine.slots[s], c)).collect();
     let tasks: Vec<(usize, WeightGroup)> = (0..machine.config.channels() as usize)
         .flat_map(|channel| {
-            let rows = layout.rows_of(channel).count() as u64;
-            layout.groups().filter(move |g| g.first_row < rows).map(move |g| (channel, g))
+            let held = layout.rows_of(channel).count() as u64;
+            let groups = layout.groups().take_while(move |g| g.first_row < held);
+            groups.map(move |g| (channel, WeightGroup { rows: g.rows.min(held - g.first_row), ..g }))
         })
         .collect();
     let run = |&(channel, group): &(usize, WeightGroup)| {
@@ -101,17 +102,17 @@ fn products(machine: &Golden, c: &Matvec, active: &[usize]) -> Vec<Vec<f32>> {
         tasks.iter().map(run).collect()
     };
 
-    let mut out = vec![Vec::with_capacity(c.rows as usize); active.len()];
-    for part in parts {
-        for (rows, piece) in out.iter_mut().zip(part) {
-            rows.extend_from_slice(&piece);
+    let mut out = vec![vec![0.0; c.rows as usize]; active.len()];
+    for (&(channel, group), part) in tasks.iter().zip(parts) {
+        let rows = layout.rows_of(channel).skip(group.first_row as usize);
+        for (out, piece) in out.iter_mut().zip(part) {
+            rows.clone().zip(piece).for_each(|(row, word)| out[row as usize] = word);
         }
     }
-    out.iter_mut().for_each(|rows| rows.truncate(c.rows as usize));
     out
 }
 
-/// The products of one group of rows, for every operand.
+/// The products of one group of rows that the matrix has, for every operand.
 fn group_products(
     machine: &Golden,
     c: &Matvec,
@@ -122,8 +123,7 @@ fn group_products(
 ) -> Vec<Vec<f32>> {
     let bytes = &machine.memory.channel(channel)[c.addr.0 as usize..];
     let run = layout.block_run().get();
-    let valid = layout.rows_of(channel).count() as u64 - group.first_row;
-    let rows = group.rows.min(valid) as usize;
+    let rows = group.rows as usize;
     let mut sums = vec![vec![0i64; rows]; operands.len()];
     let mut weights = vec![[0i16; BLOCK]; rows];
     for block in 0..usize::from(c.blocks) {

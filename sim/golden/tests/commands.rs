@@ -440,7 +440,8 @@ fn reading_ahead_changes_no_value() {
     };
     let (mut rig, _) = filled("u55c", 40);
     let matvec = Matvec { rows: 64, blocks: 4, addr: Addr(RING), scale_max: 130, ..Matvec::default() };
-    let weights: Vec<u8> = words(5, 1 << 10).iter().map(|w| (w.to_bits() >> 9) as u8 & 0x7F).collect();
+    // As scale bytes none is so far below the largest that its row is zero.
+    let weights: Vec<u8> = words(5, 1 << 10).iter().map(|w| (w.to_bits() >> 9) as u8 & 0xF | 0x70).collect();
     for channel in 0..32 {
         rig.machine.memory_mut().channel_mut(channel)[RING as usize..][..1 << 10].copy_from_slice(&weights);
     }

@@ -65,6 +65,7 @@ pub fn base_of(sum: u16) -> Base {
 pub struct Chunk {
     pub memory: Vec<u8>,
     pub layout: WeightLayout,
+    channels: u64,
     pub format: WeightFormat,
     pub rows: u64,
     pub blocks: u64,
@@ -84,20 +85,28 @@ impl Chunk {
         for byte in &mut memory {
             *byte = if random.chance(20) { 0x80 } else { random.word() as u8 };
         }
-        let mut chunk = Self { memory, layout, format, rows: rows.into(), blocks: blocks.into() };
+        let (channels, rows, blocks) = (config.channels().into(), rows.into(), blocks.into());
+        let mut chunk = Self { memory, layout, channels, format, rows, blocks };
         for (row, block) in (0..chunk.rows).flat_map(|r| (0..chunk.blocks).map(move |b| (r, b))) {
-            let at = chunk.layout.place(row, block).0.offset as usize;
+            let at = chunk.place(row, block).0;
             chunk.memory[at] = scale(random).0;
         }
         chunk
     }
 
+    /// Where the scale byte and the elements of one of the chunk's rows lie.
+    fn place(&self, row: u64, block: u64) -> (usize, usize) {
+        // Every channel's rows lie in the same way; these are those of the first.
+        let (scale, elements) = self.layout.place(row * self.channels, block);
+        (scale.offset as usize, elements.offset as usize)
+    }
+
     pub fn scale(&self, row: u64, block: u64) -> E8M0 {
-        E8M0(self.memory[self.layout.place(row, block).0.offset as usize])
+        E8M0(self.memory[self.place(row, block).0])
     }
 
     pub fn dot(&self, row: u64, block: u64, act: &Int8Block) -> i32 {
-        let at = self.layout.place(row, block).1.offset as usize;
+        let at = self.place(row, block).1;
         match self.format {
             WeightFormat::Int8 => {
                 let w: [u8; BLOCK] = self.memory[at..at + BLOCK].try_into().unwrap();
