@@ -1,12 +1,16 @@
 //! Walkers: runs of beats against the layouts.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "rtl_walk/weights.rs"]
+mod weights;
+
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{
-    Addr, Command, Delta, GateDelta, IndexBy, Load, Matvec, Norm, NormKind, Rope, Store, StoreAct,
+    Addr, Command, Delta, GateDelta, IndexBy, KvAppend, Load, Matvec, Norm, NormKind, Rope, Store, StoreAct,
 };
 use fastcar_arch::layout::RecordLayout;
 use fastcar_arch::step::{NO_RING, SlotEntry};
+use fastcar_arch::timing::STREAM_STEP;
 use fastcar_hw::cmd::Writers;
 use fastcar_hw::cmd::{COMMAND_BITS, Fields};
 use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError, emit};
@@ -16,6 +20,7 @@ use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Random, Rtl, accept, gather, hold, skipped};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use weights::{MACHINES, Products, Walker};
 
 const PRESETS: [&str; 3] = ["tiny", "edge", "u55c"];
 
@@ -93,6 +98,7 @@ fn blocks() -> Result<Arc<Module>, Box<dyn std::error::Error>> {
         }
     }
     parts.push(("queue".to_owned(), Queue { config: AccelConfig::preset("edge")? }.module()?));
+    parts.extend(weights::blocks()?);
     let parts: Vec<_> = parts.iter().map(|(name, module)| (name.as_str(), module.clone())).collect();
     Ok(gather("walkers", &parts)?)
 }
@@ -132,6 +138,8 @@ struct Run {
     address: u64,
     length: u64,
     slot: Option<u64>,
+    /// Of a cache: the slot's position, heads, blocks of a head.
+    cache: Option<[u64; 3]>,
 }
 
 /// The place of slots' records: address, strides, index, bytes.
@@ -145,6 +153,7 @@ fn runs(config: &AccelConfig, step: &Step, command: &Command, writes: bool) -> V
         address: addr / beat % (config.channel_capacity().get() / beat),
         length: layout.local_bytes(bytes).get() / beat,
         slot,
+        cache: None,
     };
     let each = |slots: u64, (addr, slot_stride, index_stride, by, bytes): Place| {
         let record = move |slot: u64| {
@@ -195,6 +204,15 @@ fn runs(config: &AccelConfig, step: &Step, command: &Command, writes: bool) -> V
         Command::GateDelta(c) if !writes => {
             (referenced, (c.addr, c.slot_stride, c.index_stride, IndexBy::Ring, u64::from(c.blocks) * 33))
         }
+        Command::KvAppend(c) if writes => {
+            let shape = [c.kv_heads.into(), u64::from(c.head_dim) / 32];
+            out.extend(each(step.slots, (c.addr, c.slot_stride, 0, IndexBy::None, 0)));
+            for run in &mut out {
+                let position = run.slot.map_or(0, |slot| step.entries[slot as usize].pos.into());
+                run.cache = Some([position, shape[0], shape[1]]);
+            }
+            return out;
+        }
         Command::Matvec(c) => {
             out.extend((!writes && some && c.has_bias).then(|| shared(c.bias, c.rows)));
             let slots = if writes { step.slots } else { referenced };
@@ -218,7 +236,8 @@ fn any_command(random: &mut Random, config: &AccelConfig) -> Command {
     let index = IndexBy::ALL[random.below(IndexBy::ALL.len() as u64) as usize];
     let other = Addr(random.below(beats) * beat);
     let (has_bias, delta) = (random.chance(50), random.chance(60));
-    match random.below(9) {
+    let (kv_heads, head_dim) = (1 + random.below(64) as u16, 32 * (1 + random.below(32) as u16));
+    match random.below(10) {
         0 => Load { addr, slot_stride, index_stride, words, index, ..Load::default() }.into(),
         1 => Store { addr, slot_stride, index_stride, words, index, ..Store::default() }.into(),
         2 => StoreAct { addr, slot_stride, index_stride, blocks, index, ..StoreAct::default() }.into(),
@@ -240,6 +259,7 @@ fn any_command(random: &mut Random, config: &AccelConfig) -> Command {
             ..Matvec::default()
         }
         .into(),
+        8 => KvAppend { addr, slot_stride, kv_heads, head_dim, ..KvAppend::default() }.into(),
         _ => Command::GateHost(fastcar_arch::isa::GateHost::default()),
     }
 }
@@ -332,7 +352,10 @@ impl Bench {
         assert_eq!(dut.is_set(&self.port("run_valid_o")), due.is_some(), "{} in cycle {now}", self.prefix);
         let Some((_, run, tag)) = due else { return };
         let shared = dut.is_set(&self.port("run_shared_o"));
+        let heads = dut.get(&self.port("run_heads_o"));
+        let cache = [dut.get(&self.port("run_index_o")), heads, dut.get(&self.port("run_scales_o"))];
         let found = Run {
+            cache: (heads != 0).then_some(cache),
             address: dut.get(&self.port("run_address_o")),
             length: dut.get(&self.port("run_length_o")),
             slot: (!shared).then(|| dut.get(&self.port("run_slot_o"))),
@@ -357,7 +380,7 @@ fn walk(dut: &mut Rtl, cycles: u64, seed: u64) -> Cover {
         "rope",
         "delta",
     ];
-    let mut cover = Cover::new(&[&bins[..], &["gate_delta", "matvec"]].concat());
+    let mut cover = Cover::new(&[&bins[..], &["gate_delta", "matvec", "kv_append"]].concat());
     let mut benches: Vec<_> = PRESETS
         .iter()
         .flat_map(|preset| [false, true].map(|writes| (*preset, writes)))
@@ -545,12 +568,91 @@ fn commands_become_jobs() -> TestResult {
     Ok(())
 }
 
+fn walk_weights(dut: &mut Rtl, cycles: u64, seed: u64) -> Cover {
+    let mut random = Random::new(seed);
+    let mut cover = Cover::new(&Walker::BINS);
+    let mut walkers = MACHINES.map(|name| Walker::new(name, &mut random));
+    dut.reset();
+    for _ in 0..cycles {
+        walkers.iter_mut().for_each(|walker| walker.cycle(dut, &mut random, &mut cover));
+        dut.tick();
+    }
+    cover
+}
+
+fn queue_products(dut: &mut Rtl, cycles: u64, seed: u64) -> (Cover, [Products; MACHINES.len()]) {
+    let mut random = Random::new(seed);
+    let mut cover = Cover::new(&Products::BINS);
+    let mut queues = MACHINES.map(Products::new);
+    dut.reset();
+    for _ in 0..cycles {
+        queues.iter_mut().for_each(|queue| queue.cycle(dut, &mut random, &mut cover));
+        dut.tick();
+    }
+    (cover, queues)
+}
+
+#[test]
+fn weights_are_walked() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    walk_weights(&mut Rtl::build_random(&blocks()?, 4)?, 10_000, 4).assert(500);
+    Ok(())
+}
+
+#[test]
+fn products_become_jobs() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    // What a queue of records keeps, and a stream therefore does.
+    assert_eq!(u64::from(Writers::LATENCY) + 1, STREAM_STEP);
+    let (cover, queues) = queue_products(&mut Rtl::build_random(&blocks()?, 5)?, 30_000, 5);
+    cover.assert(100);
+    // Every combination of slots, chunk and policy where there are few.
+    for queue in queues.iter().filter(|queue| queue.kinds().is_some()) {
+        assert!(queue.left() >= queue.kinds().unwrap(), "{} products left", queue.left());
+    }
+    assert!(queues.iter().filter(|queue| queue.kinds().is_some()).count() >= 3);
+    Ok(())
+}
+
+/// ```sh
+/// cargo test --release -p fastcar-tests --test rtl_walk -- --ignored
+/// ```
+#[test]
+#[ignore = "some minutes"]
+fn weights_in_the_long_run() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut dut = Rtl::build_random(&blocks()?, 6)?;
+    // At six machines: ten million cycles of walkers, and as many of queues.
+    walk_weights(&mut dut, 1_700_000, 6).assert(100_000);
+    queue_products(&mut dut, 1_700_000, 7).0.assert(1_000);
+    Ok(())
+}
+
 #[test]
 fn native_simulation_agrees() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    walk(&mut Rtl::beside_native(&blocks()?)?, 300, 2);
+    let mut dut = Rtl::beside_native(&blocks()?)?;
+    walk(&mut dut, 300, 2);
+    walk_weights(&mut dut, 300, 2);
+    queue_products(&mut dut, 300, 2);
+    Ok(())
+}
+
+#[test]
+fn cells_of_weights_are_as_before() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let modules: Result<Vec<_>, _> = PRESETS.iter().map(|name| weights::modules(name)).collect();
+    hold("walk_weights", &modules?.concat())?;
     Ok(())
 }
 
@@ -572,6 +674,6 @@ fn synthesis_is_as_before() -> TestResult {
 #[test]
 fn jobs_have_one_width() -> TestResult {
     let sizes = RecordWalker::new(&AccelConfig::preset("u55c")?, 9)?.sizes();
-    assert_eq!(Job::width(&sizes), 32 + 6 + 5 * 23 + 3 + 14);
+    assert_eq!(Job::width(&sizes), 32 + 6 + 5 * 23 + 3 + 14 + 12 + 6);
     Ok(())
 }

@@ -60,7 +60,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::operands::Operands;
+use super::operands::{OPERAND_SETS, Operands};
 use super::walk::{Next, Sizes, walk};
 use crate::pe::Cluster;
 use crate::pe::cluster::{ACT_BITS, BASE_BITS};
@@ -94,8 +94,8 @@ pub struct Feeder {
 }
 
 impl Feeder {
-    /// Products that wait or are under way.
-    pub const PRODUCTS: u32 = 16;
+    /// Products that wait or are under way: each has a set of operands at least.
+    pub const PRODUCTS: u32 = OPERAND_SETS;
 
     /// For the clusters of a configuration.
     ///

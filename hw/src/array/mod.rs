@@ -2,10 +2,21 @@
 //!
 //! [`Feeder`] takes the beats of products from the stream buffers and says for each what
 //! [`Cluster`](crate::pe::Cluster) asks for; [`Operands`], within it, keeps activation blocks until they are used.
+//! [`Drain`] gives out a cluster's rows; [`Results`], in the middle, asks for them and gives them to the vector unit.
 
+pub mod drain;
 pub mod feeder;
+pub mod mapping;
 pub mod operands;
+pub mod results;
+pub mod sender;
+pub mod sequencer;
 mod walk;
 
+pub use drain::Drain;
 pub use feeder::{Feeder, Product};
+pub use mapping::Mapping;
 pub use operands::{OPERAND_SETS, Operand, OperandHeader, Operands};
+pub use results::{Place, Results};
+pub use sender::{Note, Sender};
+pub use sequencer::{Command, Sequencer};

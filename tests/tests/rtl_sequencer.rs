@@ -1,0 +1,376 @@
+//! The MAC array's sequencer: rounds of slots, and when products are armed.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
+use fastcar_arch::timing::{MAC_MAP, QUEUE_COMMANDS};
+use fastcar_hw::array::{Command, Mapping, Sequencer};
+use fastcar_hw::pe::Cluster;
+use fastcar_hw::rtl::{Block, Builder, Module, RtlError, emit};
+use fastcar_tests::TestResult;
+use fastcar_tests::rtl::{Cover, Random, Rtl, accept, gather, hold, skipped};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const PRESETS: [&str; 3] = ["tiny", "edge", "u55c"];
+/// Bits of a note.
+const NOTE: u32 = 12;
+
+/// A configuration whose columns are no power of two.
+fn odd() -> Result<AccelConfig, Box<dyn std::error::Error>> {
+    let mut fields = AccelConfig::preset("edge")?.fields().clone();
+    (fields.name, fields.slots, fields.columns) = ("odd".to_owned(), 7, 3);
+    Ok(AccelConfig::new(fields)?)
+}
+
+fn configs() -> Result<Vec<AccelConfig>, Box<dyn std::error::Error>> {
+    let mut all = PRESETS.map(AccelConfig::preset).into_iter().collect::<Result<Vec<_>, _>>()?;
+    all.push(odd()?);
+    Ok(all)
+}
+
+/// A round by the rules of `docs/cycles.md`: its slots, and those on each column.
+fn round(config: &AccelConfig, compact: bool, slots: u32, granules: u32) -> (u32, Vec<u32>) {
+    let columns = config.columns();
+    let per_round = (config.acc_rows() / (granules * ROW_GRANULE)).max(1);
+    let mut counts = vec![0; columns as usize];
+    let mut taken = 0;
+    for (rank, slot) in (0..config.slots()).filter(|slot| slots >> slot & 1 == 1).enumerate() {
+        let column = if compact { rank as u32 % columns } else { slot % columns } as usize;
+        if counts[column] < per_round {
+            counts[column] += 1;
+            taken |= 1 << slot;
+        }
+    }
+    (taken, counts)
+}
+
+fn packed(counts: &[u32], width: u32) -> u64 {
+    counts.iter().rev().fold(0, |all, count| all << width | u64::from(*count))
+}
+
+/// Slots of a command: any, all, one, none.
+fn some_slots(random: &mut Random, config: &AccelConfig) -> u32 {
+    let all = ((1_u64 << config.slots()) - 1) as u32;
+    [random.word() as u32 & all, all, 1 << random.below(config.slots().into()), 0]
+        [random.below(8).min(3) as usize]
+}
+
+/// Sixteens of rows in a chunk: few, any, all.
+fn some_granules(random: &mut Random, config: &AccelConfig) -> u32 {
+    let most = config.acc_rows() / ROW_GRANULE;
+    [1, 1 + random.below(8) as u32, 1 + random.below(most.into()) as u32, most][random.below(4) as usize]
+        .min(most)
+}
+
+#[test]
+fn slots_are_mapped() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let configs = configs()?;
+    let parts = configs
+        .iter()
+        .map(|config| Ok((config.name().to_owned(), Mapping::new(config).module()?)))
+        .collect::<Result<Vec<_>, RtlError>>()?;
+    let parts: Vec<_> = parts.iter().map(|(name, module)| (name.as_str(), module.clone())).collect();
+    let mut dut = Rtl::build(&gather("mappings", &parts)?)?;
+    let mut random = Random::new(1);
+    let mut cover = Cover::new(&["all in one round", "left for another", "a column is empty", "none"]);
+    for config in &configs {
+        let pin = |name: &str| format!("{}_{name}", config.name());
+        let width = Mapping::new(config).count_bits();
+        for _ in 0..3000 {
+            let compact = random.chance(50);
+            let (slots, granules) = (some_slots(&mut random, config), some_granules(&mut random, config));
+            dut.set(&pin("compact_i"), compact);
+            dut.set(&pin("slots_i"), u64::from(slots));
+            dut.set(&pin("granules_i"), u64::from(granules));
+            (0..Mapping::LATENCY).for_each(|_| dut.tick());
+            let (taken, counts) = round(config, compact, slots, granules);
+            let found = (dut.get(&pin("round_o")), dut.get(&pin("counts_o")));
+            let told = format!("{}: {slots:b} by {granules}, compact {compact}", config.name());
+            assert_eq!(found, (taken.into(), packed(&counts, width)), "{told}");
+            cover.hit("all in one round", taken == slots);
+            cover.hit("left for another", taken != slots);
+            cover.hit("a column is empty", taken != 0 && counts.contains(&0));
+            cover.hit("none", slots == 0);
+        }
+    }
+    cover.assert(100);
+    Ok(())
+}
+
+/// Commands in fields, for the sequencer's word.
+struct Driven {
+    config: AccelConfig,
+}
+
+impl Driven {
+    fn sequencer(&self) -> Result<Sequencer, RtlError> {
+        Sequencer::new(&self.config, NOTE)
+    }
+}
+
+impl Block for Driven {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let m = Builder::new(format!("driven_{}", self.config.name()));
+        let command = Command {
+            index: m.input("index_i", 8),
+            pred: m.input("which_i", 2),
+            decides: m.input("decides_i", 1),
+            decision: m.input("number_i", 8),
+            filled: m.input("filled_i", 1),
+            filler: m.input("filler_i", 8),
+            granules: m.input("granules_i", Mapping::new(&self.config).granule_bits()),
+            note: m.input("note_i", NOTE),
+        };
+        let inner = m.instance("u_sequencer", &self.sequencer()?)?;
+        inner.set("push_i", command.word(&m));
+        for port in inner.module().ports() {
+            match port.name.as_str() {
+                "push_i" => {}
+                name if port.input => inner.set(name, m.input(name, port.width)),
+                name => m.output(name, inner.get(name)),
+            }
+        }
+        m.finish()
+    }
+}
+
+/// A command, and when its slots are known.
+#[derive(Clone, Debug)]
+struct Given {
+    index: u32,
+    slots: u32,
+    granules: u32,
+    note: u64,
+    known: u64,
+}
+
+/// The rules of `docs/cycles.md` (MAC array).
+struct Model {
+    config: AccelConfig,
+    compact: bool,
+    /// Words of the accumulators, and of a sixteen of rows.
+    words: u32,
+    per_granule: u32,
+    waiting: VecDeque<Given>,
+    /// Since when the first is in front, or its last product is armed.
+    since: u64,
+    left: Option<u32>,
+    rounds: u32,
+    /// Words of products whose sums are kept.
+    kept: VecDeque<u32>,
+    next: u32,
+    /// Commands whose products are armed: index, products, first cycle in which it may go.
+    under_way: VecDeque<(u32, u32, u64)>,
+    through: u32,
+    armed: u32,
+    finished: u32,
+}
+
+/// What the block says in a cycle.
+#[derive(PartialEq, Eq, Debug)]
+struct Said {
+    product: Option<(u32, u64, u32, u32, u64)>,
+    pop: bool,
+    finished: u32,
+    front: Option<u32>,
+    idle: bool,
+}
+
+impl Model {
+    fn new(config: &AccelConfig, compact: bool) -> Result<Self, RtlError> {
+        let rows = Cluster::new(config)?.rows();
+        Ok(Self {
+            config: config.clone(),
+            compact,
+            words: config.acc_rows() / rows,
+            per_granule: ROW_GRANULE / rows,
+            waiting: VecDeque::new(),
+            since: 0,
+            left: None,
+            rounds: 0,
+            kept: VecDeque::new(),
+            next: 0,
+            under_way: VecDeque::new(),
+            through: 0,
+            armed: 0,
+            finished: 0,
+        })
+    }
+
+    fn cycle(&mut self, now: u64, missing: u32, frees: bool, through: bool) -> Said {
+        let front = self.under_way.front().map(|c| c.0).or(self.waiting.front().map(|c| c.index));
+        let finished = self.finished;
+        if frees {
+            self.kept.pop_front();
+        }
+        self.through += u32::from(through);
+        let pop = self.under_way.front().is_some_and(|c| c.2 <= now && self.through >= c.1);
+        let idle = self.waiting.is_empty() && self.under_way.len() <= usize::from(pop);
+        if pop && let Some((_, products, _)) = self.under_way.pop_front() {
+            self.through -= products;
+            self.finished = (self.finished + 1) % 256;
+        }
+        let product = self.arm(now, missing);
+        Said { product, pop, finished, front, idle }
+    }
+
+    fn arm(&mut self, now: u64, missing: u32) -> Option<(u32, u64, u32, u32, u64)> {
+        let front = self.waiting.front()?.clone();
+        if now < self.since.max(front.known) + MAC_MAP {
+            return None;
+        }
+        let left = self.left.unwrap_or(front.slots);
+        let (slots, counts) = round(&self.config, self.compact, left, front.granules);
+        let passes = counts.iter().copied().max().unwrap_or(0);
+        let need = passes * front.granules * self.per_granule;
+        let mut product = None;
+        if slots != 0 {
+            if slots & missing != 0 || self.kept.iter().sum::<u32>() + need > self.words {
+                return None;
+            }
+            let width = Mapping::new(&self.config).count_bits();
+            product = Some((slots, packed(&counts, width), passes, self.next, front.note));
+            self.kept.push_back(need);
+            self.next = (self.next + need) % self.words;
+            self.rounds += 1;
+            self.armed += 1;
+        }
+        (self.since, self.left) = (now + 1, Some(left & !slots));
+        if left & !slots == 0 {
+            self.waiting.pop_front();
+            self.under_way.push_back((front.index, self.rounds, now + 1));
+            (self.left, self.rounds) = (None, 0);
+        }
+        product
+    }
+}
+
+fn said(dut: &mut Rtl, pin: impl Fn(&str) -> String) -> Said {
+    let mut get = |name: &str| dut.get(&pin(name));
+    let product = (get("product_valid_o") == 1).then(|| {
+        let [slots, passes, word] =
+            ["slots", "passes", "word"].map(|name| get(&format!("product_{name}_o")) as u32);
+        (slots, get("product_counts_o"), passes, word, get("product_note_o"))
+    });
+    let front = (get("front_valid_o") == 1).then(|| get("front_o") as u32);
+    let finished = get("finished_o") as u32;
+    Said { product, pop: get("pop_o") == 1, finished, front, idle: get("idle_o") == 1 }
+}
+
+/// Commands at random, each of whose products is through and freed some time after it is armed.
+fn drive(
+    dut: &mut Rtl,
+    random: &mut Random,
+    config: &AccelConfig,
+    compact: bool,
+    cover: &mut Cover,
+) -> TestResult {
+    let pin = |name: &str| format!("{}_{name}", config.name());
+    let mut model = Model::new(config, compact)?;
+    let (mut index, mut through, mut freed) = (0, 0, 0);
+    for now in 0..2500_u64 {
+        dut.set(&pin("start_i"), now == 0);
+        dut.set(&pin("compact_i"), compact);
+        // Busy times and lazy ones.
+        let often = if now / 300 % 2 == 0 { 30 } else { 4 };
+        let in_queues = model.waiting.len() + model.under_way.len();
+        let push = now > 0 && in_queues < QUEUE_COMMANDS && random.chance(often);
+        dut.set(&pin("push_valid_i"), push);
+        let given = Given {
+            index: index % 256,
+            slots: some_slots(random, config),
+            granules: some_granules(random, config),
+            note: random.below(1 << NOTE),
+            known: now + 1 + if random.chance(30) { random.below(40) } else { 0 },
+        };
+        dut.set(&pin("index_i"), u64::from(given.index));
+        dut.set(&pin("granules_i"), u64::from(given.granules));
+        dut.set(&pin("note_i"), given.note);
+        for name in ["which_i", "decides_i", "number_i", "filled_i", "filler_i"] {
+            dut.set(&pin(name), random.below(2));
+        }
+        let known = model.waiting.front().filter(|front| front.known <= now).map(|front| front.slots);
+        dut.set(&pin("known_i"), known.is_some());
+        dut.set(&pin("slots_i"), u64::from(known.unwrap_or(random.word() as u32) & mask(config)));
+        let missing = if random.chance(50) { 0 } else { some_slots(random, config) };
+        dut.set(&pin("missing_i"), u64::from(missing));
+        // What is freed is through.
+        let passes = through < model.armed && random.chance(often);
+        let frees = freed < through && random.chance(often);
+        (through, freed) = (through + u32::from(passes), freed + u32::from(frees));
+        dut.set(&pin("through_i"), passes);
+        dut.set(&pin("frees_i"), frees);
+
+        let expected = model.cycle(now, missing, frees, passes);
+        let found = said(dut, pin);
+        assert_eq!(found, expected, "{} in cycle {now}, {:?}", config.name(), model.waiting.front());
+        cover.hit("a round of several", expected.product.is_some() && model.left.is_some());
+        cover.hit("for nobody", model.under_way.back().is_some_and(|c| c.1 == 0));
+        cover.hit("waits for room", expected.product.is_none() && model.kept.len() > 1);
+        cover.hit("a full queue", in_queues == QUEUE_COMMANDS);
+        cover.hit("operands are missing", missing != 0 && expected.product.is_none());
+        if push {
+            if model.waiting.is_empty() {
+                model.since = now + 1;
+            }
+            model.waiting.push_back(given);
+            index += 1;
+        }
+        dut.tick();
+    }
+    Ok(())
+}
+
+fn mask(config: &AccelConfig) -> u32 {
+    ((1_u64 << config.slots()) - 1) as u32
+}
+
+#[test]
+fn products_are_armed() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let configs = configs()?;
+    let parts = configs
+        .iter()
+        .map(|config| Ok((config.name().to_owned(), Driven { config: config.clone() }.module()?)))
+        .collect::<Result<Vec<_>, RtlError>>()?;
+    let parts: Vec<_> = parts.iter().map(|(name, module)| (name.as_str(), module.clone())).collect();
+    let mut dut = Rtl::build(&gather("sequencers", &parts)?)?;
+    let mut random = Random::new(2);
+    let mut cover = Cover::new(&[
+        "a round of several",
+        "for nobody",
+        "waits for room",
+        "a full queue",
+        "operands are missing",
+    ]);
+    for compact in [true, false] {
+        for config in &configs {
+            dut.reset();
+            drive(&mut dut, &mut random, config, compact, &mut cover)?;
+        }
+    }
+    cover.assert(20);
+    Ok(())
+}
+
+#[test]
+fn cells_and_depth_are_held() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut modules = Vec::new();
+    for preset in PRESETS {
+        let config = AccelConfig::preset(preset)?;
+        modules.push(Mapping::new(&config).module()?);
+        modules.push(Sequencer::new(&config, NOTE)?.module()?);
+        modules.push(fastcar_hw::array::Sender::new(&config)?.module()?);
+    }
+    modules.iter().try_for_each(|module| accept(&emit(module)?))?;
+    hold("sequencer", &modules)?;
+    Ok(())
+}
