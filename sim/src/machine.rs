@@ -54,6 +54,8 @@ enum Due {
     Write { wave: usize, command: usize, part: usize },
     /// The next of the parts that are written is looked at.
     Retire,
+    /// The MAC array may let go of a command.
+    Products { wave: usize },
     /// The oldest of the commands that write is done.
     WriterEnds { wave: usize },
     /// The report is at its port.
@@ -115,6 +117,8 @@ pub(crate) struct Machine<'a, F> {
     gate: GateUnit,
     /// Accumulator rows and write-buffer beats in use.
     accumulators: u64,
+    /// When the operands of the products that are armed are sent.
+    operands_sent: Cycle,
     write_beats: u64,
     /// The vector unit waits for room in the write buffer.
     room_wanted: bool,
@@ -161,6 +165,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             vector: VectorUnit::default(),
             gate: GateUnit::default(),
             accumulators: 0,
+            operands_sent: 0,
             write_beats: 0,
             room_wanted: false,
             unwritten: VecDeque::new(),
@@ -239,6 +244,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             Due::Room(wanted) => self.flow.want_room(wanted, self.now),
             Due::Write { wave, command, part } => self.queue_write(wave, command, part),
             Due::Retire => self.retire(),
+            Due::Products { wave } => self.end_products(wave),
             Due::WriterEnds { wave } => self.end_writer(wave),
             Due::Report => self.write_report(),
             Due::Signal(Signal::Arrived(tag)) => self.arrived(tag),

@@ -8,7 +8,9 @@ use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormKind};
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
 use fastcar_arch::step::{SlotEntry, StepTable};
-use fastcar_arch::timing::{MASK_BLOCKS, cycles_per_beat_row, key_passes, value_passes};
+use fastcar_arch::timing::{
+    MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, key_passes, value_passes,
+};
 use fastcar_golden::Decisions;
 use std::ops::Range;
 use std::rc::Rc;
@@ -68,6 +70,9 @@ pub(crate) struct MacOp {
     pub(crate) own: bool,
     /// Masked weights: segments up to the end of each group of blocks whose masks come together.
     pub(crate) groups: Vec<usize>,
+    /// Weights: words by which its operands go to the clusters, one a cycle: for each block that is streamed a header, and a block of
+    /// each slot.
+    pub(crate) words: u64,
 }
 
 impl MacOp {
@@ -179,22 +184,28 @@ impl Planner<'_> {
     }
 
     fn words(&self, addr: u64, words: u64) -> Record {
-        self.record(addr, words * 4, 4)
+        self.record(addr, words * 4, 4, 1)
+    }
+
+    /// The same, taken along with rows of a product.
+    fn beside_rows(&self, addr: u64, words: u64) -> Record {
+        self.record(addr, words * 4, 4, cycles_per_row_group(self.config))
     }
 
     fn act(&self, addr: u64, blocks: u64) -> Record {
-        self.record(addr, blocks * 33, 1)
+        self.record(addr, blocks * 33, 1, 1)
     }
 
-    /// A record that the vector unit takes in groups of its lanes, of units of so many bytes. It leaves what is behind the last
-    /// group.
-    fn record(&self, addr: u64, bytes: u64, unit: u64) -> Record {
-        let pace = cycles_per_beat_row(self.config, unit);
+    /// A record that the vector unit takes in groups of its lanes, of units of so many bytes, one every so many cycles. It leaves
+    /// what is behind the last group.
+    fn record(&self, addr: u64, bytes: u64, unit: u64, cycles: u64) -> Record {
+        let in_row = cycles_per_beat_row(self.config, unit);
         let striped = self.striped(addr, bytes);
         let rows = striped.bytes / self.config.beat().get();
         let groups = bytes.div_ceil(unit * u64::from(self.config.vector_lanes()));
-        let spare = (rows * pace).saturating_sub(groups).min(pace - 1);
-        let segment = Segment { pace: pace as u32, spare: spare as u32, guarded: true, ..striped };
+        let spare = (rows * in_row).saturating_sub(groups).min(in_row - 1);
+        let [pace, spare] = [in_row, spare].map(|groups| (groups * cycles) as u32);
+        let segment = Segment { pace, spare, guarded: true, ..striped };
         Record { lanes: Lanes::same([segment]), in_step: true }
     }
 
@@ -296,9 +307,13 @@ impl Planner<'_> {
         for round in mapping.chunk_by(|a, b| a.2 / per_round == b.2 / per_round) {
             let passes = round.iter().map(|m| m.2 % per_round + 1).max().unwrap_or(0);
             let slots = round.iter().map(|m| 1 << m.0).sum();
-            let (segments, groups, streamed) = match delta.filter(|_| c.delta) {
+            let (segments, groups, streamed, words) = match delta.filter(|_| c.delta) {
                 Some(gate) => self.masked(c, &layout, round, gate),
-                None => (vec![whole(c, &layout, passes)], Vec::new(), c.blocks.into()),
+                None => {
+                    let blocks = u64::from(c.blocks);
+                    let words = blocks * (1 + round.len() as u64);
+                    (vec![whole(c, &layout, passes)], Vec::new(), blocks, words)
+                }
             };
             work.blocks.0 += streamed;
             work.blocks.1 += u64::from(c.blocks) - streamed;
@@ -310,6 +325,7 @@ impl Planner<'_> {
                 after_scores: false,
                 own: false,
                 groups,
+                words,
             });
             let op = work.mac.len() - 1;
             work.slots.extend(round.iter().map(|&(slot, ..)| self.drained(c, slot, op, delta)));
@@ -317,8 +333,11 @@ impl Planner<'_> {
                 last.frees = rows;
             }
         }
-        if c.has_bias && !work.slots.is_empty() {
-            work.shared = Some(self.words(c.bias.0, c.rows.into()));
+        if let Some(first) = work.slots.first().filter(|_| c.has_bias) {
+            // Beside a reference the bias comes before.
+            let (addr, rows) = (c.bias.0, c.rows.into());
+            let before = first.record.is_some();
+            work.shared = Some(if before { self.words(addr, rows) } else { self.beside_rows(addr, rows) });
         }
         work
     }
@@ -328,14 +347,14 @@ impl Planner<'_> {
         if let Some(gate) = delta.filter(|_| c.delta) {
             let addr = self.record_addr(slot, IndexBy::Ring, (c.ring.0, c.slot_stride, c.index_stride));
             let read = addr.filter(|_| !self.fresh(gate, slot));
-            out.record = read.map(|a| self.words(a, c.rows.into()));
+            out.record = read.map(|a| self.beside_rows(a, c.rows.into()));
             out.write = addr.map(|a| self.stored(a, u64::from(c.rows) * 4));
         }
         out
     }
 
-    /// The runs of blocks that are active in at least one slot of a round, runs up to the end of each group of masks, and
-    /// active blocks. A block takes as many passes as the fullest column has slots in which it is active. Runs end with
+    /// The runs of blocks that are active in at least one slot of a round, runs up to the end of each group of masks,
+    /// active blocks, and words of their operands. A block takes as many passes as the fullest column has slots in which it is active. Runs end with
     /// their group, since the next group's masks may not be known yet.
     fn masked(
         &self,
@@ -343,20 +362,22 @@ impl Planner<'_> {
         layout: &WeightLayout,
         round: &[(u32, u32, u32)],
         gate: u16,
-    ) -> (Vec<Segment>, Vec<usize>, u64) {
+    ) -> (Vec<Segment>, Vec<usize>, u64, u64) {
         let run = layout.block_run().get();
         let columns: Vec<u32> = (0..self.config.columns())
             .map(|column| round.iter().filter(|m| m.1 == column).map(|m| 1u32 << m.0).sum())
             .collect();
         let mut segments: Vec<Segment> = Vec::new();
         let mut groups = Vec::new();
-        let mut streamed = 0;
+        let slots: u32 = columns.iter().sum();
+        let (mut streamed, mut words) = (0, 0);
         let mut addr = c.addr.0;
         for group in self.decisions.blocks[usize::from(gate)].chunks(MASK_BLOCKS as usize) {
             let first = segments.len();
             for &active in group {
                 let pace = columns.iter().map(|m| (m & active).count_ones()).max().unwrap_or(0);
                 streamed += u64::from(pace > 0);
+                words += u64::from(pace > 0) + u64::from((active & slots).count_ones());
                 match segments[first..].last_mut() {
                     _ if pace == 0 => {}
                     Some(last) if last.addr + last.bytes == addr && last.pace == pace => last.bytes += run,
@@ -366,7 +387,7 @@ impl Planner<'_> {
             }
             groups.push(segments.len());
         }
-        (segments, groups, streamed)
+        (segments, groups, streamed, words)
     }
 
     fn kv(&self, kv_heads: u16, head_dim: u16) -> Kv {
@@ -411,6 +432,7 @@ impl Planner<'_> {
                         after_scores: part == 2,
                         own: part % 2 == 1,
                         groups: Vec::new(),
+                        words: 0,
                     });
                 }
                 let after_mac = Some(work.mac.len() - 1);
@@ -450,8 +472,10 @@ impl Planner<'_> {
         let pos = self.entry(slot).pos;
         let base = c.addr.0 + u64::from(slot) * c.slot_stride;
         let lane = |&channel: &u32| {
-            let heads = kv.heads_of(channel, pos / KV_BLOCK_TOKENS, self.config.channels());
-            heads.flat_map(|head| kv.token(base, head, pos, true)).collect::<Vec<_>>().into()
+            let heads = || kv.heads_of(channel, pos / KV_BLOCK_TOKENS, self.config.channels());
+            let keys = heads().flat_map(|head| kv.key(base, head, pos).into_iter().rev());
+            let values = heads().flat_map(|head| kv.value(base, head, pos));
+            keys.chain(values).collect::<Vec<_>>().into()
         };
         Lanes::Each(self.leaders.iter().map(lane).collect())
     }
@@ -463,7 +487,7 @@ impl Planner<'_> {
         let group = u32::from(c.heads / c.kv_heads);
         let lane = |&channel: &u32| {
             let heads = kv.heads_of(channel, past / KV_BLOCK_TOKENS, self.config.channels());
-            let keys = heads.flat_map(|head| kv.token(base, head, past, false));
+            let keys = heads.flat_map(|head| kv.key(base, head, past));
             keys.map(|s| Segment { pace: group, ..s }).collect::<Vec<_>>().into()
         };
         Record { lanes: Lanes::Each(self.leaders.iter().map(lane).collect()), in_step: false }
@@ -542,14 +566,22 @@ impl Kv {
         blocks.iter().map(run).collect()
     }
 
-    /// One token's key, and its value too where asked: scales, then elements.
-    fn token(&self, base: u64, head: u32, token: u32, value: bool) -> Vec<Segment> {
+    /// One token's key: scale bytes, then elements.
+    fn key(&self, base: u64, head: u32, token: u32) -> [Segment; 2] {
         let places = self.layout.token(head.into(), token.into());
-        let scales = self.head_dim / 32;
-        let mut parts = vec![(places.key_scales, scales), (places.key, self.head_dim)];
-        if value {
-            parts.extend([(places.value_scales, scales), (places.value, self.head_dim)]);
-        }
-        parts.into_iter().map(|(at, size)| self.beats(base + at, base + at + size, 1, false)).collect()
+        [self.run(base + places.key_scales, self.head_dim / 32), self.run(base + places.key, self.head_dim)]
+    }
+
+    /// One token's value: elements, then scale bytes.
+    fn value(&self, base: u64, head: u32, token: u32) -> [Segment; 2] {
+        let places = self.layout.token(head.into(), token.into());
+        [
+            self.run(base + places.value, self.head_dim),
+            self.run(base + places.value_scales, self.head_dim / 32),
+        ]
+    }
+
+    fn run(&self, at: u64, bytes: u64) -> Segment {
+        self.beats(at, at + bytes, 1, false)
     }
 }

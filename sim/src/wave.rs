@@ -88,12 +88,19 @@ pub(crate) struct State {
     pub(crate) armed: bool,
     /// Products that the array has finished.
     pub(crate) multiplied: usize,
-    /// The MAC array is through with it, and with those before it.
-    pub(crate) mac_finished: bool,
+    /// When the MAC array was through with it, and with those before it.
+    pub(crate) mac_finished: Option<Cycle>,
     /// The gate unit is through with it.
     pub(crate) gate_finished: bool,
     /// Slots that replay behind it (gates).
     pub(crate) replay: u32,
+}
+
+impl State {
+    /// Whether all products are armed and finished.
+    pub(crate) fn products_are_done(&self) -> bool {
+        self.armed && self.multiplied == self.products.len()
+    }
 }
 
 /// The slots that go through the program together, and where they are.
@@ -134,6 +141,8 @@ pub(crate) struct Wave {
     pub(crate) arm_op: usize,
     /// When the next product may be armed.
     pub(crate) arm_free: Cycle,
+    /// When the array may let go of the next command.
+    pub(crate) mac_ended: Cycle,
     pub(crate) gate: VecDeque<usize>,
     pub(crate) gate_part: usize,
     /// The front gate is settling.
@@ -209,6 +218,7 @@ impl Wave {
             arming: VecDeque::new(),
             arm_op: 0,
             arm_free: 0,
+            mac_ended: 0,
             gate: VecDeque::new(),
             gate_part: 0,
             settling: false,
@@ -228,7 +238,7 @@ impl Wave {
     pub(crate) fn track(&mut self, index: usize, command: &Command) {
         let states = &self.states;
         self.fills.retain(|u| !states[u.1].vector_finished);
-        self.mac_reads.retain(|u| !states[u.1].mac_finished);
+        self.mac_reads.retain(|u| states[u.1].mac_finished.is_none());
         self.gate_reads.retain(|u| !states[u.1].gate_finished);
         let state = &mut self.states[index];
         state.pred_gate = self.last_gate;
@@ -257,8 +267,9 @@ impl Wave {
     /// Whether the vector unit's results of a command may be used for some slots.
     pub(crate) fn filled(&self, command: Option<usize>, slots: u32) -> bool {
         let Some(state) = command.map(|c| &self.states[c]) else { return true };
-        let needed = state.work.as_ref().map(|w| w.mask() & slots);
-        state.vector_finished || needed.is_some_and(|n| n & !state.vector_slots == 0)
+        let missing = state.work.as_ref().map_or(slots, |w| w.mask() & slots & !state.vector_slots);
+        // Only the command in the unit is looked at slot by slot.
+        state.vector_finished || (state.vector_slots != 0 && missing == 0)
     }
 
     /// Whether nothing is on its way of the oldest writer.
@@ -267,13 +278,9 @@ impl Wave {
         self.writers.front().is_some_and(|&c| done(&self.states[c]))
     }
 
-    /// Lets go of the oldest commands that the MAC array is through with.
-    pub(crate) fn end_products(&mut self) {
-        let done = |state: &State| state.armed && state.multiplied == state.products.len();
-        while let Some(&command) = self.mac.front().filter(|&&c| done(&self.states[c])) {
-            self.states[command].mac_finished = true;
-            self.mac.pop_front();
-        }
+    /// Whether the MAC array is through with the oldest command in it.
+    pub(crate) fn products_are_done(&self) -> bool {
+        self.mac.front().is_some_and(|&command| self.states[command].products_are_done())
     }
 
     /// The commands in front of the queues.

@@ -48,7 +48,6 @@ fn unit_time(config: &AccelConfig, command: &Command) -> VectorTime {
     let mut time = vector_time(config, command).unwrap();
     let groups = |words: u64| words.div_ceil(config.vector_lanes().into());
     let whole = |words: u64| groups(words.next_multiple_of(LINE as u64));
-    let network = u64::from(config.channels().ilog2()) + 1 + 2;
     match command {
         Command::Matvec(c) => {
             let rows = u64::from(c.rows);
@@ -56,11 +55,9 @@ fn unit_time(config: &AccelConfig, command: &Command) -> VectorTime {
             let all = if pairs { 2 * whole(rows / 2) } else { whole(rows) };
             time.tail = all - groups(rows);
             time.issue = all.max(2);
-            time.latency -= network;
         }
         Command::Attn(c) => {
             time.issue = groups(u64::from(c.heads) * u64::from(c.head_dim)).max(2);
-            time.latency -= network;
         }
         _ => {}
     }

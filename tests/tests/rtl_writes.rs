@@ -626,6 +626,8 @@ struct Run {
 /// A part of `kv_append`.
 #[derive(Clone, Debug)]
 struct Append {
+    /// Beats, if it is a record.
+    record: Option<u64>,
     base: u64,
     position: u64,
     heads: u64,
@@ -642,7 +644,11 @@ impl Append {
         let heads =
             [1 + random.below(channels), 1 + random.below(3 * channels), 1 + random.below(most), channels];
         let blocks = [1024, 1 + random.below(1024)][random.below(2) as usize];
+        let record = random
+            .chance(30)
+            .then(|| 1 + random.below(1 << (25 - (channels * config.beat().get()).ilog2())) / 2);
         Self {
+            record,
             base: random.below(beats),
             position: [random.below(32 * blocks), 32 * blocks - 1][random.below(2) as usize],
             heads: heads[random.below(4) as usize].clamp(1, most),
@@ -668,6 +674,11 @@ impl Append {
     /// The runs, and the beats of each channel.
     fn runs(&self, config: &AccelConfig) -> (Vec<Run>, Vec<u64>) {
         let (layout, heads, beat) = (self.layout(config), self.heads(config), config.beat().get());
+        if let Some(length) = self.record {
+            let all = (1 << heads.len()) - 1;
+            let run = Run { address: self.base, length, channels: all, last: all };
+            return (vec![run], vec![length; heads.len()]);
+        }
         let beats = config.channel_capacity().get() / beat;
         let mut sums = vec![0; heads.len()];
         let mut out = Vec::new();
@@ -708,7 +719,7 @@ struct Walk {
     /// The parts in the pipe, the one in turn last, with the runs that it still has.
     stages: VecDeque<Option<Append>>,
     turn: Option<(Append, VecDeque<Run>)>,
-    due: Option<(Run, bool, bool, Append)>,
+    due: Option<(Run, u64, bool, Append)>,
     next: Append,
 }
 
@@ -730,7 +741,8 @@ impl Walk {
         for (name, value) in [
             ("base_i", self.next.base),
             ("position_i", self.next.position),
-            ("heads_i", self.next.heads),
+            ("heads_i", if self.next.record.is_some() { 0 } else { self.next.heads }),
+            ("length_i", self.next.record.unwrap_or(0x55)),
             ("scales_i", self.next.scales),
             ("blocks_i", self.next.blocks),
         ] {
@@ -739,10 +751,10 @@ impl Walk {
         self.output(dut, cover);
         let mut ends = self.turn.is_none();
         if let Some((append, runs)) = self.turn.as_mut().filter(|_| go) {
-            let first = runs.len() == append.runs(&self.config).0.len();
+            let given = append.runs(&self.config).0.len() - runs.len();
             let run = runs.pop_front().unwrap();
             ends = runs.is_empty();
-            self.due = Some((run, first, ends, append.clone()));
+            self.due = Some((run, given as u64, ends, append.clone()));
         }
         assert_eq!(dut.is_set(&port("job_ready_o")), ends, "{}", self.prefix);
         if !ends {
@@ -755,6 +767,7 @@ impl Walk {
         self.stages.push_front(valid.then(|| self.next.clone()));
         if valid {
             let (heads, channels) = (self.next.heads, u64::from(self.config.channels()));
+            cover.hit("a record", self.next.record.is_some());
             cover.hit("fewer heads than channels", heads < channels);
             cover.hit("as many heads", heads == channels);
             cover.hit("more heads", heads > channels);
@@ -766,7 +779,9 @@ impl Walk {
         let port = |name: &str| format!("{}{name}_o", self.prefix);
         let due = self.due.take();
         assert_eq!(dut.is_set(&port("run_valid")), due.is_some(), "{} in cycle {}", self.prefix, dut.cycle());
-        let Some((run, first, last, append)) = due else { return };
+        let placed = due.as_ref().is_some_and(|due| due.3.record.is_some() || due.1 == 3);
+        assert_eq!(dut.is_set(&port("part_placed")), placed, "{}", self.prefix);
+        let Some((run, given, last, append)) = due else { return };
         let found = Run {
             address: dut.get(&port("run_address")),
             length: dut.get(&port("run_length")),
@@ -774,7 +789,23 @@ impl Walk {
             last: dut.get(&port("run_last")) & dut.get(&port("run_channels")),
         };
         assert_eq!(found, run, "{append:?} on {}", self.prefix);
-        assert_eq!((dut.is_set(&port("part_first")), dut.is_set(&port("part_last"))), (first, last));
+        assert_eq!((dut.is_set(&port("part_first")), dut.is_set(&port("part_last"))), (given == 0, last));
+        self.part(dut, cover, &append);
+    }
+
+    /// What is said of a part with its runs.
+    fn part(&self, dut: &mut Rtl, cover: &mut Cover, append: &Append) {
+        let port = |name: &str| format!("{}{name}_o", self.prefix);
+        let (beats, fewer) = (dut.get(&port("part_beats")), dut.get(&port("part_fewer")));
+        let most = dut.get(&port("part_channels"));
+        let sums = append.runs(&self.config).1;
+        let found: Vec<_> = (0..sums.len()).map(|c| if most >> c & 1 == 1 { beats } else { fewer }).collect();
+        assert_eq!(found, sums, "{append:?}");
+        assert_eq!(dut.is_set(&port("part_cache")), append.record.is_none());
+        if append.record.is_some() {
+            return;
+        }
+        assert_eq!(dut.get(&port("part_token")), append.position % u64::from(KV_BLOCK_TOKENS));
         let channels = u64::from(self.config.channels());
         let layout = append.layout(&self.config);
         let of = |head: u64| layout.token(head, append.position).channel as u64;
@@ -783,16 +814,8 @@ impl Walk {
             let step = (of(1) + channels - of(0)) % channels;
             assert_eq!(dut.get(&port("part_step")) % channels, step, "{append:?}");
         }
-        if last {
-            let (beats, fewer) = (dut.get(&port("part_beats")), dut.get(&port("part_fewer")));
-            let most = dut.get(&port("part_channels"));
-            let sums = append.runs(&self.config).1;
-            let found: Vec<_> =
-                (0..sums.len()).map(|c| if most >> c & 1 == 1 { beats } else { fewer }).collect();
-            assert_eq!(found, sums, "{append:?}");
-            cover.hit("some have fewer", fewer != 0);
-            cover.hit("some have none", most.count_ones() < self.config.channels() && fewer == 0);
-        }
+        cover.hit("some have fewer", fewer != 0);
+        cover.hit("some have none", most.count_ones() < self.config.channels() && fewer == 0);
     }
 }
 
@@ -807,6 +830,7 @@ fn walkers() -> Result<std::sync::Arc<fastcar_hw::rtl::Module>, Box<dyn std::err
 fn walk(dut: &mut Rtl, cycles: u64, seed: u64) -> Cover {
     let mut random = Random::new(seed);
     let mut cover = Cover::new(&[
+        "a record",
         "fewer heads than channels",
         "as many heads",
         "more heads",

@@ -7,7 +7,6 @@
 
 use crate::config::{AccelConfig, LINE_WORDS};
 use crate::isa::{Command, Epilogue, NormKind};
-use crate::layout::WeightLayout;
 
 /// Commands that a unit's queue holds.
 pub const QUEUE_COMMANDS: usize = 32;
@@ -29,6 +28,8 @@ pub const HOP: u64 = 4;
 /// From a dispatch, or a decision that a stream waited for, to the first address of it on a channel's AXI: product of
 /// index and stride, walk over the list, [`HOP`], queue, and [`PORT_ISSUE`].
 pub const ADDRESS: u64 = 20;
+/// The same for what a command writes, whose addresses go through the walk of keys and values too.
+pub const WRITE_ADDRESS: u64 = ADDRESS + 9;
 /// From masks that a stream may use to the address of their blocks on AXI, when the command itself was known
 /// [`ADDRESS`] before: the addresses are there, the runs of blocks are looked for.
 pub const MASK_ADDRESS: u64 = 12;
@@ -45,10 +46,17 @@ pub const WRITERS: usize = 16;
 /// From the last response to `ap_done`, with the report written.
 pub const FINISH: u64 = 4;
 
-/// From an operand in the activation buffer to the first product: read, broadcast to the clusters.
+/// From a product that is armed to its first beat: an operand of the activation buffer read, and broadcast to the clusters. Each operand
+/// more takes a cycle.
 pub const MAC_START: u64 = 8;
+/// From a command in front of the MAC array's queue whose slots are known to its first product: columns and passes of the slots.
+pub const MAC_MAP: u64 = 4;
 /// From a beat taken by the MAC array to its sums in the accumulators: unpack, products, tree, align, add.
 pub const MAC_LATENCY: u64 = 14;
+/// From a row asked for at a cluster to the row: memory, its output register, choice of column and row.
+pub const DRAIN_LATENCY: u64 = 3;
+/// From the last beat of a product in the slowest cluster to its first rows in the middle.
+pub const RESULT_LATENCY: u64 = MAC_LATENCY + DRAIN_LATENCY + HOP;
 /// From the last score of a head to the first weight: conversion, scale, largest score over the clusters, exp2.
 pub const SCORE_LATENCY: u64 = 28;
 /// From an accumulator to binary32: normalise, round.
@@ -141,6 +149,30 @@ pub fn cycles_per_beat_row(config: &AccelConfig, unit_bytes: u64) -> u64 {
     elements.div_ceil(config.vector_lanes().into())
 }
 
+/// Cycles in which the clusters, a row a cycle from each, bring a group of rows to the vector unit.
+#[must_use]
+pub fn cycles_per_row_group(config: &AccelConfig) -> u64 {
+    u64::from((config.vector_lanes() / config.channels()).max(1))
+}
+
+/// Beats that a token's scale bytes take at most in a head's keys, or values, of a cache.
+fn scale_beats(config: &AccelConfig, head_dim: u64) -> u64 {
+    let (scales, beat) = (head_dim / u64::from(LINE_WORDS), config.beat().get());
+    // Else they begin anywhere in a beat.
+    if scales.is_power_of_two() { scales.div_ceil(beat) } else { scales.saturating_sub(2) / beat + 2 }
+}
+
+/// Cycles that a part of `kv_append` takes longer than its words: where the vector unit makes elements as fast as they leave for a channel,
+/// and a head goes to the channel of the head before, its elements wait for the scale bytes of that.
+#[must_use]
+pub fn append_pause(config: &AccelConfig, kv_heads: u64, head_dim: u64) -> u64 {
+    let lanes = u64::from(config.vector_lanes());
+    let as_fast = lanes >= config.beat().get().min(LINE_WORDS.into());
+    // Heads go around the channels: the last of the keys meets the first of the values, the last of these the next part.
+    let meets = kv_heads % u64::from(config.channels()) == 1;
+    if as_fast && meets { 2 * scale_beats(config, head_dim) } else { 0 }
+}
+
 /// The vector unit's time for a command and one slot (for `attn`: and one key/value head on every cluster); none for a
 /// command that it takes no part in.
 #[must_use]
@@ -212,31 +244,34 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             let distance = ADD_LATENCY + squares + SUMSQ_LATENCY + tree + CONVERT_LATENCY + of_line - 1;
             behind(sum_pass(config, words) + squares + 4, groups(config, words), distance)
         }
+        // Sums are not read of the vector buffer; they come at the clusters' pace, and the rest of the last line at once.
         Command::Matvec(c) => {
-            // A cluster gives out one row a cycle.
-            let chunk = u64::from(WeightLayout::chunk_rows_of(config, c.rows)).min(c.rows.into());
             let epilogue = match c.epilogue {
                 Epilogue::None => 0,
                 Epilogue::SwiGlu | Epilogue::Gelu => FUNC_LATENCY + 2 * MUL_LATENCY,
             };
             let sums = u64::from(c.has_bias) + u64::from(c.delta) + u64::from(c.accumulate);
-            let latency = tree_latency(config) + CONVERT_LATENCY + epilogue + sums * ADD_LATENCY;
+            let latency = CONVERT_LATENCY + epilogue + sums * ADD_LATENCY - VB_READ;
             let words = match c.epilogue {
                 Epilogue::SwiGlu => 2 * whole(u64::from(c.rows) / 2),
                 Epilogue::None | Epilogue::Gelu => whole(c.rows.into()),
             };
-            before(words.max(chunk), groups(config, c.rows.into()), latency)
+            let rows = groups(config, c.rows.into());
+            let paced = rows * cycles_per_row_group(config);
+            before(words - rows + paced, paced, latency)
         }
         Command::KvAppend(c) => {
             let words = 2 * u64::from(c.kv_heads) * u64::from(c.head_dim);
-            time(groups(config, words), QUANT_LATENCY)
+            // The results come without the pause.
+            let pause = append_pause(config, c.kv_heads.into(), c.head_dim.into());
+            time(groups(config, words) + pause, QUANT_LATENCY - pause)
         }
         Command::Attn(c) => {
             // One key/value head a cluster: its query heads' words, one a cycle from each cluster.
             let cluster = u64::from(c.heads / c.kv_heads) * u64::from(c.head_dim);
             let words = cluster * u64::from(config.channels().min(c.kv_heads.into()));
             let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
-            time(groups(config, words).max(cluster), tree_latency(config) + normalise)
+            time(groups(config, words).max(cluster), normalise - VB_READ)
         }
         // The record's elements come before its scale bytes: they are kept until these are there, while the largest exponent of
         // the words is found. Then a pass for the largest of the differences, and one for their squares.
@@ -261,9 +296,4 @@ pub fn key_passes(config: &AccelConfig, group: u32) -> u32 {
 #[must_use]
 pub fn value_passes(config: &AccelConfig, group: u32) -> u32 {
     group.div_ceil((config.columns() / 2).max(1))
-}
-
-/// Stages of the network between the clusters and the vector unit.
-fn tree_latency(config: &AccelConfig) -> u64 {
-    u64::from(config.channels().ilog2()) + 1
 }

@@ -2,7 +2,8 @@
 //!
 //! # Purpose
 //!
-//! Keeps every slot's blocks of MX elements with their scale bytes, which the vector unit fills and others read.
+//! Keeps every slot's blocks of MX elements with their scale bytes, which the vector unit fills and others read, and of each vector, by its first
+//! block, the largest of its scale bytes.
 //!
 //! # Interface
 //!
@@ -11,12 +12,16 @@
 //! | `write_valid_i` | in | 1 | a block comes |
 //! | `write_slot_i`, `write_block_i` | in | log2(slots), log2(blocks) | its slot, and its number there |
 //! | `write_scale_i`, `write_elems_i` | in | 8, 256 | its scale and elements |
-//! | `read_slot_i`, `read_block_i` | in | log2(slots), log2(blocks) | a block is asked for |
-//! | `read_scale_o`, `read_elems_o` | out | 8, 256 | it |
+//! | `write_first_i` | in | log2(blocks) | the first block of its vector, whose blocks come in ascending order |
+//! | `<reader>_slot_i`, `<reader>_block_i` | in | log2(slots), log2(blocks) | a block is asked for; readers are `vector` and `array` |
+//! | `<reader>_scale_o`, `<reader>_elems_o` | out | 8, 256 | it |
+//! | `array_first_i` | in | log2(blocks) | with a block: the first one of its vector |
+//! | `array_largest_o` | out | 8 | the largest scale byte of that |
 //!
 //! # Timing
 //!
-//! A block comes [`Activations::LATENCY`] cycles after it was asked for. One that is written in a cycle can be asked for in the next.
+//! A block comes [`Activations::LATENCY`] cycles after it was asked for, and so does the largest scale. What is written in a cycle can be asked for
+//! in the next.
 //!
 //! # Numeric contract
 //!
@@ -24,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! A memory of 264 bits for each block of each slot.
+//! Two copies of a memory of 264 bits for each block of each slot, and one of 8 bits.
 //!
 //! # Verification
 //!
@@ -75,18 +80,34 @@ impl Block for Activations {
         let block_bits = index_width(blocks.into());
         let depth = slots << block_bits;
         let style = if depth > 2048 { RamStyle::Ultra } else { RamStyle::Block };
-        let memory = m.memory("blocks", SCALE + ELEMS, depth, style);
-        let place = |way: &str| -> Wire<'_> {
-            let slot = m.input(&format!("{way}_slot_i"), index_width(slots.into()));
-            let block = m.input(&format!("{way}_block_i"), block_bits);
-            slot.cat(block).trunc(memory.address_width())
-        };
-        let word = m.input("write_scale_i", SCALE).cat(m.input("write_elems_i", ELEMS));
-        memory.write(m.input("write_valid_i", 1), place("write"), word);
-        let found = memory.read_registered("found", m.lit(1, 1), place("read"));
-        let found = m.register("read", found);
-        m.output("read_scale_o", found.slice(ELEMS, SCALE));
-        m.output("read_elems_o", found.trunc(ELEMS));
+        let address = index_width(depth.into());
+        let slot = |way: &str| m.input(&format!("{way}_slot_i"), index_width(slots.into()));
+        let block = |way: &str, which: &str| m.input(&format!("{way}_{which}_i"), block_bits);
+        let place = |slot: Wire<'_>, block: Wire<'_>| m.own(slot).cat(m.own(block)).trunc(address);
+        let (valid, scale) = (m.input("write_valid_i", 1), m.input("write_scale_i", SCALE));
+        let word = scale.cat(m.input("write_elems_i", ELEMS));
+        let (written, number) = (slot("write"), block("write", "block"));
+        let array = slot("array");
+        for (reader, slot) in [("vector", slot("vector")), ("array", array)] {
+            let memory = m.memory(&format!("{reader}_blocks"), SCALE + ELEMS, depth, style);
+            memory.write(valid, place(written, number), word);
+            let at = place(slot, block(reader, "block"));
+            let found = memory.read_registered(&format!("{reader}_found"), m.lit(1, 1), at);
+            let found = m.register(&format!("{reader}_read"), found);
+            m.output(&format!("{reader}_scale_o"), found.slice(ELEMS, SCALE));
+            m.output(&format!("{reader}_elems_o"), found.trunc(ELEMS));
+        }
+
+        // The largest so far: what is written last of a vector is the largest of all.
+        let first = block("write", "first");
+        let so_far = m.reg("so_far", SCALE);
+        let largest = (number.eq(first) | scale.gt(so_far.q())).mux(scale, so_far.q());
+        so_far.set_when(valid, largest);
+        let memory = m.memory("largest", SCALE, depth, RamStyle::Block);
+        memory.write(valid, place(written, first), largest);
+        let at = place(array, block("array", "first"));
+        let found = memory.read_registered("largest_found", m.lit(1, 1), at);
+        m.output("array_largest_o", m.register("largest_read", found));
         m.finish()
     }
 }

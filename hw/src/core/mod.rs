@@ -3,7 +3,7 @@
 //! # Purpose
 //!
 //! Puts the units together: a run from its start to its end, by the rules of `docs/cycles.md`. What it is to become, and what it runs so far, is told in `docs/core.md`: at present it
-//! runs `load`, `add` and what else the vector unit does with records alone.
+//! runs `load`, `add`, `kv_append` and what else the vector unit does with records alone.
 //!
 //! # Interface
 //!
@@ -16,6 +16,8 @@
 //! | `channel<c>_i` | in | 64 | device address of the channel's local byte 0 |
 //! | `done_o` | out | 1 | the run ends |
 //! | `error_valid_o`, `error_code_o`, `error_command_o` | out | 1, 8, 32 | the program is wrong at this command |
+//! | `compact_i` | in | 1 | the policy is `compact`, not `static` |
+//! | `mac_busy_o`, `mac_there_o` | out | 1 | a cycle in which a beat occupies channel 0's cluster; a product's command is dispatched and not finished |
 //! | `command_valid_o`, `command_busy_o`, `command_stalled_o` | out | 1 | a command is dispatched; the command processor works, or is held up |
 //! | `read_beat<c>_o`, `written_beat<c>_o`, `reading_o`, `writing_o` | out | 1 | beats of the channels; channel 0 has reads, or writes, queued or under way |
 //! | `m<c>_axi_*` | | | AXI4 of the channels, see [`Port`] |
@@ -48,9 +50,11 @@
 //! ```
 
 pub mod activations;
+mod array;
 pub mod commits;
 pub mod control_reads;
 pub mod parts;
+pub mod progress;
 pub mod record_rows;
 pub mod segments;
 mod task;
@@ -60,6 +64,7 @@ pub use activations::Activations;
 pub use commits::Commits;
 pub use control_reads::ControlReads;
 pub use parts::Parts;
+pub use progress::Progress;
 pub use record_rows::RecordRows;
 pub use segments::Segments;
 
@@ -78,7 +83,10 @@ const VECTOR: u32 = 0;
 const RECORDS: u32 = 1;
 const WRITES: u32 = 2;
 const WRITERS: u32 = 3;
-const READERS: u32 = 4;
+const PRODUCTS: u32 = 4;
+const MAIN: u32 = 5;
+const AHEAD: u32 = 6;
+const READERS: u32 = 7;
 
 /// The machine. See the [module](self).
 #[derive(Clone, Debug)]
@@ -98,6 +106,9 @@ struct Issue<'m> {
     gate: Wire<'m>,
     /// Commands before it that write.
     writer: Wire<'m>,
+    /// Whether a vector command fills what it reads, and its number; whether products read what it fills, and the number of the last.
+    operand: [Wire<'m>; 2],
+    product: [Wire<'m>; 2],
 }
 
 /// What all parts of the core share.
@@ -120,6 +131,11 @@ impl Core {
     /// # Errors
     /// As its units'.
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
+        if config.channels() > config.vector_lanes() {
+            let (block, parameter, asked) = ("core", "vector lanes", config.vector_lanes().into());
+            let allowed = "at least as many as channels: a row from each comes in a cycle";
+            return Err(RtlError::Parameter { block, parameter, asked, allowed });
+        }
         Ok(Self { config: config.clone(), port: Port::new(config)? })
     }
 
@@ -127,10 +143,7 @@ impl Core {
     fn channel<'m>(&self, m: &'m Builder, channel: usize, base: Wire<'m>) -> Result<Instance<'m>, RtlError> {
         let port = m.instance(&format!("u_port_{channel}"), &self.port)?;
         port.set("base_i", base);
-        let rests = |name: &str| {
-            let unused = ["main_", "ahead_", "clear_"].iter().any(|p| name.starts_with(p));
-            unused || (channel > 0 && name.starts_with("control_"))
-        };
+        let rests = |name: &str| name.starts_with("clear_") || (channel > 0 && name.starts_with("control_"));
         for pin in port.module().ports().to_vec() {
             let outer = format!("m{channel}_{}", pin.name);
             match (pin.name.starts_with("axi_"), pin.input) {
@@ -187,13 +200,9 @@ impl Core {
         }
         prefetch.set("given_i", dispatch.get("taken_o"));
         // Units that are not there yet.
-        for queue in ["product", "gate"] {
-            dispatch.set(&format!("{queue}_pop_i"), m.lit(1, 0));
-        }
-        for queue in ["product", "gate", "main", "ahead"] {
-            dispatch.set(&format!("{queue}_front_valid_i"), m.lit(1, 0));
-            dispatch.set(&format!("{queue}_front_i"), m.lit(NUMBER_BITS, 0));
-        }
+        dispatch.set("gate_pop_i", m.lit(1, 0));
+        dispatch.set("gate_front_valid_i", m.lit(1, 0));
+        dispatch.set("gate_front_i", m.lit(NUMBER_BITS, 0));
         Ok((table, dispatch))
     }
 }
@@ -210,6 +219,8 @@ impl<'m> Issue<'m> {
             decision: get("decision"),
             gate: get("gate_entry"),
             writer: get("number_writer"),
+            operand: ["operand_valid", "operand"].map(get),
+            product: ["product_valid", "product"].map(get),
         }
     }
 }
@@ -284,7 +295,10 @@ impl Block for Core {
             ports,
         };
         center.tell()?;
-        let idle = center.vector()?;
+        let array = center.array()?;
+        let through = array.sequencer.get("idle_o");
+        m.output("mac_there_o", array.sequencer.get("front_valid_o") & !through);
+        let idle = center.vector(&array)? & through;
         let idle = idle & !center.writers.get("oldest_valid_o");
         finish(&m, start, &center.dispatch, &center.issue.classes, idle)?;
         m.finish()

@@ -14,9 +14,12 @@
 //! | `reads_i`, `shared_i` | in | slots, 1 | slots that have a record to read; the first part takes one that all share |
 //! | `writes_i`, `closes_i` | in | slots, 1 | slots that have a record to write; it is a command that may write |
 //! | `streamed_i` | in | 1 | its records are on their way |
+//! | `placed_i` | in | 1 | it is known where it writes, as far as it has to be |
 //! | `room_i` | in | 1 | there is room for the record that a slot writes |
+//! | `free_i` | in | 1 | what the command overwrites in the activation buffer has been read |
+//! | `among_i`, `summed_i` | in | slots, 1 | the slots of which one has its turn; the sums of these are there |
 //! | `issued_i`, `done_i` | in | 1 | as the unit says |
-//! | `leaves_o` | out | 1 | the command leaves the queue |
+//! | `leaves_o`, `skips_o` | out | 1 | the command leaves the queue; it was for no slot |
 //! | `begin_o` | out | 1 | a part begins |
 //! | `slot_o`, `record_o`, `first_o` | out | log2(slots), 1, 1 | before a part begins: its slot, whether it has a record, whether it is its command's first |
 //! | `part_valid_o` | out | 1 | a part of a command that may write begins, or such a command is for no slot; with it: |
@@ -106,7 +109,7 @@ impl Block for Parts {
         let left = m.reg("left", self.slots);
         let now = begun.mux(left.q(), mask("slots"));
         let none = now.is_zero();
-        let slot = lowest(now);
+        let slot = lowest(now & mask("among"));
         left.set(begin.wire().mux(now & !slot, now));
         let of = |slots: Wire<'_>| (m.own(slots) & slot).any();
         let (reads, writes) = (mask("reads"), mask("writes"));
@@ -116,15 +119,17 @@ impl Block for Parts {
         let busy = flag("busy", &[(begin.wire(), 1), (issued, 0)]);
         let quiet = quiet(&m, clear, begin.wire(), done);
         let made = m.register_valid("made", there & !leaves.wire() & !clear);
-        let turn = made & (begun | quiet);
+        let turn = made & (begun | (quiet & bit("free")));
         let record = of(reads) | (!begun & bit("shared"));
         let (streamed, room) = (bit("streamed"), bit("room"));
-        let ready = turn & !none & (!busy | issued) & (!record | streamed);
+        let there = bit("placed") & bit("summed");
+        let ready = turn & !none & (!busy | issued) & (!record | streamed) & there;
         begin.set((ready & (!of(writes) | room)).named("part_begins"));
         let skips = (turn & none & !begun).named("skips");
         leaves.set(skips | (begun & none & issued));
 
         m.output("leaves_o", leaves.wire());
+        m.output("skips_o", skips);
         m.output("begin_o", begin.wire());
         m.output("slot_o", number(slot));
         m.output("record_o", of(reads) | of(writes));

@@ -2,7 +2,7 @@
 //!
 //! # Purpose
 //!
-//! A walker gives the same runs to every channel. They cross to the channels and wait there until the port takes them, each at its own pace; the walker stops before a queue is full.
+//! A walker gives its runs to all channels, or to some. They cross to the channels and wait there until the port takes them, each at its own pace; the walker stops before a queue is full.
 //!
 //! # Interface
 //!
@@ -10,12 +10,13 @@
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | nothing is on its way |
 //! | `run_valid_i`, `run_i` | in | 1, width | a run |
+//! | `run_channels_i`, `run_last_i` | in | channels | [`Segments::apart`]: the channels that it goes to; a bit for each that goes with it |
 //! | `go_o` | out | 1 | the walker may give one in as many cycles as it has said |
-//! | `segment<c>_{valid,data}_o`, `segment<c>_ready_i` | | 1, width, 1 | *stream* for the port of channel c |
+//! | `segment<c>_{valid,data}_o`, `segment<c>_ready_i` | | 1, width, 1 | *stream* for the port of channel c; the channel's bit of `run_last_i` on top |
 //!
 //! # Timing
 //!
-//! [`Segments::LATENCY`] cycles from a run to the ports. A port that takes one in every cycle never waits once they flow.
+//! [`Segments::LATENCY`] cycles from a run to the ports, one more where the channels are apart. A port that takes one in every cycle never waits once they flow.
 //!
 //! # Numeric contract
 //!
@@ -23,7 +24,7 @@
 //!
 //! # Cost
 //!
-//! A small memory and [`HOP`] registers for each channel.
+//! A memory and [`HOP`] registers for each channel.
 //!
 //! # Verification
 //!
@@ -35,15 +36,16 @@
 //! use fastcar_hw::{core::Segments, rtl::Block};
 //!
 //! assert_eq!(Segments::new(54, 32, 7)?.module()?.name(), "segments_w54_c32_a7");
+//! assert_eq!(Segments::new(46, 32, 1)?.apart(512).module()?.name(), "segments_w46_c32_a1_d512");
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
 use crate::prim::{Fifo, within};
-use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
+use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire};
 use fastcar_arch::timing::HOP;
 use std::sync::Arc;
 
-/// Runs that a channel's queue holds. What a port takes while word of it goes to the middle and a run comes back is less
+/// Runs that a channel's queue holds at least. What a port takes while word of it goes to the middle and a run comes back is less
 /// than half of it.
 const DEPTH: u32 = 64;
 
@@ -53,6 +55,8 @@ pub struct Segments {
     width: u32,
     channels: u32,
     ahead: u32,
+    /// Depth of the queues of channels that have runs of their own.
+    apart: Option<u32>,
 }
 
 impl Segments {
@@ -66,7 +70,21 @@ impl Segments {
     pub fn new(width: u32, channels: u32, ahead: u32) -> Result<Self, RtlError> {
         let ahead = within("segments", "cycles ahead", ahead, 0..=DEPTH / 4, "0 to 16")?;
         let channels = within("segments", "channels", channels, 1..=64, "1 to 64")?;
-        Ok(Self { width, channels, ahead })
+        Ok(Self { width, channels, ahead, apart: None })
+    }
+
+    /// The same for runs that go to some channels only, with queues for at least so many.
+    #[must_use]
+    pub fn apart(self, depth: u32) -> Self {
+        Self { apart: Some(depth.max(DEPTH)), ..self }
+    }
+
+    /// A channel's queue.
+    fn queue(&self) -> Result<Fifo, RtlError> {
+        match self.apart {
+            None => Fifo::new(self.width, DEPTH, RamStyle::Distributed),
+            Some(depth) => Fifo::new(self.width + 1, depth, RamStyle::Block),
+        }
     }
 }
 
@@ -80,27 +98,42 @@ pub(super) fn hop_word<'m>(m: &'m Builder, name: &str, cycles: u64, word: Wire<'
     (0..cycles).fold(word, |word, stage| m.register(&format!("{name}_{stage}"), word))
 }
 
+/// A run as one channel gets it.
+fn of_channel<'m>(run: Wire<'m>, valid: Wire<'m>, apart: Option<[Wire<'m>; 2]>, c: u32) -> [Wire<'m>; 2] {
+    match apart {
+        None => [valid, run],
+        Some([channels, last]) => [valid & channels.bit(c), last.bit(c).cat(run)],
+    }
+}
+
 impl Block for Segments {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let Self { width, channels, ahead } = *self;
-        let m = Builder::new(format!("segments_w{width}_c{channels}_a{ahead}"));
+        let Self { width, channels, ahead, apart } = *self;
+        let mut name = format!("segments_w{width}_c{channels}_a{ahead}");
+        if let Some(depth) = apart {
+            name.push_str(&format!("_d{depth}"));
+        }
+        let m = Builder::new(name);
         let (valid, run) = (m.input("run_valid_i", 1), m.input("run_i", width));
-        let bits = index_width(u64::from(DEPTH) + 1);
+        let masks = |_| ["channels", "last"].map(|mask| m.input(&format!("run_{mask}_i"), channels));
+        let apart = apart.map(masks);
+        let queue = self.queue()?;
+        let (depth, bits) = (queue.depth(), queue.count_width());
         let room: Result<Vec<_>, RtlError> = (0..channels)
             .map(|c| {
+                let [valid, run] = of_channel(run, valid, apart, c);
                 let arrived = Stream {
                     valid: hop(&m, &format!("valid_{c}"), HOP, valid),
                     data: hop_word(&m, &format!("run_{c}"), HOP, run),
                     ready: m.later(&format!("room_{c}"), 1),
                 };
-                let queue = Fifo::new(width, DEPTH, RamStyle::Distributed)?;
-                let queue = queue.after(&m, &format!("u_queue_{c}"), arrived)?;
-                m.stream_out(&format!("segment{c}"), queue);
-                let taken = hop(&m, &format!("taken_{c}"), HOP, queue.passes());
+                let waiting = queue.after(&m, &format!("u_queue_{c}"), arrived)?;
+                m.stream_out(&format!("segment{c}"), waiting);
+                let taken = hop(&m, &format!("taken_{c}"), HOP, waiting.passes());
                 // Runs that are on their way or wait.
                 let count = m.reg(&format!("count_{c}"), bits).reset(0);
                 count.update(&[(valid & !taken, count.q() + 1), (taken & !valid, count.q() - 1)]);
-                Ok(count.q().lt(u64::from(DEPTH - ahead - 1)))
+                Ok(count.q().lt(u64::from(depth - ahead - 1)))
             })
             .collect();
         m.output("go_o", m.register_valid("go", m.pack(&room?).all()));

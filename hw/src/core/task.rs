@@ -5,8 +5,11 @@ use crate::cmd::fields::cut;
 use crate::rtl::{Builder, RtlError, Wire};
 use crate::vec::{Op, Shape, Writes, Written};
 use crate::walk;
-use fastcar_arch::config::LINE_WORDS;
+use crate::walk::appends::SCALES;
+use fastcar_arch::config::{AccelConfig, LINE_WORDS};
 use fastcar_arch::isa::{Epilogue, NormKind};
+use fastcar_arch::program::MAX_HEAD_DIM;
+use fastcar_arch::timing::append_pause;
 
 /// Bits of a number of words, rows or elements.
 const WORDS_BITS: u32 = 24;
@@ -15,6 +18,8 @@ const REST_BITS: u32 = LINE_WORDS.ilog2();
 const HEAD_BITS: u32 = 6;
 const EPILOGUE_BITS: u32 = 2;
 const WORD: u32 = 32;
+/// Bits of half a pause: a beat or two, or three, of scale bytes.
+const PAUSE_BITS: u32 = 2;
 
 /// A command's fields, as [`VectorUnit`](crate::vec::VectorUnit) has them, and whether its slots have records.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +27,7 @@ pub(super) struct Task<'m> {
     op: Wire<'m>,
     to_line: Wire<'m>,
     from_line: Wire<'m>,
-    block: Wire<'m>,
+    pub(super) block: Wire<'m>,
     lines: Wire<'m>,
     rest: Wire<'m>,
     head_lines: Wire<'m>,
@@ -33,9 +38,14 @@ pub(super) struct Task<'m> {
     bias: Wire<'m>,
     epilogue: Wire<'m>,
     fp4: Wire<'m>,
+    /// Rows of a product.
+    pub(super) sums: Wire<'m>,
     /// What it writes, and how many words, blocks or heads.
     pub(super) kind: Wire<'m>,
     pub(super) count: Wire<'m>,
+    /// Caches: blocks of a head; half the cycles for which the next part has to wait.
+    pub(super) scales: Wire<'m>,
+    pub(super) pause: Wire<'m>,
     pub(super) read: Records<'m>,
     pub(super) written: Records<'m>,
     /// Slots share a record, which the first takes.
@@ -103,8 +113,21 @@ fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>;
     let lines = pairs.mux(up << 1, up).trunc(shape.lines_bits());
     let head = c.field("rope", "head_dim")?;
     let blocks = (words >> REST_BITS).trunc(Writes::COUNT_BITS);
-    let count = c.is("store_act")?.mux(blocks, words.trunc(Writes::COUNT_BITS));
+    let heads = c.field("kv_append", "kv_heads")?.zext(Writes::COUNT_BITS);
+    let cases = [(c.is("store_act")?, blocks), (c.is("kv_append")?, heads)];
+    let count = m.select(words.trunc(Writes::COUNT_BITS), &cases);
     Ok([lines, words.trunc(REST_BITS), head.slice(REST_BITS, HEAD_BITS), count])
+}
+
+/// Half of [`append_pause`].
+fn pause<'m>(config: &AccelConfig, m: &'m Builder, c: &Fields<'m>) -> Result<Wire<'m>, RtlError> {
+    let line = u64::from(LINE_WORDS);
+    let of_dim = |scales: u64| append_pause(config, 1, (scales * line).min(MAX_HEAD_DIM.into())) / 2;
+    let each: Vec<_> = (0..1 << SCALES).map(|scales| m.lit(PAUSE_BITS, of_dim(scales))).collect();
+    let scales = c.field("kv_append", "head_dim")?.slice(REST_BITS, SCALES);
+    let around = c.field("kv_append", "kv_heads")?.trunc(config.channels().ilog2().max(1));
+    let meets = c.is("kv_append")? & around.eq(1);
+    Ok(scales.choose(&each) & meets.repeat(PAUSE_BITS))
 }
 
 impl<'m> Task<'m> {
@@ -113,6 +136,7 @@ impl<'m> Task<'m> {
     /// # Errors
     /// As [`Fields::field`].
     pub(super) fn new(
+        config: &AccelConfig,
         shape: &Shape,
         sizes: &walk::Sizes,
         m: &'m Builder,
@@ -171,8 +195,14 @@ impl<'m> Task<'m> {
             bias: flag("matvec", "has_bias")?,
             epilogue: c.field("matvec", "epilogue")?.trunc(EPILOGUE_BITS),
             fp4: c.field("matvec", "format")?.bit(0),
-            kind: c.is("store_act")?.mux(kind(Written::Blocks), kind(Written::Words)),
+            sums: c.is("matvec")?,
+            kind: m.select(
+                kind(Written::Words),
+                &[(c.is("store_act")?, kind(Written::Blocks)), (c.is("kv_append")?, kind(Written::Cache))],
+            ),
             count,
+            scales: c.field("kv_append", "head_dim")?.slice(REST_BITS, SCALES),
+            pause: pause(config, m, c)?,
             read: Records::of_shape(&reads),
             written: Records::of_shape(&writes),
             shared: reads.shared[0],
@@ -188,9 +218,11 @@ impl<'m> Task<'m> {
             + HEAD_BITS
             + 2 * WORD
             + EPILOGUE_BITS
-            + 5
+            + 6
             + Written::BITS
-            + Writes::COUNT_BITS;
+            + Writes::COUNT_BITS
+            + SCALES
+            + PAUSE_BITS;
         fields + 2 * Records::width(sizes.length())
     }
 
@@ -211,9 +243,12 @@ impl<'m> Task<'m> {
             self.bias,
             self.epilogue,
             self.fp4,
+            self.sums,
             self.shared,
             self.kind,
             self.count,
+            self.scales,
+            self.pause,
             self.read.word(),
             self.written.word(),
         ])
@@ -238,9 +273,12 @@ impl<'m> Task<'m> {
             bias: take(1),
             epilogue: take(EPILOGUE_BITS),
             fp4: take(1),
+            sums: take(1),
             shared: take(1),
             kind: take(Written::BITS),
             count: take(Writes::COUNT_BITS),
+            scales: take(SCALES),
+            pause: take(PAUSE_BITS),
             read: Records::of(take(records)),
             written: Records::of(take(records)),
         }
@@ -264,6 +302,11 @@ impl<'m> Task<'m> {
             ("epilogue_i", self.epilogue),
             ("fp4_i", self.fp4),
         ]
+    }
+
+    /// Whether it writes keys and values.
+    pub(super) fn is_cache(&self) -> Wire<'m> {
+        self.kind.eq(Written::Cache.code())
     }
 
     /// Whether it normalises: then it has no records of slots, but takes those that they share.

@@ -1,20 +1,29 @@
 //! The vector unit with its queue, its records and what it writes.
 
+use super::array::Array;
 use super::segments::{hop, hop_word};
 use super::task::Task;
-use super::{Activations, Center, Commits, Parts, RECORDS, RecordRows, Segments, VECTOR, WRITES};
+use super::{Activations, Center, Commits, Parts, Progress, RECORDS, RecordRows, Segments, VECTOR, WRITES};
 use crate::cmd::NUMBER_BITS;
 use crate::cmd::fields::cut;
 use crate::port::{Port, WRITER_BITS};
 use crate::prim::Fifo;
-use crate::rtl::{Bits, Instance, RamStyle, RtlError, Stream, Wire};
+use crate::rtl::{Bits, Builder, Instance, RamStyle, RtlError, Stream, Wire, index_width};
 use crate::vec::{Records, Shape, VectorUnit, Writes};
+use crate::walk::appends::{BLOCK_BITS, POSITION, SCALES, TOKEN};
 use crate::walk::queue::Waiting;
-use crate::walk::{Direction, RecordQueue, RecordWalker, shape};
+use crate::walk::{Appends, Direction, RecordQueue, RecordWalker, shape};
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::timing::{HOP, QUEUE_COMMANDS, WINDOW};
 
 /// Bits of a guard: a writer's number, and whether there is one.
 const GUARD_BITS: u32 = NUMBER_BITS + 1;
+
+/// Parts that have begun in the unit and have no result, at most.
+const PARTS: u8 = 32;
+/// Records and caches of slots that wait for their runs; parts of `kv_append` that may begin.
+const RUNS: u32 = 32;
+const PLACES: u32 = 64;
 
 /// A run of beats that a walker gives.
 struct Run<'m> {
@@ -36,13 +45,17 @@ struct Queued<'m> {
     /// It may write, and its number among those that may.
     closes: Wire<'m>,
     writer: Wire<'m>,
+    /// Whether products read what it fills, and the number of the last of them.
+    read: Wire<'m>,
+    product: Wire<'m>,
     task: Task<'m>,
 }
 
 impl<'m> Queued<'m> {
-    fn word(&self, m: &'m crate::rtl::Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, records, closes, writer, task } = self;
-        m.pack(&[*index, *pred, *decides, *decision, *records, *closes, *writer, task.word(m)])
+    fn word(&self, m: &'m Builder) -> Wire<'m> {
+        let Self { index, pred, decides, decision, records, closes, writer, read, product, task } = self;
+        let writes = [*closes, *writer, *read, *product];
+        m.pack(&[&[*index, *pred, *decides, *decision, *records][..], &writes, &[task.word(m)]].concat())
     }
 
     fn of(center: &Center<'m>, shape: &Shape, word: Wire<'m>) -> Self {
@@ -55,9 +68,35 @@ impl<'m> Queued<'m> {
             records: take(NUMBER_BITS),
             closes: take(1),
             writer: take(WRITER_BITS),
+            read: take(1),
+            product: take(NUMBER_BITS),
             task: Task::of(shape, &center.sizes, take(Task::width(shape, &center.sizes))),
         }
     }
+}
+
+/// Where a part of `kv_append` writes.
+struct Place<'m> {
+    /// Beats of the channel that has most.
+    beats: Wire<'m>,
+    token: Wire<'m>,
+    channel: Wire<'m>,
+    step: Wire<'m>,
+}
+
+impl<'m> Place<'m> {
+    fn of(config: &AccelConfig, count: u32, word: Wire<'m>) -> Self {
+        let channel = index_width(config.channels().into());
+        let mut take = cut(word);
+        let (token, first, step) = (take(TOKEN), take(channel), take(channel));
+        Self { beats: take(count), token, channel: first, step }
+    }
+}
+
+/// The unit's input is free, twice `pause` cycles later; of a command with another pause nothing is heard.
+fn paced<'m>(m: &'m Builder, issued: Wire<'m>, pause: Wire<'m>) -> Wire<'m> {
+    let later = |n: u64| hop(m, &format!("issued_{n}"), 2 * n, issued & pause.eq(n));
+    pause.choose(&(0..1 << pause.width()).map(later).collect::<Vec<_>>())
 }
 
 impl<'m> Center<'m> {
@@ -130,20 +169,17 @@ impl<'m> Center<'m> {
     fn send(
         &self,
         name: &str,
-        walker: &Instance<'m>,
+        segments: &Segments,
         valid: Wire<'m>,
         run: Wire<'m>,
-    ) -> Result<(), RtlError> {
-        let latency = RecordWalker::new(self.config, GUARD_BITS)?.latency();
-        let segments = Segments::new(run.width(), self.config.channels(), latency)?;
-        let segments = self.m.instance(&format!("u_{name}_segments"), &segments)?;
+    ) -> Result<Instance<'m>, RtlError> {
+        let segments = self.m.instance(&format!("u_{name}_segments"), segments)?;
         segments.set("run_valid_i", valid);
         segments.set("run_i", run);
-        walker.set("go_i", segments.get("go_o"));
         for (c, port) in self.ports.iter().enumerate() {
             port.stream_in(&format!("{name}_segment"), segments.stream_out(&format!("segment{c}")));
         }
-        Ok(())
+        Ok(segments)
     }
 
     /// Commands whose records are on their way, counted; the records go to the vector unit group by group.
@@ -161,7 +197,11 @@ impl<'m> Center<'m> {
         }
         let guarded = run.guard.msb() & !run.shared;
         let guard = guarded.cat(run.guard.trunc(WRITER_BITS));
-        self.send("record", &walker, run.valid, m.pack(&[run.address, run.length, guard]))?;
+        let word = m.pack(&[run.address, run.length, guard]);
+        let latency = RecordWalker::new(config, GUARD_BITS)?.latency();
+        let segments = Segments::new(word.width(), config.channels(), latency)?;
+        let segments = self.send("record", &segments, run.valid, word)?;
+        walker.set("go_i", segments.get("go_o"));
 
         let beat = config.fields().beat_bytes;
         let rows = m.instance("u_record_rows", &RecordRows::new(beat, config.channels())?)?;
@@ -177,17 +217,83 @@ impl<'m> Center<'m> {
         Ok(self.count("streamed", queue.get("leaves_o")))
     }
 
-    /// The addresses of what is written; whether one goes to the ports.
-    fn addresses(&self) -> Result<Wire<'m>, RtlError> {
+    /// The addresses of what is written, on their way to the ports.
+    fn addresses(&self, commits: &Instance<'m>) -> Result<Stream<'m>, RtlError> {
         let m = self.m;
         let (queue, walker, run) = self.walk("write", Direction::Write)?;
         queue.set("gate_i", m.lit(64, 0));
         queue.set("wait_i", m.lit(1, 0));
         queue.set("guard_valid_i", m.lit(1, 0));
         queue.set("guard_i", m.lit(NUMBER_BITS, 0));
-        // A record is one run.
-        self.send("write", &walker, run.valid, m.pack(&[run.address, run.length, m.lit(1, 1)]))?;
-        Ok(run.valid)
+        let appends = self.appends(&walker, &run)?;
+        let get = |name: &str| appends.get(&format!("{name}_o"));
+        let (address, length) = (get("run_address"), get("run_length").zext(self.sizes.address));
+        let word = m.pack(&[address, length]);
+        let channels = self.config.channels();
+        let segments = Segments::new(word.width(), channels, 1)?.apart(self.config.write_beats());
+        let segments = self.send("write", &segments, get("run_valid"), word)?;
+        for name in ["channels", "last"] {
+            segments.set(&format!("run_{name}_i"), get(&format!("run_{name}")));
+        }
+
+        let (places, room) = self.placed(commits, &appends)?;
+        appends.set("go_i", segments.get("go_o") & room);
+        Ok(places)
+    }
+
+    /// Where parts write, as far as `Commits` and the parts of `kv_append` have to know; whether there is room for more.
+    fn placed(
+        &self,
+        commits: &Instance<'m>,
+        appends: &Instance<'m>,
+    ) -> Result<(Stream<'m>, Wire<'m>), RtlError> {
+        let m = self.m;
+        let part = |name: &str| appends.get(&format!("part_{name}_o"));
+        let kept = |name: &str| m.register(&format!("write_{name}"), part(name));
+        let count = Port::new(self.config)?.count_bits();
+        let fit = |beats: Wire<'m>| beats.zext(count.max(beats.width())).trunc(count);
+        // The queues of the channels take two cycles.
+        let (placed, full) = (m.register_valid("write_placed", part("placed")), fit(kept("beats")));
+        commits.set("addressed_i", placed);
+        commits.set("addressed_channels_i", kept("channels"));
+        commits.set("addressed_beats_i", full);
+        commits.set("addressed_fewer_i", fit(kept("fewer")));
+        let place = m.pack(&[kept("token"), kept("channel"), kept("step"), full]);
+        let places = Fifo::new(place.width(), PLACES, RamStyle::Distributed)?.almost_full_at(PLACES - 3)?;
+        let places = m.instance("u_places", &places)?;
+        places.set("in_valid_i", placed & kept("cache"));
+        places.set("in_data_i", place);
+        let room = commits.get("addressed_room_o") & !places.get("almost_full_o");
+        Ok((places.stream_out("out"), room))
+    }
+
+    /// The runs of records and caches, in their order.
+    fn appends(&self, walker: &Instance<'m>, run: &Run<'m>) -> Result<Instance<'m>, RtlError> {
+        let (m, walk) = (self.m, Appends::new(self.config));
+        let get = |name: &str| walker.get(&format!("run_{name}_o"));
+        let position = get("index").trunc(POSITION);
+        let length = run.length.trunc(walk.length_bits());
+        let job = m.pack(&[run.address, length, position, get("heads"), get("scales")]);
+        // As many as come behind the word to stop, and a cycle for that.
+        let ahead = RecordWalker::new(self.config, GUARD_BITS)?.latency() + 1;
+        let queue = Fifo::new(job.width(), RUNS, RamStyle::Distributed)?;
+        let queue = m.instance("u_written", &queue.almost_full_at(RUNS - ahead)?)?;
+        queue.set("in_valid_i", run.valid);
+        queue.set("in_data_i", job);
+        walker.set("go_i", !queue.get("almost_full_o"));
+        let parts = queue.stream_out("out");
+        let appends = m.instance("u_appends", &walk)?;
+        appends.set("job_valid_i", parts.valid);
+        parts.ready.set(appends.get("job_ready_o"));
+        let mut take = cut(parts.data);
+        appends.set("base_i", take(self.sizes.address));
+        appends.set("length_i", take(walk.length_bits()));
+        appends.set("position_i", take(POSITION));
+        appends.set("heads_i", take(walk.heads_bits()));
+        appends.set("scales_i", take(SCALES));
+        let blocks = self.table.get("positions_o") + u64::from(KV_BLOCK_TOKENS - 1);
+        appends.set("blocks_i", blocks.slice(KV_BLOCK_TOKENS.ilog2(), BLOCK_BITS + 1));
+        Ok(appends)
     }
 
     /// The commands of the vector unit, in order.
@@ -202,7 +308,9 @@ impl<'m> Center<'m> {
             records: self.count("records", issue.valid & classes.records),
             closes: classes.writes,
             writer: issue.writer.trunc(WRITER_BITS),
-            task: Task::new(shape, &self.sizes, m, &issue.fields)?,
+            read: issue.product[0],
+            product: issue.product[1],
+            task: Task::new(self.config, shape, &self.sizes, m, &issue.fields)?,
         };
         let valid = issue.valid & classes.vector;
         let input = Stream { valid, data: queued.word(m), ready: m.later("vector_room", 1) };
@@ -214,7 +322,7 @@ impl<'m> Center<'m> {
     }
 
     /// The unit, begun part by part. Whether nothing is left to do.
-    pub(super) fn vector(&self) -> Result<Wire<'m>, RtlError> {
+    pub(super) fn vector(&self, array: &Array<'m>) -> Result<Wire<'m>, RtlError> {
         let Self { m, config, table, dispatch, .. } = self;
         let size = Shape::of(config)?;
         let front = self.vector_queue(&size)?;
@@ -224,7 +332,12 @@ impl<'m> Center<'m> {
         let parts = m.instance("u_parts", &Parts::new(config.slots())?)?;
         let commits = m.instance("u_commits", &Commits::new(config)?)?;
         let streamed = self.records(&unit)?;
-        commits.set("addressed_i", self.addresses()?);
+        let places = self.addresses(&commits)?;
+        let issued = paced(m, unit.get("issued_o"), task.pause);
+        let writes = m.instance("u_writes", &Writes::of(config)?)?;
+        let cache = task.is_cache();
+        // Parts come no faster than their beats leave (`append_pause`), so that `Writes` always has room: this only makes sure.
+        let room = commits.get("room_o") & writes.get("room_o");
 
         let [known, slots] = self.slots_of(VECTOR, queued.pred, queued.decides, queued.decision);
         let ring = table.get("ring_o");
@@ -240,8 +353,12 @@ impl<'m> Center<'m> {
             ("writes", task.written.slots(ring, allow)),
             ("closes", queued.closes),
             ("streamed", !(streamed - queued.records - 1).msb()),
-            ("room", commits.get("room_o")),
-            ("issued", unit.get("issued_o")),
+            ("placed", !cache | places.valid),
+            ("room", room),
+            ("free", !queued.read | (queued.product - array.sequencer.get("finished_o")).msb()),
+            ("among", array.results.get("slots_o") | (!task.sums).repeat(config.slots())),
+            ("summed", array.results.get("ready_o") | !task.sums),
+            ("issued", issued),
             ("done", unit.get("done_o")),
         ];
         inputs.iter().for_each(|(name, wire)| parts.set(&format!("{name}_i"), *wire));
@@ -258,32 +375,91 @@ impl<'m> Center<'m> {
         unit.set("access_i", task.is_norm().mux(first, parts.get("record_o")));
         unit.set("shared_i", task.shared & first);
         self.rest(&unit);
-        self.activations(&unit)?;
-        self.data(&unit, &parts, task)?;
-        self.write(&parts, &commits, queued.writer, task.written.length)?;
+        let block = m.reg("filled_from", task.block.width());
+        block.set_when(parts.get("begin_o"), task.block);
+        self.activations(&unit, array, block.q())?;
+        self.rows(&unit, &parts, array, task.sums)?;
+        self.progress(&unit, &parts, array, slots)?;
+        places.ready.set(parts.get("begin_o") & cache);
+        let count = Port::new(config)?.count_bits();
+        let length = task.written.length.zext(count.max(task.written.length.width())).trunc(count);
+        let place = Place::of(config, count, places.data);
+        self.data(&unit, &parts, task, (&writes, &place));
+        self.write(&parts, &commits, queued.writer, cache.mux(place.beats, length));
         Ok(parts.get("idle_o"))
     }
 
     /// The activation buffer, which the unit fills and of which it writes to memory.
-    fn activations(&self, unit: &Instance<'m>) -> Result<(), RtlError> {
+    fn activations(&self, unit: &Instance<'m>, array: &Array<'m>, first: Wire<'m>) -> Result<(), RtlError> {
         let buffer = self.m.instance("u_activations", &Activations::new(self.config))?;
         buffer.set("write_valid_i", unit.get("block_valid_o") & !unit.get("block_memory_o"));
         for (port, name) in [("slot", "slot"), ("block", "number"), ("scale", "scale"), ("elems", "elems")] {
             buffer.set(&format!("write_{port}_i"), unit.get(&format!("block_{name}_o")));
         }
+        buffer.set("write_first_i", first);
         for name in ["slot", "block"] {
-            buffer.set(&format!("read_{name}_i"), unit.get(&format!("ab_{name}_o")));
+            buffer.set(&format!("vector_{name}_i"), unit.get(&format!("ab_{name}_o")));
         }
         for name in ["scale", "elems"] {
-            unit.set(&format!("ab_{name}_i"), buffer.get(&format!("read_{name}_o")));
+            unit.set(&format!("ab_{name}_i"), buffer.get(&format!("vector_{name}_o")));
         }
+        array.reads(&buffer);
+        Ok(())
+    }
+
+    /// The rows of products, and room for more of them when they have been taken.
+    fn rows(
+        &self,
+        unit: &Instance<'m>,
+        parts: &Instance<'m>,
+        array: &Array<'m>,
+        sums: Wire<'m>,
+    ) -> Result<(), RtlError> {
+        let (m, results) = (self.m, &array.results);
+        let begins = parts.get("begin_o") & sums;
+        results.set("begin_i", begins);
+        results.set("slot_i", parts.get("slot_o"));
+        for name in ["base", "nan"] {
+            unit.set(&format!("{name}_i"), results.get(&format!("{name}_o")));
+        }
+        unit.stream_in("sums", results.stream_out("sums"));
+        // Parts whose results are not there, and whether each is its product's last.
+        let last = Stream { valid: begins, data: results.get("last_o"), ready: m.later("last_ready", 1) };
+        let last = Fifo::new(1, u32::from(PARTS), RamStyle::Distributed)?.after(m, "u_last_parts", last)?;
+        let summing = m.reg("summing", 1).reset(0);
+        summing.set_when(parts.get("begin_o"), sums);
+        let done = unit.get("done_o") & summing.q();
+        last.ready.set(done);
+        array.sequencer.set("frees_i", done & last.data);
+        Ok(())
+    }
+
+    /// How far the unit is, for those that use its results.
+    fn progress(
+        &self,
+        unit: &Instance<'m>,
+        parts: &Instance<'m>,
+        array: &Array<'m>,
+        slots: Wire<'m>,
+    ) -> Result<(), RtlError> {
+        let progress = Progress::new(self.config.slots(), &["product"])?;
+        let progress = self.m.instance("u_progress", &progress)?;
+        progress.set("start_i", self.start);
+        progress.set("begins_i", parts.get("begin_o") & parts.get("first_o"));
+        progress.set("slots_i", slots);
+        progress.set("skips_i", parts.get("skips_o"));
+        progress.set("done_i", unit.get("done_o"));
+        progress.set("product_valid_i", array.sequencer.get("operand_valid_o"));
+        progress.set("product_i", array.sequencer.get("operand_o"));
+        array.sequencer.set("missing_i", progress.get("product_missing_o"));
         Ok(())
     }
 
     /// Inputs of units that are not there yet.
     fn rest(&self, unit: &Instance<'m>) {
         for pin in unit.module().ports().to_vec() {
-            let rests = ["sums_", "base_i", "nan_i", "ring_i"].iter().any(|p| pin.name.starts_with(p));
+            let attention = ["sums_group_i", "sums_scale_i", "sums_nan_i", "sums_none_i", "sums_total_i"];
+            let rests = attention.contains(&pin.name.as_str()) || pin.name == "ring_i";
             if pin.input && rests {
                 unit.set(&pin.name, self.m.constant(Bits::zero(pin.width)));
             }
@@ -291,9 +467,14 @@ impl<'m> Center<'m> {
     }
 
     /// The beats of what parts write, on their way to the ports.
-    fn data(&self, unit: &Instance<'m>, parts: &Instance<'m>, task: &Task<'m>) -> Result<(), RtlError> {
+    fn data(
+        &self,
+        unit: &Instance<'m>,
+        parts: &Instance<'m>,
+        task: &Task<'m>,
+        (writes, place): (&Instance<'m>, &Place<'m>),
+    ) {
         let m = self.m;
-        let writes = m.instance("u_writes", &Writes::of(self.config)?)?;
         writes.set("start_i", parts.get("begin_o") & parts.get("part_writes_o"));
         writes.set("kind_i", task.kind);
         writes.set("count_i", task.count);
@@ -302,28 +483,20 @@ impl<'m> Center<'m> {
         }
         writes.set("block_valid_i", unit.get("block_valid_o") & unit.get("block_memory_o"));
         writes.set("done_i", unit.get("done_o"));
-        for pin in writes.module().ports().to_vec() {
-            if ["scales_i", "token_i", "channel_i", "step_i"].contains(&pin.name.as_str()) {
-                writes.set(&pin.name, m.constant(Bits::zero(pin.width)));
-            }
-        }
+        writes.set("scales_i", task.scales);
+        writes.set("token_i", place.token);
+        writes.set("channel_i", place.channel);
+        writes.set("step_i", place.step);
         for (c, port) in self.ports.iter().enumerate() {
             let beat = writes.get(&format!("beat_bytes{c}_o")).cat(writes.get(&format!("beat_data{c}_o")));
             let valid = hop(m, &format!("write_valid_{c}"), HOP - 1, writes.get(&format!("beat_valid{c}_o")));
             port.set("write_data_valid_i", valid);
             port.set("write_data_data_i", hop_word(m, &format!("write_data_{c}"), HOP - 1, beat));
         }
-        Ok(())
     }
 
     /// What parts write, on its way to the ports and back.
-    fn write(
-        &self,
-        parts: &Instance<'m>,
-        commits: &Instance<'m>,
-        writer: Wire<'m>,
-        length: Wire<'m>,
-    ) -> Result<(), RtlError> {
+    fn write(&self, parts: &Instance<'m>, commits: &Instance<'m>, writer: Wire<'m>, beats: Wire<'m>) {
         let Self { m, writers, start, .. } = self;
         commits.set("start_i", *start);
         for name in ["part_valid", "part_writes", "part_last", "part_ends"] {
@@ -331,8 +504,7 @@ impl<'m> Center<'m> {
         }
         commits.set("result_i", parts.get("result_o"));
         commits.set("part_writer_i", writer);
-        let count = Port::new(self.config)?.count_bits();
-        commits.set("beats_i", length.zext(count.max(length.width())).trunc(count));
+        commits.set("beats_i", beats);
         for name in ["valid", "known"] {
             commits.set(&format!("oldest_{name}_i"), writers.get(&format!("oldest_{name}_o")));
         }
@@ -343,8 +515,10 @@ impl<'m> Center<'m> {
         for (c, port) in self.ports.iter().enumerate() {
             let cross = |name: &str, wire| hop(m, &format!("{name}_{c}"), HOP, wire);
             port.set("commit_valid_i", cross("commit", commits.get("commit_valid_o")));
-            for name in ["beats", "closes", "writer"] {
-                let word = commits.get(&format!("commit_{name}_o"));
+            for (name, word) in
+                [("beats", format!("beats{c}")), ("closes", "closes".into()), ("writer", "writer".into())]
+            {
+                let word = commits.get(&format!("commit_{word}_o"));
                 let word = hop_word(m, &format!("commit_{name}_{c}"), HOP, word);
                 port.set(&format!("commit_{name}_i"), word);
             }
@@ -356,6 +530,5 @@ impl<'m> Center<'m> {
             acknowledged.push(hop(m, &format!("acknowledged_{c}"), HOP - 1, answer));
         }
         commits.set("acknowledged_i", m.pack(&acknowledged));
-        Ok(())
     }
 }

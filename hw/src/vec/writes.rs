@@ -39,6 +39,7 @@
 //! So, counted from a part's `done_i`, beat i of each channel is there after i cycles at the latest for words and caches, and after i + 2
 //! for records of blocks, where nothing waits. What waits stands in a queue. It cannot become full as long as parts begin only
 //! while `room_o` is set, which it ceases to be only where one channel takes all heads' beats and gets more of them than there are cycles.
+//! (The core's parts take [`append_pause`](fastcar_arch::timing::append_pause) cycles more then, so that it does not happen there.)
 //!
 //! # Numeric contract
 //!

@@ -3,7 +3,7 @@
 //! # Purpose
 //!
 //! Gives the runs of beats that one part of `kv_append` writes, those of all channels at once: the addresses are the same on every channel that
-//! holds the position's block, and the others have none.
+//! holds the position's block, and the others have none. Records pass in their turn, as parts of one run on all channels.
 //!
 //! # Interface
 //!
@@ -11,20 +11,23 @@
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | nothing to do |
 //! | `job_valid_i`, `job_ready_o` | | 1 | *stream* of parts: |
-//! | `base_i` | in | address | the slot's cache, in beats |
+//! | `base_i` | in | address | first beat of the slot's cache, or of the record |
+//! | `length_i` | in | length | beats of the record |
 //! | `position_i` | in | 15 | the slot's position |
-//! | `heads_i` | in | [`Appends::heads_bits`] | key/value heads |
+//! | `heads_i` | in | [`Appends::heads_bits`] | key/value heads; 0: a record |
 //! | `scales_i` | in | 6 | blocks of a head: `head_dim / 32` |
 //! | `blocks_i` | in | 11 | blocks of the cache that a head has room for: `ceil(positions / 32)` |
 //! | `go_i` | in | 1 | a run may be given in the next cycle |
 //! | `run_valid_o` | out | 1 | a run of beats |
-//! | `run_address_o`, `run_length_o` | out | address, 7 | its first beat, number of beats |
+//! | `run_address_o`, `run_length_o` | out | address, length | its first beat, number of beats |
 //! | `run_channels_o` | out | channels | the channels that have it |
 //! | `run_last_o` | out | channels | those of them whose last one of the part it is |
 //! | `part_first_o`, `part_last_o` | out | 1 | it is the first, the last of the part |
+//! | `part_placed_o` | out | 1 | it is the part's fourth, or a record's only one |
+//! | `part_cache_o`, `part_token_o` | out | 1, 5 | with the part's runs: it is no record; the position's place in its block |
 //! | `part_channel_o`, `part_step_o` | out | log2(channels) | with the part's runs: channel of the first head; from head to head, modulo the channels |
 //! | `part_channels_o` | out | channels | with the part's runs: the channels with the most heads |
-//! | `part_beats_o`, `part_fewer_o` | out | [`Appends::beats_bits`] | with the last run: beats of each of these; of each of the others |
+//! | `part_beats_o`, `part_fewer_o` | out | length | with the part's runs: beats of each of these; of each of the others |
 //!
 //! A channel's runs, in order: of each of its heads the keys' elements and their scale bytes, then of each the values' and theirs. That is the order in which
 //! the vector unit makes them, so that [`Writes`](crate::vec::Writes) need keep no block.
@@ -40,7 +43,7 @@
 //!
 //! # Cost
 //!
-//! Four products; a table of the channels by number of heads. Figures: `tests/baselines/rtl/vec_writes_walk.toml`.
+//! Five products; a table of the channels by number of heads. Figures: `tests/baselines/rtl/vec_writes_walk.toml`.
 //!
 //! # Verification
 //!
@@ -53,10 +56,11 @@
 //! use fastcar_hw::{rtl::Block, walk::Appends};
 //!
 //! let walker = Appends::new(&AccelConfig::preset("u55c")?);
-//! assert_eq!(walker.module()?.name(), "append_walker_c32_b64_a23_h2048");
+//! assert_eq!(walker.module()?.name(), "append_walker_c32_b64_a23_h12_l14");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use super::Sizes;
 use crate::cmd::fields::cut;
 use crate::rtl::{Bits, Block, Builder, Later, Module, RtlError, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
@@ -64,19 +68,23 @@ use fastcar_arch::program::MAX_HEAD_DIM;
 use std::sync::Arc;
 
 /// Bits of a position: a cache has at most 32768.
-const POSITION: u32 = 15;
+pub(crate) const POSITION: u32 = 15;
 /// Bits of a token's place in its block.
-const TOKEN: u32 = KV_BLOCK_TOKENS.ilog2();
+pub(crate) const TOKEN: u32 = KV_BLOCK_TOKENS.ilog2();
 /// Bits of a block's number.
-const BLOCK_BITS: u32 = POSITION - TOKEN;
+pub(crate) const BLOCK_BITS: u32 = POSITION - TOKEN;
 /// Bits of the number of a head's scale bytes.
-const SCALES: u32 = (MAX_HEAD_DIM / LINE_WORDS).ilog2() + 1;
+pub(crate) const SCALES: u32 = (MAX_HEAD_DIM / LINE_WORDS).ilog2() + 1;
 /// Bits of a reciprocal's fraction.
 const FRACTION: u32 = 16;
 /// Bytes of a head's keys and values of a block of the cache, for each of its scale bytes.
 const BLOCK_BYTES: u64 = 2 * KV_BLOCK_TOKENS as u64 * (LINE_WORDS as u64 + 1);
-/// Bits of the number of beats of a run: 1024 bytes.
-const LENGTH: u32 = 7;
+/// Bits of the number of beats of a head's run: 1024 bytes.
+const RUN: u32 = 7;
+/// Bits of the number of beats of a head.
+const HEAD: u32 = RUN + 2;
+/// Runs of a part behind which it counts as placed.
+const PLACED: u64 = 4;
 /// Cycles from a part to what its runs are made of.
 const STAGES: u32 = 5;
 
@@ -86,7 +94,9 @@ pub struct Appends {
     channels: u32,
     beat: u32,
     address: u32,
+    /// Bits of a number of heads, and of a number of beats.
     heads: u32,
+    length: u32,
 }
 
 impl Appends {
@@ -94,22 +104,21 @@ impl Appends {
     #[must_use]
     pub fn new(config: &AccelConfig) -> Self {
         let beat = config.fields().beat_bytes;
-        let address = index_width(config.channel_capacity().get() / u64::from(beat));
-        // A head is a line at least.
-        Self { channels: config.channels(), beat, address, heads: config.vb_lines() }
+        let sizes = Sizes::new(config);
+        let (address, heads, length) = (sizes.address, sizes.heads, sizes.length());
+        Self { channels: config.channels(), beat, address, heads, length }
     }
 
     /// Width of the number of heads.
     #[must_use]
     pub fn heads_bits(&self) -> u32 {
-        index_width(u64::from(self.heads.max(self.channels)) + 1)
+        self.heads
     }
 
-    /// Width of a number of beats that a part has on one channel: all lines' elements, and four beats of scale bytes more a head.
+    /// Width of a number of beats.
     #[must_use]
-    pub fn beats_bits(&self) -> u32 {
-        let lines = self.heads.div_ceil(self.channels);
-        index_width(u64::from(lines) * u64::from(LINE_WORDS.div_ceil(self.beat) * 2 + 6) + 1)
+    pub fn length_bits(&self) -> u32 {
+        self.length
     }
 
     /// Cycles from a part that is taken to its first run.
@@ -137,7 +146,7 @@ impl Appends {
     fn up<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
         let width = bytes.width() + 1;
         let up = bytes.zext(width) + u64::from(self.beat - 1);
-        (up >> self.beat.ilog2()).trunc(LENGTH)
+        (up >> self.beat.ilog2()).trunc(RUN)
     }
 }
 
@@ -150,16 +159,22 @@ struct Runs<'m> {
     /// From the block's first beat, and beats: elements of keys and of values, scale bytes of keys and of values.
     offsets: [Wire<'m>; 4],
     lengths: [Wire<'m>; 4],
+    /// Beats of a head; it is a record, and that one's.
+    head: Wire<'m>,
+    record: Wire<'m>,
+    record_beats: Wire<'m>,
     /// Heads before the last one, on the channels with the most.
     before: Wire<'m>,
     most: Wire<'m>,
+    token: Wire<'m>,
     channel: Wire<'m>,
     step: Wire<'m>,
 }
 
 impl<'m> Runs<'m> {
     fn parts(&self) -> Vec<Wire<'m>> {
-        let rest = [self.before, self.most, self.channel, self.step];
+        let rest = [self.head, self.record, self.record_beats, self.before, self.most, self.token];
+        let rest = [&rest[..], &[self.channel, self.step]].concat();
         [&[self.base, self.stride][..], &self.offsets, &self.lengths, &rest].concat()
     }
 
@@ -175,8 +190,12 @@ impl<'m> Runs<'m> {
             stride: like(self.stride),
             offsets: self.offsets.map(&mut like),
             lengths: self.lengths.map(&mut like),
+            head: like(self.head),
+            record: like(self.record),
+            record_beats: like(self.record_beats),
             before: like(self.before),
             most: like(self.most),
+            token: like(self.token),
             channel: like(self.channel),
             step: like(self.step),
         }
@@ -259,7 +278,7 @@ impl Appends {
         let m = pipe.m;
         let input = |name: &str, width| pipe.later(name, m.input(&format!("{name}_i"), width), 1);
         let (base, position) = (input("base", self.address), input("position", POSITION));
-        let (heads, scales) = (input("heads", self.heads_bits()), input("scales", SCALES));
+        let (heads, scales) = (input("heads", self.heads), input("scales", SCALES));
         let room = input("blocks", BLOCK_BITS + 1);
         let [share, row, residue] = self.divided(pipe, heads, position.slice(TOKEN, BLOCK_BITS));
 
@@ -268,18 +287,23 @@ impl Appends {
         let place = pipe.later("place", position.trunc(TOKEN).mul_unsigned(scales), 1);
         let (offsets, lengths) = pipe.token(place, pipe.later("scales_again", scales, 1));
         let fit = |wire: Wire<'m>| wire.zext(self.address.max(wire.width())).trunc(self.address);
+        let record = pipe.later("record", heads.is_zero(), 3);
         let at = fit(pipe.later("row_beats", row.mul_unsigned(beats), 1));
         let stride = fit(pipe.later("stride", pipe.later("room", room, 2).mul_unsigned(beats), 1));
 
-        let base = pipe.later("base_again", base, 3) + at;
+        let base = pipe.later("base_again", base, 3) + (at & (!record).repeat(at.width()));
         let (before, most) = self.spread(m, pipe.later("heads_again", heads, 3), residue);
         Runs {
             base: pipe.later("base_at", base, 1),
             stride: pipe.later("stride_again", stride, 1),
             offsets: pipe.four("offset_again", offsets),
             lengths: pipe.four("length_again", lengths),
+            head: pipe.later("head_beats", m.tree(&lengths.map(|wire| wire.zext(HEAD)), |a, b| a + b), 1),
+            record: pipe.later("record_again", record, 1),
+            record_beats: pipe.later("record_beats", input("length", self.length), STAGES - 1),
             before: pipe.later("before", before, 1),
-            most: pipe.later("most", most, 1),
+            most: pipe.later("most", most | record.repeat(self.channels), 1),
+            token: pipe.later("token", position.trunc(TOKEN), STAGES - 1),
             channel: pipe.later("channel", residue, 1),
             step: pipe.later("step", share.trunc(self.channel_bits()), 3),
         }
@@ -309,8 +333,8 @@ impl Appends {
 
 impl Block for Appends {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let Self { channels, beat, address, heads } = *self;
-        let m = Builder::new(format!("append_walker_c{channels}_b{beat}_a{address}_h{heads}"));
+        let Self { channels, beat, address, heads, length } = *self;
+        let m = Builder::new(format!("append_walker_c{channels}_b{beat}_a{address}_h{heads}_l{length}"));
         let busy = m.reg("busy", 1).reset(0);
         let done = m.later("done", 1);
         let moves = (!busy.q() | done.wire()).named("moves");
@@ -340,21 +364,23 @@ impl Appends {
         done: Later<'m>,
     ) {
         let go = (busy & m.input("go_i", 1)).named("goes");
+        let head = (go & !part.record).named("head_goes");
         let (values, scales) = (m.reg("values", 1).reset(0), m.reg("scales_next", 1).reset(0));
         let fresh = m.reg("fresh", 1).reset(1);
         let (left, unit) = (m.reg("left", part.before.width()), m.reg("unit", self.address));
         let final_head = left.q().is_zero().named("final_head");
-        let half_ends = (go & scales.q() & final_head).named("half_ends");
-        done.set(half_ends & values.q());
-        scales.set_when(go, !scales.q());
+        let half_ends = (head & scales.q() & final_head).named("half_ends");
+        done.set((half_ends & values.q()) | (go & part.record));
+        scales.set_when(head, !scales.q());
         values.set_when(half_ends, !values.q());
-        fresh.set_when(go, half_ends & values.q());
+        fresh.set_when(go, done.wire());
         left.update(&[(moves, next.before), (half_ends, part.before), (go & scales.q(), left.q() - 1)]);
         unit.update(&[(moves, next.base), (half_ends, part.base), (go & scales.q(), unit.q() + part.stride)]);
 
         let choose = |of: &[Wire<'m>; 4]| scales.q().cat(values.q()).choose(of);
-        let length = choose(&part.lengths);
-        m.output("run_address_o", m.register("run_address", unit.q() + choose(&part.offsets)));
+        let offset = choose(&part.offsets) & (!part.record).repeat(self.address);
+        let length = part.record.mux(part.record_beats, choose(&part.lengths).zext(self.length));
+        m.output("run_address_o", m.register("run_address", unit.q() + offset));
         m.output("run_length_o", m.register("run_length", length));
         m.output("run_valid_o", m.register_valid("run_valid", go));
         let all = |bit: Wire<'m>| bit.repeat(self.channels);
@@ -362,30 +388,40 @@ impl Appends {
         m.output("run_channels_o", m.register("run_channels", channels));
         let nearly = left.q().eq(1);
         let last = (part.most & all(final_head)) | (!part.most & all(nearly));
-        m.output("run_last_o", m.register("run_last", last & all(scales.q() & values.q())));
+        let last = (last & all(scales.q() & values.q())) | all(part.record);
+        m.output("run_last_o", m.register("run_last", last));
         m.output("part_first_o", m.register("part_first", fresh.q()));
         m.output("part_last_o", m.register("part_last", done.wire()));
+        self.part(m, (go, fresh.q(), moves), next, part);
+    }
+
+    /// What is said of the part with its runs.
+    fn part<'m>(
+        &self,
+        m: &'m Builder,
+        (go, fresh, moves): (Wire<'m>, Wire<'m>, Wire<'m>),
+        next: &Runs<'m>,
+        part: &Runs<'m>,
+    ) {
+        let bits = PLACED.ilog2() + 1;
+        let given = m.reg("given", bits);
+        let before = given.q() & (!fresh).repeat(bits);
+        let counts = before.lt(PLACED);
+        given.set_when(go, before + counts.zext(bits));
+        m.output("part_placed_o", m.register_valid("placed", go & (part.record | before.eq(PLACED - 1))));
+
+        let fit = |wire: Wire<'m>| wire.zext(self.length.max(wire.width())).trunc(self.length);
+        let product = m.reg("beats_before", self.length);
+        product.set_when(moves, fit(next.head.mul_unsigned(next.before)));
+        let cache = !part.record;
+        let fewer = product.q() & cache.repeat(self.length);
+        let beats = part.record.mux(part.record_beats, product.q() + fit(part.head));
+        m.output("part_beats_o", m.register("part_beats", beats));
+        m.output("part_fewer_o", m.register("part_fewer", fewer));
+        m.output("part_cache_o", m.register("part_cache", cache));
+        m.output("part_token_o", m.register("part_token", part.token));
         m.output("part_channel_o", m.register("part_channel", part.channel));
         m.output("part_step_o", m.register("part_step", part.step));
         m.output("part_channels_o", m.register("part_channels", part.most));
-        self.sums(m, (go, final_head, fresh.q()), length);
-    }
-
-    /// Beats of a channel with the most heads, and of one that has a head less.
-    fn sums<'m>(
-        &self,
-        m: &'m Builder,
-        (go, final_head, fresh): (Wire<'m>, Wire<'m>, Wire<'m>),
-        length: Wire<'m>,
-    ) {
-        let bits = self.beats_bits();
-        for (name, counts) in [("part_beats", go), ("part_fewer", go & !final_head)] {
-            let sum = m.reg(&format!("{name}_so_far"), bits);
-            let before = sum.q() & (!fresh).repeat(bits);
-            let wide = length.zext(bits.max(LENGTH)).trunc(bits);
-            let now = before + (wide & counts.repeat(bits));
-            sum.set_when(go, now);
-            m.output(&format!("{name}_o"), m.register(name, now));
-        }
     }
 }

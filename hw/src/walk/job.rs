@@ -1,5 +1,6 @@
-//! What walkers need of a command: a record for each of its slots, and up to two that all share.
+//! What walkers need of a command: a record or a cache for each of its slots, and up to two records that all share.
 
+use super::appends::SCALES;
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
 use crate::rtl::{Builder, RtlError, Wire, index_width};
@@ -21,6 +22,8 @@ pub struct Sizes {
     pub beat: u32,
     /// Bytes of a beat of every channel, as a power of two.
     pub row: u32,
+    /// Bits of a number of key/value heads.
+    pub heads: u32,
 }
 
 impl Sizes {
@@ -30,7 +33,9 @@ impl Sizes {
         let beat = config.fields().beat_bytes.ilog2();
         let beats = config.channel_capacity().get() >> beat;
         let row = beat + config.channels().ilog2();
-        Self { slots: config.slots(), address: index_width(beats), beat, row }
+        // A head is a line at least.
+        let heads = index_width(u64::from(config.vb_lines().max(config.channels())) + 1);
+        Self { slots: config.slots(), address: index_width(beats), beat, row, heads }
     }
 
     /// Bits of the number of beats of a record: the vector buffer holds 2^21 words, which is 2^23 bytes.
@@ -73,13 +78,17 @@ pub struct Shape<'m> {
     pub shared: [Wire<'m>; 2],
     /// Where they lie.
     pub shared_addr: [Wire<'m>; 2],
+    /// Key/value heads of a cache, 0: it is no cache; blocks of a head.
+    pub heads: Wire<'m>,
+    /// See `heads`.
+    pub scales: Wire<'m>,
 }
 
 impl<'m> Shape<'m> {
     /// Width of [`Shape::word`].
     #[must_use]
     pub fn width(s: &Sizes) -> u32 {
-        6 + 5 * s.address + INDEX_BITS + s.length()
+        6 + 5 * s.address + INDEX_BITS + s.length() + s.heads + SCALES
     }
 
     /// All in one word.
@@ -89,7 +98,7 @@ impl<'m> Shape<'m> {
         let [first_addr, second_addr] = self.shared_addr;
         let flags = [self.own, self.ringed, self.referenced, self.guarded, first, second];
         let addresses = [self.addr, self.slot_stride, self.index_stride, first_addr, second_addr];
-        m.pack(&[&flags[..], &addresses[..], &[self.index, self.length]].concat())
+        m.pack(&[&flags[..], &addresses[..], &[self.index, self.length, self.heads, self.scales]].concat())
     }
 
     /// What stands in a word.
@@ -110,6 +119,8 @@ impl<'m> Shape<'m> {
             length: take(s.length()),
             shared: [first, second],
             shared_addr: [first_addr, second_addr],
+            heads: take(s.heads),
+            scales: take(SCALES),
         }
     }
 
@@ -208,11 +219,11 @@ fn place<'m>(s: &Sizes, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 4],
     let by = m.select(
         given.trunc(INDEX_BITS),
         &[
-            (rope, index(IndexBy::Position)),
+            (rope | c.is("kv_append")?, index(IndexBy::Position)),
             (matvec | c.is_any(&["delta", "gate_delta"])?, index(IndexBy::Ring)),
         ],
     );
-    // The table of `rope` has no stride from slot to slot: these bytes are zero there.
+    // The table of `rope` has no stride from slot to slot, and caches have none from index to index: these bytes are zero there.
     let slot_stride = rope.mux(none, pick("slot_stride", "slot_stride")?);
     Ok([pick("ring", "addr")?, slot_stride, pick("index_stride", "index_stride")?, by])
 }
@@ -242,11 +253,14 @@ pub fn shape<'m>(
     let read = m.lit(1, u64::from(direction == Direction::Read));
     let own: &[&'static str] = match direction {
         Direction::Read => &["load", "rope", "delta", "gate_delta"],
-        Direction::Write => &["store", "store_act", "delta"],
+        Direction::Write => &["store", "store_act", "delta", "kv_append"],
     };
     let (rope, norm) = (c.is("rope")?, c.is("norm")?);
     let own = c.is_any(own)? | masked;
     let layer = c.field("norm", "kind")?.bit(0);
+    let cache = c.is("kv_append")?;
+    let heads = c.field("kv_append", "kv_heads")?.trunc(s.heads.min(16)).zext(s.heads);
+    let scales = c.field("kv_append", "head_dim")?.slice(LINE_WORDS.ilog2(), SCALES);
     let first = norm.mux(c.field("norm", "gamma")?, c.field("matvec", "bias")?);
     Ok(Shape {
         own,
@@ -260,5 +274,7 @@ pub fn shape<'m>(
         length: beats_of(s, m, bytes(m, c)?),
         shared: [read & (norm | flag("matvec", "has_bias")?), read & norm & layer],
         shared_addr: [s.beats(first), s.beats(c.field("norm", "beta")?)],
+        heads: heads & (cache & !read).repeat(s.heads),
+        scales,
     })
 }

@@ -45,7 +45,7 @@
 //! use fastcar_hw::{rtl::Block, walk::RecordQueue};
 //!
 //! let queue = RecordQueue::new(&AccelConfig::preset("tiny")?);
-//! assert_eq!(queue.module()?.name(), "record_queue_s4_a24_b4_r4");
+//! assert_eq!(queue.module()?.name(), "record_queue_s4_a24_b4_r4_h7");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -139,8 +139,8 @@ fn waiting<'m>(q: &RecordQueue, m: &'m Builder) -> Result<Stream<'m>, RtlError> 
 impl Block for RecordQueue {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let s = &self.sizes;
-        let Sizes { slots, address, beat, row } = *s;
-        let m = Builder::new(format!("record_queue_s{slots}_a{address}_b{beat}_r{row}"));
+        let Sizes { slots, address, beat, row, heads } = *s;
+        let m = Builder::new(format!("record_queue_s{slots}_a{address}_b{beat}_r{row}_h{heads}"));
         let front = waiting(self, &m)?;
         let first = Waiting::of(s, front.data);
         let leaves = m.later("leaves", 1);

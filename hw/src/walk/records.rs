@@ -17,6 +17,7 @@
 //! | `run_address_o`, `run_length_o` | out | address, length | its first beat, number of beats |
 //! | `run_shared_o`, `run_slot_o` | out | 1, log2(slots) | whether all slots share it, or whose it is |
 //! | `run_tag_o`, `run_last_o` | out | tag, 1 | the tag of its command, and whether it is the last of it |
+//! | `run_index_o`, `run_heads_o`, `run_scales_o` | out | 24, heads, 6 | what indexes it, and [`Shape::heads`], [`Shape::scales`]: of a cache the run's first beat is where it begins |
 //!
 //! Jobs without any record must not come.
 //!
@@ -43,7 +44,7 @@
 //! use fastcar_hw::{rtl::Block, walk::RecordWalker};
 //!
 //! let walker = RecordWalker::new(&AccelConfig::preset("u55c")?, 9)?;
-//! assert_eq!(walker.module()?.name(), "record_walker_s32_a23_b6_r11_t9");
+//! assert_eq!(walker.module()?.name(), "record_walker_s32_a23_b6_r11_h12_t9");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -143,8 +144,9 @@ fn index<'m>(m: &'m Builder, by: Wire<'m>, entry: Wire<'m>) -> Wire<'m> {
 impl Block for RecordWalker {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let s = &self.sizes;
-        let Sizes { slots, address, beat, row } = *s;
-        let m = Builder::new(format!("record_walker_s{slots}_a{address}_b{beat}_r{row}_t{}", self.tag));
+        let Sizes { slots, address, beat, row, heads } = *s;
+        let m =
+            Builder::new(format!("record_walker_s{slots}_a{address}_b{beat}_r{row}_h{heads}_t{}", self.tag));
         let step = steps(s, self.tag, &m);
         let delay = |name: &str, cycles: u32, wire: Wire<'_>| {
             (0..cycles).fold(m.own(wire), |wire, n| m.register(&format!("{name}_{n}"), wire))
@@ -178,6 +180,9 @@ impl Block for RecordWalker {
         m.output("run_shared_o", delay("run_shared", all, step.shared[0] | step.shared[1]));
         m.output("run_tag_o", delay("run_tag", all, step.tag));
         m.output("run_last_o", delay("run_last", all, step.last));
+        m.output("run_index_o", delay("run_index", PRODUCT + 1, index));
+        m.output("run_heads_o", delay("run_heads", all, step.shape.heads));
+        m.output("run_scales_o", delay("run_scales", all, step.shape.scales));
         m.finish()
     }
 }

@@ -293,6 +293,7 @@ impl<F: Flow> Machine<'_, F> {
         w.states[index].resolved = self.now;
         self.look_at_writer(wave);
         self.at(self.now + 1, Due::Look);
+        self.at(self.now + timing::MAC_MAP, Due::Look);
     }
 
     /// Queues the stream items of commands, in program order on each stream, one command a cycle.
@@ -375,14 +376,22 @@ impl<F: Flow> Machine<'_, F> {
 
     /// Sends the addresses of what a command writes to the ports, run by run.
     fn address_writes(&mut self, wave: usize, index: usize, work: &Work) -> bool {
-        let ready = entry(self.now);
+        let ready = self.now + timing::WRITE_ADDRESS - timing::PORT_ISSUE;
         let w = &mut self.waves[wave];
         let walked = &mut w.writes_walked;
+        // Of keys and values the first four runs: the others are there when their turn comes.
         let at = |slot: &SlotWork| match &slot.write {
-            Some(lanes) => enter(walked, ready, lanes.longest()),
+            Some(lanes) => {
+                let runs = lanes.longest();
+                enter(walked, ready, runs) + runs.clamp(1, 4) as Cycle - 1
+            }
             None => 0,
         };
-        w.states[index].addressed = work.slots.iter().map(at).collect();
+        let addressed: Vec<Cycle> = work.slots.iter().map(at).collect();
+        if matches!(self.command(index), Command::KvAppend(_)) {
+            addressed.iter().for_each(|at| self.at(at - timing::WRITE_QUEUE, Due::Look));
+        }
+        self.waves[wave].states[index].addressed = addressed;
         self.commit(wave);
         true
     }

@@ -2,18 +2,26 @@
 
 use super::control::stream_of;
 use super::{Due, MAC, Machine};
+use crate::dram::Cycle;
 use crate::flow::{Armed, Flow, Tag};
 use crate::plan::MacOp;
 use crate::wave::Mlp;
+use fastcar_arch::isa::Command;
 use fastcar_arch::timing;
 
 impl<F: Flow> Machine<'_, F> {
     /// Arms the next product of a wave if its operands are there; a command without products takes its turn as well.
     pub(super) fn arm(&mut self, wave: usize) -> bool {
         let w = &self.waves[wave];
-        let Some(&command) = w.arming.front().filter(|_| w.arm_free <= self.now) else { return false };
-        let Some(work) = w.states[command].work.clone() else { return false };
+        let Some(&command) = w.arming.front() else { return false };
+        let state = &w.states[command];
+        let Some(work) = state.work.clone() else { return false };
         let op = w.arm_op;
+        let maps = op == 0 || matches!(self.command(command), Command::Matvec(_));
+        let mapped = w.arm_free.max(state.resolved) + if maps { timing::MAC_MAP } else { 0 };
+        if self.now < mapped {
+            return false;
+        }
         if let Some(product) = work.mac.get(op) {
             if !self.can_arm(wave, command, op, product) {
                 return false;
@@ -29,6 +37,7 @@ impl<F: Flow> Machine<'_, F> {
         }
         if !self.waves[wave].arming.is_empty() {
             self.at(next, Due::Look);
+            self.at(next + timing::MAC_MAP, Due::Look);
         }
         true
     }
@@ -36,7 +45,7 @@ impl<F: Flow> Machine<'_, F> {
     fn arm_product(&mut self, wave: usize, command: usize, op: usize, product: &MacOp) {
         let stream = stream_of(self.command(command), product, wave);
         self.accumulators += product.rows;
-        let start = self.now + timing::MAC_START;
+        let start = self.send_operands(product) + timing::MAC_START;
         let tag = Tag::Mac { wave, command, op };
         self.count_mlp(wave, command, product);
         if let Some(recorder) = &mut self.recorder {
@@ -45,12 +54,35 @@ impl<F: Flow> Machine<'_, F> {
         self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
     }
 
+    /// Sends a product's operands, when those of the products before are sent; when it would have been armed if it had but one slot.
+    fn send_operands(&mut self, product: &MacOp) -> Cycle {
+        if product.words == 0 {
+            return self.now;
+        }
+        let begun = self.now.max(self.operands_sent);
+        self.operands_sent = begun + product.words;
+        begun + u64::from(product.slots.count_ones()) - 1
+    }
+
     fn armed_all(&mut self, wave: usize, command: usize) {
         let w = &mut self.waves[wave];
         w.arming.pop_front();
         w.arm_op = 0;
         w.states[command].armed = true;
-        w.end_products();
+        self.at(self.now + 1, Due::Products { wave });
+    }
+
+    /// Lets go of the oldest command that the array is through with, one a cycle.
+    pub(super) fn end_products(&mut self, wave: usize) {
+        let (now, w) = (self.now, &mut self.waves[wave]);
+        if now < w.mac_ended && w.products_are_done() {
+            let at = w.mac_ended;
+            self.at(at, Due::Products { wave });
+        } else if let Some(command) = w.mac.pop_front_if(|&mut c| w.states[c].products_are_done()) {
+            w.states[command].mac_finished = Some(now);
+            w.mac_ended = now + 1;
+            self.at(now + 1, Due::Products { wave });
+        }
     }
 
     fn can_arm(&self, wave: usize, command: usize, op: usize, product: &MacOp) -> bool {
@@ -79,14 +111,15 @@ impl<F: Flow> Machine<'_, F> {
     pub(super) fn multiplied(&mut self, tag: Tag) {
         let Tag::Mac { wave, command, op } = tag else { return };
         let multiplied = self.now - timing::HOP;
-        let result = multiplied + timing::MAC_LATENCY;
-        let w = &mut self.waves[wave];
-        let state = &mut w.states[command];
-        state.products[op] = Some(result);
+        let state = &mut self.waves[wave].states[command];
         state.multiplied += 1;
-        let scores = state.work.as_ref().is_some_and(|k| k.mac.get(op + 1).is_some_and(|p| p.after_scores));
-        let slots = state.work.as_ref().map_or(0, |k| k.mac[op].slots);
-        w.end_products();
+        let work = state.work.as_ref();
+        let scores = work.is_some_and(|k| k.mac.get(op + 1).is_some_and(|p| p.after_scores));
+        let slots = work.map_or(0, |k| k.mac[op].slots);
+        // Scores stay in the clusters.
+        let result = multiplied + if scores { timing::MAC_LATENCY } else { timing::RESULT_LATENCY };
+        state.products[op] = Some(result);
+        self.end_products(wave);
         if let Some(recorder) = &mut self.recorder {
             let cycles = recorder.multiplied((wave, command, op), multiplied);
             self.span(MAC, wave, command, slots, cycles);

@@ -129,13 +129,20 @@ impl<F: Flow> Machine<'_, F> {
             if self.now <= w.vector_since.max(state.resolved) {
                 return false;
             }
-            let mac = state.read_by_mac.is_none_or(|c| w.states[c].mac_finished);
+            // That the array is through is known in the cycle behind.
+            let through = |at: Cycle| at < self.now;
+            let mac = state.read_by_mac.is_none_or(|c| w.states[c].mac_finished.is_some_and(through));
             let gate = state.read_by_gate.is_none_or(|c| w.states[c].gate_finished);
             if self.now < w.vector_result || !mac || !gate {
                 return false;
             }
         }
         let Some(slot) = work.slots.get(part) else { return true };
+        // What makes beats of keys and values has to know their place.
+        let placed = || state.addressed.get(part).is_some_and(|at| *at <= self.now + timing::WRITE_QUEUE);
+        if matches!(self.command(command), Command::KvAppend(_)) && !placed() {
+            return false;
+        }
         let product = |op: usize| state.products[op].is_some_and(|at| at <= self.now);
         if !slot.after_mac.is_none_or(product) {
             return false;

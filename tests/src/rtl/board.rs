@@ -8,8 +8,8 @@ use fastcar_arch::program::Program;
 use fastcar_arch::step::StepTable;
 use fastcar_hw::core::Core;
 use fastcar_hw::rtl::{Bits, Block, Module, RtlError};
-use fastcar_sim::Placement;
 use fastcar_sim::memory::{Burst, MemorySystem};
+use fastcar_sim::{Placement, Policy};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub struct Counted {
     pub commands: u64,
     /// Cycles in which the command processor works, and in which it is held up.
     pub command: (u64, u64),
+    /// Cycles in which beats occupy channel 0's cluster, and the rest of those in which a product is under way.
+    pub mac: (u64, u64),
     /// Cycles in which channel 0 reads but brings no beat, and in which it writes but takes none.
     pub stalled: (u64, u64),
     /// Bytes read and written on each channel.
@@ -74,6 +76,11 @@ impl Board {
         dut.reset();
         let channels = (0..config.channels()).map(|_| Channel::default()).collect();
         Ok(Self { dut, config: config.clone(), channels })
+    }
+
+    /// Chooses the policy; the default is `static`. One wave is all that the hardware has: `overlap` is as `compact`.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.dut.set("compact_i", policy != Policy::Static);
     }
 
     /// Bytes of a channel, from local byte 0 on.
@@ -130,6 +137,7 @@ impl Board {
             self.dut.tick();
             if done || counted.error.is_some() {
                 counted.cycles = now + 1;
+                counted.mac.1 = counted.mac.1.saturating_sub(counted.mac.0);
                 return counted;
             }
         }
@@ -141,6 +149,8 @@ impl Board {
         counted.commands += bit("command_valid_o");
         counted.command.0 += bit("command_busy_o");
         counted.command.1 += bit("command_stalled_o");
+        counted.mac.0 += bit("mac_busy_o");
+        counted.mac.1 += bit("mac_there_o");
         let (read, written) = (bit("read_beat0_o"), bit("written_beat0_o"));
         counted.stalled.0 += bit("reading_o") & !read & 1;
         counted.stalled.1 += bit("writing_o") & !written & 1;

@@ -1,6 +1,7 @@
 //! The whole core against the simulator: cycles and counters of runs, on the simulator's memories.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod products;
 mod programs;
 
 use fastcar_arch::config::AccelConfig;
@@ -11,10 +12,11 @@ use fastcar_arch::step::StepTable;
 use fastcar_golden::{Decisions, Golden};
 use fastcar_hw::rtl::emit;
 use fastcar_sim::memory::{MemorySpec, MemorySystem};
-use fastcar_sim::{Advance, Placement, SimOptions, Timer};
+use fastcar_sim::{Advance, Placement, Policy, SimOptions, Timer};
 use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Board, Counted, Cover, Random, accept, skipped};
-use programs::{Any, Run, any_run, for_nobody, memory, reading, storing};
+use products::{product_run, weights};
+use programs::{Any, Run, any_run, appending, for_nobody, memory, reading, storing};
 
 /// What the simulator says of a run, in the words of the board.
 fn simulated(
@@ -22,34 +24,43 @@ fn simulated(
     program: &Program,
     table: &StepTable,
     at: Placement,
-    seed: u64,
+    (policy, seed): (Policy, u64),
 ) -> Result<Counted, Box<dyn std::error::Error>> {
-    let options = SimOptions { advance: Advance::Step, memory_seed: seed, ..SimOptions::default() };
+    let options = SimOptions { policy, advance: Advance::Step, memory_seed: seed, ..SimOptions::default() };
     let timer = Timer::new(config.clone(), options)?;
     let c = timer.run_placed(program, table, &Decisions::default(), at)?.counters;
     Ok(Counted {
         cycles: c.cycles,
         commands: c.commands,
         command: (c.units[0].busy, c.units[0].stalled),
+        mac: (c.units[3].busy, c.units[3].stalled),
         stalled: (c.units[1].stalled, c.units[2].stalled),
         bytes: c.read_bytes.into_iter().zip(c.write_bytes).collect(),
         error: None,
     })
 }
 
-/// A run that takes the simulator's cycles, and leaves in memory what golden leaves there.
-fn agrees(board: &mut Board, random: &mut Random, config: &AccelConfig, run: &Run) -> TestResult {
+/// A run under either policy, which it says, that takes the simulator's cycles, and leaves in memory what golden leaves there.
+fn agrees(
+    board: &mut Board,
+    random: &mut Random,
+    config: &AccelConfig,
+    run: &Run,
+) -> Result<Policy, Box<dyn std::error::Error>> {
     let Run { program, table, at } = run;
     let memory_seed = random.below(3);
-    let expected = simulated(config, program, table, *at, memory_seed)?;
-    let image = memory(random, config);
+    let policy = if random.chance(70) { Policy::Compact } else { Policy::Static };
+    let expected = simulated(config, program, table, *at, (policy, memory_seed))?;
+    let mut image = memory(random, config);
+    weights(random, config, &mut image);
     let channels = 0..config.channels() as usize;
     channels.clone().for_each(|channel| board.write(channel, 0, image.channel(channel)));
     let spec = MemorySpec::for_config(config)?;
+    board.set_policy(policy);
     let found = board.run(program, table, *at, MemorySystem::new(&spec, config, memory_seed)?);
     let told = || {
         let commands = program.commands();
-        format!("{}: {commands:?} {:?}, {at:?}, seed {memory_seed}", config.name(), table.slots)
+        format!("{}: {commands:?} {:?}, {at:?}, {policy:?}, seed {memory_seed}", config.name(), table.slots)
     };
     assert_eq!(found, expected, "{}", told());
     let mut golden = Golden::new(config.clone(), image);
@@ -59,7 +70,7 @@ fn agrees(board: &mut Board, random: &mut Random, config: &AccelConfig, run: &Ru
         let differs = expected.iter().zip(found).position(|(a, b)| a != b);
         assert_eq!(differs, None, "channel {channel}: {}", told());
     }
-    Ok(())
+    Ok(policy)
 }
 
 fn runs(preset: &str, count: u64, seed: u64) -> TestResult {
@@ -121,6 +132,36 @@ fn records_are_read() -> TestResult {
 fn records_are_written() -> TestResult {
     agree("tiny", storing, 80, 6)?;
     agree("edge", storing, 30, 7)
+}
+
+fn products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    let mut cover = products::cover();
+    for _ in 0..count {
+        let length = [1, 2, 4, random.below(20)][random.below(4) as usize];
+        let run = product_run(&mut random, &config, length);
+        let policy = agrees(&mut board, &mut random, &config, &run)?;
+        products::hit(&mut cover, &config, &run, policy);
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn products_are_made() -> TestResult {
+    products_agree("tiny", 60, 8)?;
+    products_agree("edge", 40, 9)
+}
+
+#[test]
+fn keys_and_values_are_appended() -> TestResult {
+    agree("tiny", appending, 80, 8)?;
+    agree("edge", appending, 40, 9)
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Random programs: commands on a few families of records that do not meet, step tables, memory.
 
+use crate::products::END;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{
-    AbBlock, Add, Addr, Command, End, IndexBy, Load, Norm, NormKind, Pred, Quant, Rope, Store, StoreAct,
-    VbLine,
+    AbBlock, Add, Addr, Command, End, IndexBy, KvAppend, Load, Norm, NormKind, Pred, Quant, Rope, Store,
+    StoreAct, VbLine,
 };
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
@@ -12,9 +13,10 @@ use fastcar_golden::Memory;
 use fastcar_sim::Placement;
 use fastcar_tests::rtl::Random;
 
-/// Local bytes of every channel that records lie in; programs and step tables lie behind.
-pub const RECORDS: u64 = 2 << 20;
-const POSITIONS: u32 = 32;
+/// Local bytes of every channel that records lie in; weights, programs and step tables lie behind.
+pub const RECORDS: u64 = CACHES + CACHE_HEADS.len() as u64 * 8 * CACHE;
+/// Positions of caches: one block, a token more, a part of a block, whole blocks.
+const POSITIONS: [u32; 4] = [32, 33, 100, 128];
 const RING: u32 = 8;
 /// Local bytes from one slot's records of a family to the next one's, and from index to index.
 const SLOT: u64 = 0x4000;
@@ -48,7 +50,7 @@ fn line(random: &mut Random) -> VbLine {
     VbLine(random.below(LINES) as u16)
 }
 
-fn pred(random: &mut Random) -> Pred {
+pub fn pred(random: &mut Random) -> Pred {
     [Pred::All, Pred::All, Pred::Output, Pred::Compute][random.below(4) as usize]
 }
 
@@ -67,6 +69,12 @@ fn store(random: &mut Random) -> Store {
     let (addr, index, index_stride, words) = family(random);
     let slot_stride = SLOT;
     Store { pred: pred(random), src: line(random), index, index_stride, slot_stride, words, addr }
+}
+
+/// Every slot's words of a family, from a line on.
+pub fn store_all(src: VbLine, family: usize) -> Store {
+    let (addr, words) = (Addr(0x4_0000 + 2 * family as u64 * 8 * SLOT), WORDS[family]);
+    Store { src, words, addr, slot_stride: SLOT, ..Store::default() }
 }
 
 fn load(random: &mut Random) -> Load {
@@ -120,6 +128,29 @@ fn store_act(random: &mut Random) -> StoreAct {
     StoreAct { pred: pred(random), src, index, index_stride, slot_stride, blocks, addr }
 }
 
+/// Local byte of the caches, and from slot to slot.
+const CACHES: u64 = 0x20_0000;
+const CACHE: u64 = 0xC000;
+/// Heads of the caches of each family, and blocks of a head.
+const CACHE_HEADS: [(u16, u16); 8] = [(1, 1), (2, 1), (4, 1), (5, 1), (1, 2), (2, 2), (1, 3), (1, 4)];
+
+fn append(random: &mut Random) -> KvAppend {
+    let family = random.below(CACHE_HEADS.len() as u64);
+    let (kv_heads, scales) = CACHE_HEADS[family as usize];
+    let (addr, slot_stride) = (Addr(CACHES + family * 8 * CACHE), CACHE);
+    let (key, value, pred) = (line(random), line(random), pred(random));
+    KvAppend { pred, key, value, kv_heads, head_dim: 32 * scales, addr, slot_stride }
+}
+
+/// Keys and values, among stores and what reads.
+pub fn appending(random: &mut Random) -> Command {
+    match random.below(10) {
+        0..4 => append(random).into(),
+        4..7 => storing(random),
+        _ => reading(random),
+    }
+}
+
 /// The same, and stores.
 pub fn storing(random: &mut Random) -> Command {
     match random.below(10) {
@@ -130,7 +161,7 @@ pub fn storing(random: &mut Random) -> Command {
 }
 
 /// The whole of the buffers that programs use, filled for every slot.
-fn fill() -> [Command; 2] {
+pub fn fill() -> [Command; 2] {
     let words = 32 * (LINES as u32 + 16);
     let load = Load { addr: Addr(0x1_0000), slot_stride: 0x2000, words, ..Load::default() };
     [load.into(), Quant { blocks: 32, ..Quant::default() }.into()]
@@ -142,19 +173,28 @@ pub fn any_run(random: &mut Random, config: &AccelConfig, length: u64, any: Any)
     if commands.iter().any(|command| command.pred() != Pred::Replay) {
         commands.splice(0..0, fill());
     }
+    set_out(random, config, commands)
+}
+
+/// A program of these commands, a step table with some slots, and places for both.
+pub fn set_out(random: &mut Random, config: &AccelConfig, mut commands: Vec<Command>) -> Run {
     commands.push(End::default().into());
     let slots = 1 + random.below(config.slots().into()) as u32;
-    let limits = Limits { slots, positions: POSITIONS, ring: RING, tokens: 1, gates: 0 };
+    let positions = POSITIONS[random.below(POSITIONS.len() as u64) as usize];
+    let limits = Limits { slots, positions, ring: RING, tokens: 1, gates: 0 };
     let program = Program::new(config, limits, commands).unwrap();
     let mut table = StepTable::new(slots as usize, 0);
     for slot in &mut table.slots {
         let idle = SlotEntry::idle();
         let ring = if random.chance(60) { random.below(RING.into()) as u32 } else { idle.ring };
         let flags = if random.chance(80) { ACTIVE } else { 0 } | if random.chance(50) { OUTPUT } else { 0 };
-        *slot = SlotEntry { flags, pos: random.below(POSITIONS.into()) as u32, ring, ..idle };
+        // Leaning on the ends of blocks.
+        let any = random.below(positions.into()) as u32;
+        let pos = if random.chance(40) { (any | 31).min(positions - 1) } else { any };
+        *slot = SlotEntry { flags, pos, ring, ..idle };
     }
     // Anywhere: across bursts and rows, before or behind each other.
-    let pages = RECORDS + random.below(64) * 4096;
+    let pages = END + random.below(64) * 4096;
     let program_at = pages + random.below(64) * 64;
     let at = Placement { program: program_at, step: pages + 65_536 + random.below(64) * 64, report: 0 };
     Run { program, table, at }
@@ -162,7 +202,7 @@ pub fn any_run(random: &mut Random, config: &AccelConfig, length: u64, any: Any)
 
 /// Memory full of numbers of every size that sums of a few hundred do not overflow.
 pub fn memory(random: &mut Random, config: &AccelConfig) -> Memory {
-    let mut memory = Memory::new(config, Bytes(RECORDS));
+    let mut memory = Memory::new(config, Bytes(END));
     for channel in 0..config.channels() as usize {
         for word in memory.channel_mut(channel).chunks_exact_mut(4) {
             let bits = random.below(1 << 32) as u32;
