@@ -10,7 +10,7 @@ use fastcar_arch::isa::{
 };
 use fastcar_arch::num::window::{self, Base, Pair};
 use fastcar_arch::num::{E8M0, Int8Block, fp, func, quantise_int8, softmax, sumsq};
-use fastcar_arch::timing::{VectorTime, cycles_per_beat_row, vector_time};
+use fastcar_arch::timing::{VectorTime, append_pause, cycles_per_beat_row, vector_time};
 use fastcar_hw::rtl::{Bits, Block, Module, RtlError, Simulator, emit};
 use fastcar_hw::vec::{
     Lane, LineExponents, Op, Records, Rotation, Scalar, Sequence, Shape, VectorBuffer, VectorUnit,
@@ -43,7 +43,7 @@ fn config(preset: &str, vb_lines: u32) -> AccelConfig {
     AccelConfig::new(fields).unwrap()
 }
 
-/// What the unit alone takes: sums that no network brings, of which all are there.
+/// What the unit alone takes: sums that no network brings, of which all are there; nobody whose beats are waited for.
 fn unit_time(config: &AccelConfig, command: &Command) -> VectorTime {
     let mut time = vector_time(config, command).unwrap();
     let groups = |words: u64| words.div_ceil(config.vector_lanes().into());
@@ -58,6 +58,10 @@ fn unit_time(config: &AccelConfig, command: &Command) -> VectorTime {
         }
         Command::Attn(c) => {
             time.issue = groups(u64::from(c.heads) * u64::from(c.head_dim)).max(2);
+        }
+        Command::KvAppend(c) => {
+            let pause = append_pause(config, c.kv_heads.into(), c.head_dim.into());
+            (time.issue, time.latency) = (time.issue - pause, time.latency + pause);
         }
         _ => {}
     }
