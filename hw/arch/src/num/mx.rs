@@ -217,15 +217,19 @@ pub fn quantise_fp4_with_scale(x: &[f32; BLOCK], scale: E8M0) -> Fp4Block {
 
 /// Finite inputs under a scale that is not NaN.
 fn fp4_block(x: &[f32; BLOCK], scale: u8) -> Fp4Block {
-    // Limit by limit over the whole block, which vector units can do.
-    let mut nibbles = [0i32; BLOCK];
+    // Limit by limit over the whole block, which vector units can do, the more at a time the narrower the numbers are.
+    let mut magnitudes = [0i16; BLOCK];
+    for (narrow, v) in magnitudes.iter_mut().zip(x) {
+        *narrow = magnitude(*v);
+    }
+    let mut nibbles = [0i16; BLOCK];
     for limit in fp4_limits(scale) {
-        for (nibble, v) in nibbles.iter_mut().zip(x) {
-            *nibble += i32::from(magnitude(*v) > limit);
+        for (nibble, magnitude) in nibbles.iter_mut().zip(&magnitudes) {
+            *nibble += i16::from(*magnitude > limit);
         }
     }
     for (nibble, v) in nibbles.iter_mut().zip(x) {
-        let sign = (v.to_bits() >> 28 & 8) as i32;
+        let sign = (v.to_bits() >> 28 & 8) as i16;
         *nibble |= if *nibble == 0 { 0 } else { sign };
     }
     let mut codes = [0; BLOCK / 2];
@@ -235,26 +239,37 @@ fn fp4_block(x: &[f32; BLOCK], scale: u8) -> Fp4Block {
     Fp4Block { scale: E8M0(scale), codes }
 }
 
-/// For each code from 1 to 7 the largest magnitude, as binary32 bits, that still rounds below it.
+/// For each code from 1 to 7 the largest [`magnitude`] that still rounds below it.
 ///
 /// The bits of a normal number grow with it by one step per unit in the last place and by 2^23 per doubling, so the
 /// scale moves a limit by a multiple of 2^23, also to exponents that binary32 has not.
-fn fp4_limits(scale: u8) -> [i32; 7] {
+fn fp4_limits(scale: u8) -> [i16; 7] {
     // The midpoints 0.25, 0.75, 1.25, 1.75, 2.5, 3.5 and 5. A tie goes to the even code: below code 1 the midpoint
     // itself still rounds down, below code 2 it rounds up, and so on by turns.
     const MIDPOINTS: [f32; 7] = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
     let shift = (i64::from(scale) - 127) << 23;
     std::array::from_fn(|i| {
-        let bits = i64::from(MIDPOINTS[i].to_bits()) - (i % 2) as i64 + shift;
-        bits.min(i64::from(i32::MAX)) as i32
+        let bits = i64::from(MIDPOINTS[i].to_bits()) + shift;
+        let step = (bits >> 16) * 2 - (i % 2) as i64;
+        centred(step.clamp(LARGEST_ZERO.into(), u16::MAX.into()) as u16)
     })
 }
 
-/// The bits of a finite element without its sign; below every limit where it counts as zero.
+/// The largest step of an element that counts as zero: its exponent field is 0.
+const LARGEST_ZERO: u16 = 0xFF;
+
+/// A finite element without its sign, in steps: the high half of its bits, and whether anything is behind. No limit has
+/// anything there.
 #[inline]
-fn magnitude(x: f32) -> i32 {
+fn magnitude(x: f32) -> i16 {
     let bits = x.to_bits();
-    if bits & 0x7F80_0000 == 0 { i32::MIN } else { (bits & 0x7FFF_FFFF) as i32 }
+    centred((bits >> 15) as u16 & !1 | u16::from(bits & 0xFFFF != 0))
+}
+
+/// In the order of signed numbers, which vector units compare.
+#[inline]
+fn centred(step: u16) -> i16 {
+    (step ^ 0x8000) as i16
 }
 
 /// Splits `x` into blocks, the last one padded with zeros.
