@@ -165,6 +165,14 @@ impl ConfigFields {
         multiple_of("channel_bytes", self.channel_bytes, 4096, "a burst may not cross a 4 KB page")?;
         within("slots", self.slots.into(), 1..=MAX_SLOTS.into(), "the Index Register has 32 bits")?;
         within("columns", self.columns.into(), 1..=self.slots.into(), "a column serves one slot at a time")?;
+        if self.columns != 1 {
+            multiple_of(
+                "columns",
+                self.columns.into(),
+                2,
+                "attention weighs values in pairs of columns, or in a single one",
+            )?;
+        }
         within(
             "vector_lanes",
             self.vector_lanes.into(),
@@ -176,14 +184,19 @@ impl ConfigFields {
             self.vector_lanes.into(),
             "a line is processed in whole groups of lanes",
         )?;
+        within(
+            "channels",
+            self.channels.into(),
+            1..=self.vector_lanes.into(),
+            "a row of a product comes from each in a cycle, and a lane of the vector unit takes one",
+        )?;
         within("vb_lines", self.vb_lines.into(), 16..=65_536, "a command names a line in 16 bits")?;
         within("ab_blocks", self.ab_blocks.into(), 4..=65_536, "a command names a block in 16 bits")?;
         within("acc_rows", self.acc_rows.into(), 16..=65_536, "the accumulator RAM is addressed in 16 bits")?;
-        multiple_of(
+        power_of_two(
             "acc_rows",
             self.acc_rows.into(),
-            ROW_GRANULE.into(),
-            "a cluster's rows are padded to units of 16",
+            "products follow each other around the accumulator RAM",
         )?;
         within(
             "score_tokens",

@@ -119,8 +119,9 @@ const RULES: &str = r"
   Only the time depends on it.
 - Memory operands are channel-local byte addresses, multiples of the configuration's beat: the same offset on every
   channel, with the data spread over the channels by the layouts of `fastcar_arch::layout`.
-- Before a run the host proves that no command can leave the storage that exists (`fastcar_arch::program`). The
-  hardware refuses undefined opcodes and field values and stops with an error ([registers](registers.md)).
+- Before a run the host proves that no command can leave the storage that exists, and that each finds in it what it needs
+  (`fastcar_arch::program`). The hardware refuses undefined opcodes and field values and stops with an error
+  ([registers](registers.md)).
 - Which bits come out is the business of [numerics](numerics.md); none depends on the configuration.
 ";
 

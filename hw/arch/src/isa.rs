@@ -504,7 +504,8 @@ commands! {
         index_stride: u64 = 32,
     }
 
-    /// Writes a vector record of binary32 words from VB to memory: logits, hidden states, replay ring.
+    /// Writes a vector record of binary32 words from VB to memory: logits, hidden states, replay ring. A channel's part of the
+    /// record fits its write buffer, as that of every command that writes.
     Store = 0x02 "store" {
         /// first source line
         src: VbLine = 2,
@@ -537,6 +538,7 @@ commands! {
     }
 
     /// Normalises a vector: `dst = norm(src) * gamma (+ beta)`. Sums run in the integer window (docs/numerics.md).
+    /// `dst` does not begin behind the first line of the source and before its end.
     Norm = 0x10 "norm" {
         /// first source line
         src: VbLine = 2,
@@ -556,7 +558,7 @@ commands! {
         inv_words: F32Bits = 32,
     }
 
-    /// Quantises a vector to MXINT8: `AB[dst..] = mxint8(VB[src..])`.
+    /// Quantises a vector to MXINT8: `AB[dst..] = mxint8(VB[src..])`. What one command fills is one operand of products.
     Quant = 0x11 "quant" {
         /// first source line
         src: VbLine = 2,
@@ -566,7 +568,8 @@ commands! {
         blocks: u16 = 8,
     }
 
-    /// Adds vectors: `VB[dst..] += VB[src..]`, binary32.
+    /// Adds vectors: `VB[dst..] += VB[src..]`, binary32. `dst` does not begin behind the first line of the source and before
+    /// its end.
     Add = 0x12 "add" {
         /// first destination line
         dst: VbLine = 2,
@@ -599,9 +602,9 @@ commands! {
     Delta = 0x20 "delta" {
         /// first source line
         src: VbLine = 2,
-        /// first destination block
+        /// first destination block, a multiple of 16: masks are read in groups
         dst: AbBlock = 4,
-        /// number of the gate in the step table
+        /// number of the gate in the step table; no other command uses it
         gate: u16 = 6,
         /// blocks of 32 words
         blocks: u16 = 8,
@@ -618,6 +621,10 @@ commands! {
     /// Multiplies a streamed weight matrix with each slot's activations: `row = W[row] . AB[src..]`, then bias,
     /// epilogue, and store or accumulate to VB. With `delta` set, only blocks whose mask bit is set take part and
     /// `row = y_ref + W[row] . AB` with `y_ref` (0 for a fresh slot) read from and written back to the ring.
+    ///
+    /// The operand is what one `quant` or `delta` filled: the latest that filled any of its blocks filled just these, and every
+    /// slot of the command has its blocks from such a one. With `delta` set that is the last `delta` before it, which ran for
+    /// all slots or has the same `pred`, with no gate between the two if that is `compute` or `replay`; and `ahead` is not set.
     Matvec = 0x21 "matvec" {
         /// first source block
         src: AbBlock = 2,
@@ -654,7 +661,8 @@ commands! {
         index_stride: u64 = 56,
     }
 
-    /// Quantises one token's keys and values to MXINT8 and appends them to the KV cache at the slot's position.
+    /// Quantises one token's keys and values to MXINT8 and appends them to the KV cache at the slot's position. What a channel
+    /// gets of them fits its write buffer.
     KvAppend = 0x30 "kv_append" {
         /// first line of the keys (`kv_heads * head_dim` words)
         key: VbLine = 2,
@@ -662,7 +670,7 @@ commands! {
         value: VbLine = 4,
         /// key/value heads
         kv_heads: u16 = 6,
-        /// words in a head
+        /// words in a head: 32, or whole beats of elements
         head_dim: u16 = 8,
         /// KV cache of slot 0 in this layer
         addr: Addr = 16,
@@ -671,7 +679,8 @@ commands! {
     }
 
     /// Attention of one token over its KV cache: per head, scores `q.k * scale` (scale includes log2 e), softmax
-    /// in base 2, weighted sum of values. Reads every position up to the slot's own, or those of a block list.
+    /// in base 2, weighted sum of values. Reads every position up to the slot's own, or those of a block list. The scores of all
+    /// query heads of a key/value head, as many tokens as a sequence may have for each pass over the keys, fit the score buffer.
     Attn = 0x31 "attn" {
         /// first block of the queries (MXINT8, `heads * head_dim`)
         src: AbBlock = 2,
@@ -679,7 +688,7 @@ commands! {
         dst: VbLine = 4,
         /// query heads
         heads: u16 = 6,
-        /// words in a head
+        /// words in a head: 32, or whole beats of elements
         head_dim: u16 = 8,
         /// key/value heads; query head h reads key/value head `h * kv_heads / heads`
         kv_heads: u16 = 10,
@@ -705,11 +714,11 @@ commands! {
     GateTas = 0x40 "gate_tas" {
         /// first block of the queries, before or after RoPE as the policy says
         src: AbBlock = 2,
-        /// number of the gate in the step table
+        /// number of the gate in the step table; no other command uses it
         gate: u16 = 4,
         /// query heads
         heads: u16 = 6,
-        /// words in a head
+        /// words in a head: 32, or whole beats of elements
         head_dim: u16 = 8,
         /// key/value heads
         kv_heads: u16 = 10,
@@ -732,7 +741,7 @@ commands! {
     GateDelta = 0x41 "gate_delta" {
         /// first block of the input
         src: AbBlock = 2,
-        /// number of the gate in the step table
+        /// number of the gate in the step table; no other command uses it
         gate: u16 = 4,
         /// blocks in the input
         blocks: u16 = 8,
@@ -750,7 +759,7 @@ commands! {
 
     /// Decision by the host alone: an allowed slot replays when it is forced.
     GateHost = 0x42 "gate_host" {
-        /// number of the gate in the step table
+        /// number of the gate in the step table; no other command uses it
         gate: u16 = 4,
     }
 }

@@ -4,11 +4,15 @@
 //! ranges, memory ranges for every slot and index that the [`Limits`] admit, alignment, and the numeric bounds of
 //! docs/numerics.md. [`Program::check_step`] does the same for a step table. What passes both cannot go out of range.
 //! It also proves that what one command writes no other uses as something else ([`Family`]), so that hardware may read
-//! ahead of older writes after comparing record addresses for equality alone.
+//! ahead of older writes after comparing record addresses for equality alone; that a product reads what one command
+//! filled, and masks that are there for its slots; and that each gate decides once.
 
 mod family;
+mod fills;
+mod gates;
 
 pub use family::{Access, Family, FamilyKind, LocalRange, Operand};
+pub use fills::{BlockRange, MaskFault};
 
 use crate::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
 use crate::isa::{AbBlock, Addr, Command, Epilogue, IndexBy, IsaError, NormKind, VbLine};
@@ -16,14 +20,16 @@ use crate::layout::{KvLayout, RecordLayout, WeightLayout};
 use crate::num::sumsq::MAX_TERMS;
 use crate::num::window::MAX_BLOCKS;
 use crate::step::{ACTIVE, StepTable};
-use crate::timing::value_passes;
+use crate::timing::{MASK_BLOCKS, append_beats, key_passes, value_passes};
 use crate::units::Bytes;
-use family::{Collector, Operands};
+use family::{Collector, CommandRef, Operands};
+use fills::Fills;
+use gates::Gates;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The most gates of a step table: what the gate unit's memory holds.
-pub const MAX_GATES: u32 = 4096;
+/// The most gates of a step table: what the memory of the report holds.
+pub const MAX_GATES: u32 = 1024;
 
 /// The most words of a head: what the sums of p.v hold.
 pub const MAX_HEAD_DIM: u32 = 1024;
@@ -97,6 +103,82 @@ pub enum ProgramError {
         /// The unit.
         unit: u64,
     },
+    /// An operand that no unit of the machine could work with.
+    #[error("command {index} ({command}): {what} is {found}; it must be {allowed}, because {reason}")]
+    Unfit {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// Which operand or derived size.
+        what: &'static str,
+        /// Its value.
+        found: u64,
+        /// What is allowed.
+        allowed: String,
+        /// Why, and what helps.
+        reason: &'static str,
+    },
+    /// An operand of a product that nothing filled.
+    #[error(
+        "command {index} ({command}): src reads blocks {read} of the activation buffer, which no command before it fills as one for all slots of '{pred}'; fill just these by a 'quant' or 'delta' before it, with pred=all or for the same slots"
+    )]
+    NotFilled {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// What it reads.
+        read: BlockRange,
+        /// Its predicate.
+        pred: String,
+    },
+    /// An operand of a product that is not what one command filled.
+    #[error(
+        "command {index} ({command}): src reads blocks {read} of the activation buffer, of which command {filler} ({filler_command}) was the last to fill some, as {filled}; a product reads all that one 'quant' or 'delta' filled and nothing else: fill just what it reads"
+    )]
+    OtherFill {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// What it reads.
+        read: BlockRange,
+        /// The last command before it that filled some of these blocks.
+        filler: usize,
+        /// Its mnemonic.
+        filler_command: &'static str,
+        /// All that this filled.
+        filled: BlockRange,
+    },
+    /// A product with `delta` set whose block masks are not there.
+    #[error(
+        "command {index} ({command}): delta is set, but {fault}; such a product reads just what the last 'delta' before it filled, for the same slots or with pred=all there, through the main queue"
+    )]
+    Masks {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// What is wrong.
+        fault: MaskFault,
+    },
+    /// A gate that two commands use.
+    #[error(
+        "command {index} ({command}): gate is {gate}, which command {first} ({first_command}) uses too; the report has one entry for each gate: give each command a gate of its own"
+    )]
+    GateTwice {
+        /// Position of the second command.
+        index: usize,
+        /// Its mnemonic.
+        command: &'static str,
+        /// The gate.
+        gate: u16,
+        /// Position of the first command.
+        first: usize,
+        /// Its mnemonic.
+        first_command: &'static str,
+    },
     /// Memory that one command writes and that another operand describes differently.
     #[error(
         "command {writer} ({writer_command}) writes local bytes {written}, which overlap {used} of command {other} ({other_command}): what a program writes is either apart from every other operand or the same records, with equal address, strides, size and layout; move one of the two, or give both the same description"
@@ -160,10 +242,13 @@ impl Program {
         check_limits(config, limits)?;
         let mut checker =
             Checker { config, limits, index: 0, command: "", reach: 0, operands: Collector::default() };
+        let (mut fills, mut gates) = (Fills::default(), Gates::default());
         for (index, command) in commands.iter().enumerate() {
             (checker.index, checker.command) = (index, command.info().mnemonic);
             checker.check(command)?;
             checker.operands.end_command();
+            fills.follow(checker.at(), command)?;
+            gates.follow(checker.at(), command)?;
         }
         let reach = Bytes(checker.reach);
         let operands = checker.operands.finish(limits)?;
@@ -314,6 +399,10 @@ macro_rules! place {
 type Check = Result<(), ProgramError>;
 
 impl Checker<'_> {
+    fn at(&self) -> CommandRef {
+        CommandRef { index: self.index, mnemonic: self.command }
+    }
+
     fn check(&mut self, command: &Command) -> Check {
         use Access::{Read, ReadWrite, Write};
         match command {
@@ -324,10 +413,12 @@ impl Checker<'_> {
             }
             Command::Store(c) => {
                 self.lines("src", c.src, c.words.into())?;
+                self.written_words(c.words.into())?;
                 self.vector(Write, place!(c, c.index), c.words.into())
             }
             Command::StoreAct(c) => {
                 self.blocks("src", c.src, c.blocks.into())?;
+                self.written(RecordLayout::new(self.config).act_bytes(c.blocks.into()))?;
                 self.act(Write, place!(c, c.index), c.blocks.into())
             }
             Command::Norm(c) => {
@@ -336,6 +427,7 @@ impl Checker<'_> {
                 self.multiple("words", words, LINE_WORDS.into())?;
                 self.lines("src", c.src, words)?;
                 self.lines("dst", c.dst, words)?;
+                self.apart(c.dst, c.src, words)?;
                 self.constant(Place::fixed("gamma", c.gamma), words * 4)?;
                 match c.kind {
                     NormKind::Rms => Ok(()),
@@ -345,7 +437,8 @@ impl Checker<'_> {
             Command::Quant(c) => self.quant(c.src, c.dst, c.blocks),
             Command::Add(c) => {
                 self.lines("dst", c.dst, c.words.into())?;
-                self.lines("src", c.src, c.words.into())
+                self.lines("src", c.src, c.words.into())?;
+                self.apart(c.dst, c.src, c.words.into())
             }
             Command::Rope(c) => {
                 self.heads(c.heads, c.heads, c.head_dim)?;
@@ -358,6 +451,8 @@ impl Checker<'_> {
                 self.gate(c.gate)?;
                 self.limit("blocks * 32", u64::from(c.blocks) * 32, MAX_TERMS as u64)?;
                 self.quant(c.src, c.dst, c.blocks)?;
+                self.mask_groups(c.dst)?;
+                self.written_words(u64::from(c.blocks) * 32)?;
                 self.vector(ReadWrite, place!(c, IndexBy::Ring), u64::from(c.blocks) * 32)
             }
             Command::Matvec(c) => self.matvec(c),
@@ -366,6 +461,8 @@ impl Checker<'_> {
                 let words = u64::from(c.kv_heads) * u64::from(c.head_dim);
                 self.lines("key", c.key, words)?;
                 self.lines("value", c.value, words)?;
+                self.cached_head(c.head_dim)?;
+                self.written_beats(append_beats(self.config, c.kv_heads.into(), c.head_dim.into()))?;
                 self.kv(Write, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)
             }
             Command::Attn(c) => {
@@ -373,11 +470,13 @@ impl Checker<'_> {
                 let words = u64::from(c.heads) * u64::from(c.head_dim);
                 self.blocks("src", c.src, words / 32)?;
                 self.lines("dst", c.dst, words)?;
+                self.cached_head(c.head_dim)?;
                 let passes = value_passes(self.config, u32::from(c.heads / c.kv_heads));
                 // A beat of values adds to a whole word of sums.
                 let rows =
                     u64::from(passes) * u64::from(c.head_dim).next_multiple_of(self.config.beat().get());
                 self.limit("accumulator rows of a head", rows, self.config.acc_rows().into())?;
+                self.scores(c.heads / c.kv_heads)?;
                 self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)?;
                 let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;
                 self.limit("list_entries", c.list_entries.into(), blocks.into())?;
@@ -395,6 +494,7 @@ impl Checker<'_> {
                 self.limit("heads * head_dim / 32", blocks, MAX_BLOCKS as u64)?;
                 self.blocks("src", c.src, blocks)?;
                 self.multiple("period", c.period.into(), 1)?;
+                self.cached_head(c.head_dim)?;
                 self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)
             }
             Command::GateDelta(c) => {
@@ -430,6 +530,7 @@ impl Checker<'_> {
             self.constant(Place::fixed("bias", c.bias), rows * 4)?;
         }
         if c.delta {
+            self.written_words(rows)?;
             let ring = Place { field: "ring", addr: c.ring, ..place!(c, IndexBy::Ring) };
             self.vector(Access::ReadWrite, ring, rows)?;
         }
@@ -448,6 +549,81 @@ impl Checker<'_> {
             return Ok(());
         }
         Err(ProgramError::Multiple { index: self.index, command: self.command, what, found, unit })
+    }
+
+    /// Only where an operand is not as `allowed` says.
+    fn unfit(&self, what: &'static str, found: u64, allowed: String, reason: &'static str) -> Check {
+        Err(ProgramError::Unfit { index: self.index, command: self.command, what, found, allowed, reason })
+    }
+
+    /// A group of masks never begins in the middle of one of the mask memory.
+    fn mask_groups(&self, dst: AbBlock) -> Check {
+        if u32::from(dst.0).is_multiple_of(MASK_BLOCKS) {
+            return Ok(());
+        }
+        let allowed = format!("a multiple of {MASK_BLOCKS}");
+        self.unfit(
+            "dst",
+            dst.0.into(),
+            allowed,
+            "the block masks beside the activation buffer are read in groups of that many",
+        )
+    }
+
+    /// A result does not overwrite words that are read later.
+    fn apart(&self, dst: VbLine, src: VbLine, words: u64) -> Check {
+        let (first, end) = (u64::from(src.0), u64::from(src.0) + words.div_ceil(LINE_WORDS.into()));
+        let found = u64::from(dst.0);
+        if found <= first || found >= end {
+            return Ok(());
+        }
+        let allowed = format!("at most {first} (src) or at least {end} (behind it)");
+        self.unfit("dst", found, allowed, "lines are written while later ones are still to be read")
+    }
+
+    /// Each pass over a head's keys leaves a score for every token.
+    fn scores(&self, group: u16) -> Check {
+        let passes = key_passes(self.config, group.into());
+        let found = u64::from(self.limits.positions) * u64::from(passes);
+        let limit = self.config.score_tokens();
+        if found <= limit.into() {
+            return Ok(());
+        }
+        let reason = "the score buffer keeps the scores of all passes over a head's keys: allow fewer positions, or build with more columns or score_tokens";
+        self.unfit("positions * passes over the keys", found, format!("at most {limit}"), reason)
+    }
+
+    /// The elements of a token are whole beats, or a single block of a beat that holds several.
+    fn cached_head(&self, head_dim: u16) -> Check {
+        let beat = self.config.beat().get();
+        if u32::from(head_dim) == LINE_WORDS || u64::from(head_dim).is_multiple_of(beat) {
+            return Ok(());
+        }
+        let allowed = format!("{LINE_WORDS} or a multiple of {beat}");
+        self.unfit(
+            "head_dim",
+            head_dim.into(),
+            allowed,
+            "a token's keys and values are whole beats of the cache, or one block of a beat",
+        )
+    }
+
+    fn written_words(&self, words: u64) -> Check {
+        self.written(RecordLayout::new(self.config).vector_bytes(words))
+    }
+
+    /// A record that a slot writes, of so many bytes on each channel.
+    fn written(&self, local: Bytes) -> Check {
+        self.written_beats(local.get() / self.config.beat().get())
+    }
+
+    fn written_beats(&self, found: u64) -> Check {
+        let limit = self.config.write_beats();
+        if found <= limit.into() {
+            return Ok(());
+        }
+        let reason = "the write buffer keeps what a command writes for a slot until it is whole: write less at a time, or build with more write_beats";
+        self.unfit("beats written to a channel", found, format!("at most {limit}"), reason)
     }
 
     fn gate(&self, gate: u16) -> Check {
@@ -529,7 +705,7 @@ impl Checker<'_> {
             local_bytes: local,
         };
         let by = if matches!(kind, FamilyKind::Kv { .. }) { IndexBy::Position } else { at.index };
-        self.operands.add((self.index, self.command), family, (access, by, at.field));
+        self.operands.add(self.at(), family, (access, by, at.field));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use std::fmt;
 pub const REGISTER_VERSION: u32 = 1;
 /// Bytes of address space that the map occupies.
 pub const MAP_BYTES: u32 = 0x1000;
+/// AXI4-Lite slave that the map lies behind.
+pub const CONTROL_PORT: &str = "s_axi_control";
 /// What `MAGIC` reads as: "FCAR" in ASCII, `F` in the low byte.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"FCAR");
 

@@ -6,7 +6,7 @@
 //! a budget, bounded age) are made of these two masks, so the hardware needs none of them.
 
 use crate::config::MAX_SLOTS;
-use crate::program::Limits;
+use crate::program::{Limits, MAX_GATES};
 use bytemuck::{Pod, Zeroable};
 
 /// Bytes of the table's head, and of one slot entry.
@@ -174,6 +174,9 @@ impl Default for GateReport {
         Self { score: [f32::NAN; MAX_SLOTS as usize], ..Self::zeroed() }
     }
 }
+
+/// Bytes of the longest report.
+pub const MAX_REPORT_BYTES: u64 = MAX_GATES as u64 * size_of::<GateReport>() as u64;
 
 /// The report of a run: one entry per gate of the step table.
 #[derive(Clone, PartialEq, Debug, Default)]

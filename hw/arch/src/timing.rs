@@ -162,6 +162,15 @@ fn scale_beats(config: &AccelConfig, head_dim: u64) -> u64 {
     if scales.is_power_of_two() { scales.div_ceil(beat) } else { scales.saturating_sub(2) / beat + 2 }
 }
 
+/// Beats that a token's keys and values take at most on the channel that gets most of them: each head's scale bytes and elements are
+/// runs of their own.
+#[must_use]
+pub fn append_beats(config: &AccelConfig, kv_heads: u64, head_dim: u64) -> u64 {
+    // The heads of a token go around the channels.
+    let heads = kv_heads.div_ceil(config.channels().into());
+    heads * 2 * (scale_beats(config, head_dim) + head_dim.div_ceil(config.beat().get()))
+}
+
 /// Cycles that a part of `kv_append` takes longer than its words: where the vector unit makes elements as fast as they leave for a channel,
 /// and a head goes to the channel of the head before, its elements wait for the scale bytes of that.
 #[must_use]

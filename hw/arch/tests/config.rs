@@ -36,7 +36,9 @@ fn toml_round_trips() {
 
 #[test]
 fn limits_themselves_are_allowed() {
-    accepted(|f| (f.channels, f.beat_bytes, f.channel_bytes) = (32, 64, 1 << 40));
+    accepted(|f| (f.channels, f.vector_lanes, f.beat_bytes, f.channel_bytes) = (32, 32, 64, 1 << 40));
+    accepted(|f| (f.channels, f.vector_lanes) = (4, 4));
+    (1..=4).filter(|&columns| columns != 3).for_each(|columns| accepted(|f| f.columns = columns));
     accepted(|f| f.channel_bytes = 1 << 20);
     accepted(|f| (f.slots, f.columns, f.vector_lanes) = (32, 32, 32));
     accepted(|f| (f.slots, f.columns, f.vector_lanes) = (1, 1, 1));
@@ -90,7 +92,9 @@ fn powers_and_multiples_are_held() {
     assert_snapshot!(refusal(|f| f.beat_bytes = 48), @"config.beat_bytes = 48: must be a power of two, because AXI4 data buses are");
     assert_snapshot!(refusal(|f| f.channel_bytes += 64), @"config.channel_bytes = 268435520: must be a multiple of 4096, because a burst may not cross a 4 KB page");
     assert_snapshot!(refusal(|f| f.vector_lanes = 12), @"config.vector_lanes = 12: must be a power of two, because a line is processed in whole groups of lanes");
-    assert_snapshot!(refusal(|f| f.acc_rows = 40), @"config.acc_rows = 40: must be a multiple of 16, because a cluster's rows are padded to units of 16");
+    assert_snapshot!(refusal(|f| f.acc_rows = 48), @"config.acc_rows = 48: must be a power of two, because products follow each other around the accumulator RAM");
+    assert_snapshot!(refusal(|f| f.columns = 3), @"config.columns = 3: must be a multiple of 2, because attention weighs values in pairs of columns, or in a single one");
+    assert_snapshot!(refusal(|f| f.channels = 8), @"config.channels = 8: must be from 1 to 4, because a row of a product comes from each in a cycle, and a lane of the vector unit takes one");
     assert_snapshot!(refusal(|f| f.score_tokens = 40), @"config.score_tokens = 40: must be a multiple of 32, because the KV cache is read in blocks of 32 tokens");
 }
 

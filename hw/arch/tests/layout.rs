@@ -40,7 +40,7 @@ fn format() -> impl Strategy<Value = WeightFormat> {
 fn config() -> impl Strategy<Value = AccelConfig> {
     let shaped = (0u32..6, 4u32..7).prop_map(|(channels, beat)| {
         let mut fields = AccelConfig::preset("tiny").expect("it is valid").fields().clone();
-        (fields.channels, fields.beat_bytes) = (1 << channels, 1 << beat);
+        (fields.channels, fields.beat_bytes, fields.vector_lanes) = (1 << channels, 1 << beat, 32);
         AccelConfig::new(fields).expect("it is valid")
     });
     prop_oneof![preset(), shaped]

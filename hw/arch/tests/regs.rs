@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 fn maps() -> Vec<(AccelConfig, RegisterMap)> {
     let shaped = |channels| {
         let mut fields = AccelConfig::preset("tiny").expect("it is valid").fields().clone();
-        fields.channels = channels;
+        (fields.channels, fields.vector_lanes) = (channels, 16);
         AccelConfig::new(fields).expect("it is valid")
     };
     let presets = AccelConfig::PRESETS.iter().map(|name| AccelConfig::preset(name).expect("it is valid"));

@@ -126,9 +126,9 @@ impl Family {
 
 /// A command of the program, for messages.
 #[derive(Clone, Copy, Debug)]
-struct CommandRef {
-    index: usize,
-    mnemonic: &'static str,
+pub(super) struct CommandRef {
+    pub(super) index: usize,
+    pub(super) mnemonic: &'static str,
 }
 
 /// The families seen so far, with the first command that uses each and the first that writes it.
@@ -167,11 +167,10 @@ impl Collector {
     /// Adds an operand of a command.
     pub(super) fn add(
         &mut self,
-        (index, mnemonic): (usize, &'static str),
+        user: CommandRef,
         family: Family,
         (access, by, field): (Access, IndexBy, &'static str),
     ) {
-        let user = CommandRef { index, mnemonic };
         let number = *self.numbers.entry(family).or_insert_with(|| {
             self.families.push(family);
             self.users.push(user);
