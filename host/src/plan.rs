@@ -8,7 +8,7 @@
 //!
 //! A matrix is cut into **tiles** of rows, one `matvec` each, for two reasons. The accumulator RAM holds a window per
 //! row, and half of it is for the next tile, so that streaming goes on while the last tile's rows are converted. And
-//! what follows a tile (quantising, rotating, storing its rows) runs while the next one streams, so matrices with work
+//! what follows a tile (epilogues, rotating, storing its rows) runs while the next one streams, so matrices with work
 //! behind them are cut finer. Tiles have whole granules of rows on every channel, and whole beats of scales where there
 //! are rows enough, so that cutting pads nothing but, at most, a matrix's last beat. Values do not depend on the cut:
 //! scale and window belong to the whole matrix.

@@ -1,8 +1,8 @@
 //! Workloads and plans: the layout of a model without its weights is the layout with them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use fastcar_arch::config::AccelConfig;
-use fastcar_host::compile::compile;
+use fastcar_arch::config::{AccelConfig, ConfigFields};
+use fastcar_host::compile::{CompileOptions, compile, most_positions};
 use fastcar_host::image::{Format, Image, Input, Matrix, Transformer};
 use fastcar_host::model::Model;
 use fastcar_host::model::testing::{LlamaSpec, VideoSpec, VilaUSpec};
@@ -122,7 +122,7 @@ fn vila_u_streams_the_published_weights() {
 fn every_workload_compiles_where_it_fits() {
     // Which presets hold which workload: 7 G weights need an HBM card.
     for name in Workload::NAMES {
-        for config in presets() {
+        for config in presets().map(|config| roomy(name, config)) {
             let workload = Workload::named(name).unwrap();
             for workload in [workload.clone(), workload.body_only()] {
                 let fits = match (name, config.name()) {
@@ -143,6 +143,33 @@ fn every_workload_compiles_where_it_fits() {
             }
         }
     }
+}
+
+/// The configuration, with room for the scores of both passes over the keys of `llama-1b` on `edge`.
+fn roomy(workload: &str, config: AccelConfig) -> AccelConfig {
+    match (workload, config.name()) {
+        ("llama-1b", "edge") => {
+            AccelConfig::new(ConfigFields { score_tokens: 8192, ..config.fields().clone() }).unwrap()
+        }
+        _ => config,
+    }
+}
+
+#[test]
+fn sequences_beyond_the_score_buffer_are_refused() {
+    let edge = AccelConfig::preset("edge").unwrap();
+    let workload = Workload::named("llama-1b").unwrap();
+    let plan = workload.plan(&edge, PackOptions::default()).unwrap();
+    let (config, shape) = (plan.config(), &plan.image().body.shape);
+    let positions = |positions| {
+        let options = CompileOptions { positions, ..workload.options(1) };
+        compile(&plan, &Policy::dense(), options).map(|_| ()).map_err(|e| e.to_string())
+    };
+    // Four query heads share a key/value head: two passes of two columns.
+    assert_eq!((config.score_tokens(), most_positions(config, shape)), (4096, 2048));
+    assert_eq!(positions(2048), Ok(()));
+    let error = positions(2049).unwrap_err();
+    assert_eq!(error, "positions is 2049: the score buffer of preset 'edge' allows 1 to 2048");
 }
 
 fn compiles(workload: &Workload, plan: &Plan) {

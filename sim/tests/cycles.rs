@@ -8,6 +8,7 @@ use fastcar_arch::isa::{
     AbBlock, Add, Addr, Attn, Command, Delta, End, GateHost, GateTas, IndexBy, KvAppend, Load, Matvec, Norm,
     Pred, Quant, Rope, Store, VbLine, WeightFormat,
 };
+use fastcar_arch::layout::WeightLayout;
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, GateEntry, SlotEntry, StepTable};
 use fastcar_arch::timing::{self, vector_time};
@@ -78,6 +79,11 @@ fn cycles(config: &AccelConfig, commands: &[Command], slots: u32) -> u64 {
 
 fn quant(src: u16, dst: u16) -> Command {
     Quant { src: VbLine(src), dst: AbBlock(dst), blocks: BLOCKS, ..Quant::default() }.into()
+}
+
+/// The operand of a product with so many blocks.
+fn operand(blocks: u16) -> Command {
+    Quant { blocks, ..Quant::default() }.into()
 }
 
 /// A command that runs for no slot: it makes programs as long as others are.
@@ -154,14 +160,18 @@ fn records_come_before_they_are_needed() {
 fn products_take_a_cycle_a_beat_and_pass() {
     let config = config(|_| ());
     // A clock slower than the memory: the array is the bottleneck.
-    let beats = |m: &Matvec| u64::from(m.blocks) * (2 * u64::from(m.rows) + u64::from(m.rows) / 16);
-    let small = matvec(64, 4, 1 << 16);
+    let beats = |m: &Matvec| {
+        let of_row = WeightLayout::elem_bytes_of(m.format) / 16;
+        u64::from(m.blocks) * (of_row * u64::from(m.rows) + u64::from(m.rows) / 16)
+    };
     let large = matvec(64, 60, 1 << 16);
+    let small = Matvec { format: WeightFormat::Fp4, ..large };
+    let cycles_of = |product: Matvec, slots| cycles(&config, &[operand(60), product.into()], slots);
     for (slots, passes) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
-        let difference = cycles(&config, &[large.into()], slots) - cycles(&config, &[small.into()], slots);
+        let difference = cycles_of(large, slots) - cycles_of(small, slots);
         assert_eq!(difference, passes * (beats(&large) - beats(&small)), "{slots} slots");
     }
-    let timing = time(&config, &ideal(), &[large.into()], &table(4, 0, 0));
+    let timing = time(&config, &ideal(), &[operand(60), large.into()], &table(4, 0, 0));
     assert_eq!((timing.counters.passes, timing.counters.blocks_streamed), (2, 60));
     assert_eq!(timing.counters.units[3].busy, 2 * beats(&large));
 }
@@ -173,7 +183,7 @@ fn scheduling_policies_differ_in_passes() {
     let mut slots = table(4, 0, 0);
     slots.slots[1] = SlotEntry::idle();
     slots.slots[3] = SlotEntry::idle();
-    let product = [matvec(64, 60, 1 << 16).into()];
+    let product = [operand(60), matvec(64, 60, 1 << 16).into()];
     let passes = |policy| {
         let options = SimOptions { policy, ..ideal() };
         time(&config, &options, &product, &slots).counters.passes
@@ -184,7 +194,7 @@ fn scheduling_policies_differ_in_passes() {
 /// Passes that the accumulators cannot hold are made in rounds, each of which streams the weights.
 #[test]
 fn few_accumulators_mean_rounds() {
-    let product = [matvec(512, 4, 1 << 16).into()];
+    let product = [operand(4), matvec(512, 4, 1 << 16).into()];
     let blocks = |acc_rows| {
         let config = config(|f| (f.acc_rows, f.columns) = (acc_rows, 1));
         let timing = time(&config, &ideal(), &product, &table(4, 0, 0));
@@ -201,12 +211,12 @@ fn operands_are_waited_for() {
     let config = config(|_| ());
     let product: Command = matvec(64, BLOCKS, 1 << 16).into();
     // Long enough not to vanish behind the first read of the weights.
-    let long = |dst| Quant { blocks: 32, dst: AbBlock(dst), ..Quant::default() }.into();
-    let behind = cycles(&config, &[long(0), product], 1);
-    let beside = cycles(&config, &[long(32), product], 1);
+    let long = Quant { blocks: 32, dst: AbBlock(32), ..Quant::default() }.into();
+    let behind = cycles(&config, &[long, operand(BLOCKS), product], 1);
+    let beside = cycles(&config, &[operand(BLOCKS), long, product], 1);
     assert!(behind > beside + 100, "{behind} against {beside}");
-    let elsewhere = cycles(&config, &[product, quant(16, 16)], 1);
-    let overwritten = cycles(&config, &[product, quant(16, 0)], 1);
+    let elsewhere = cycles(&config, &[operand(BLOCKS), product, quant(16, 16)], 1);
+    let overwritten = cycles(&config, &[operand(BLOCKS), product, quant(16, 0)], 1);
     assert!(elsewhere <= overwritten, "{elsewhere} against {overwritten}");
 }
 
@@ -242,7 +252,7 @@ fn gates_steer_what_follows() {
     let table = table(2, 200, 3);
     let run = |replay| {
         let decisions = Decisions { replay: vec![replay, 0], ..nothing() };
-        time_with(&config, &ideal(), &[gate, mlp], &table, &decisions).unwrap().counters
+        time_with(&config, &ideal(), &[operand(60), gate, mlp], &table, &decisions).unwrap().counters
     };
     let (none, one, both) = (run(0), run(1), run(3));
     assert_eq!((none.replays, one.replays, both.replays), (0, 1, 2));
@@ -313,7 +323,7 @@ fn span(timing: &Timing, unit: &str, command: usize) -> (u64, u64) {
 /// with references and without.
 #[test]
 fn masked_streams_begin_with_the_first_masks() {
-    let config = config(|f| (f.record_beats, f.ab_blocks, f.vb_lines) = (4096, 128, 128));
+    let config = config(|f| (f.record_beats, f.write_beats, f.ab_blocks, f.vb_lines) = (4096, 512, 128, 128));
     let options = SimOptions { trace: true, ..ideal() };
     let blocks = 4 * timing::MASK_BLOCKS as u16;
     let delta =
@@ -391,8 +401,8 @@ fn writes_wait_for_gaps() {
     let load = |addr| Load { words: 1024, addr: Addr(addr), slot_stride: 4096, ..Load::default() }.into();
     let run = |write_beats: u32, addr: u64| {
         let config = config(|f| (f.write_beats, f.main_beats) = (write_beats, 8192));
-        let timing = time(&config, &options, &[store, stream, load(addr)], &table(1, 200, 0));
-        let ((from, until), (queued, written)) = (span(&timing, "READ", 1), span(&timing, "WRITE", 0));
+        let timing = time(&config, &options, &[operand(64), store, stream, load(addr)], &table(1, 200, 0));
+        let ((from, until), (queued, written)) = (span(&timing, "READ", 2), span(&timing, "WRITE", 1));
         assert!(from < queued && queued + 1000 < until, "the stream lasts longer than the store");
         // All addresses but those of the last bursts have gone out.
         written + 1000 < until
@@ -403,11 +413,11 @@ fn writes_wait_for_gaps() {
     assert!(run(2 * beats, 1 << 21), "the load waits for it");
 }
 
-/// Records that are larger than every buffer still flow.
+/// Records that are larger than the buffers that they come through still flow, and so do those that fill the write buffer.
 #[test]
 fn nothing_is_too_large_for_its_buffer() {
     let config = config(|f| {
-        (f.record_beats, f.write_beats, f.main_beats, f.ahead_beats, f.read_bursts) = (128, 128, 128, 128, 1)
+        (f.record_beats, f.write_beats, f.main_beats, f.ahead_beats, f.read_bursts) = (128, 512, 128, 128, 1)
     });
     let words = 64 * 32;
     let load: Command = Load { words, ..Load::default() }.into();

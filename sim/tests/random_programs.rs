@@ -23,7 +23,8 @@ use std::collections::BTreeSet;
 /// Blocks of a `delta`: two groups of masks and a half.
 const BLOCKS: u16 = 40;
 const ROWS: u32 = 64;
-const GATES: u16 = 2;
+/// Beats of the reference that a `delta` writes, over all channels: a write buffer holds its part.
+const REFERENCE_BEATS: u32 = BLOCKS as u32 * 8;
 
 /// A command in short; addresses follow from what it is.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +36,13 @@ enum Short {
     Quant { high: bool },
     Add { pred: u8 },
     Rope,
-    Delta { gate: u16 },
+    Delta,
     Matvec { high: bool, ahead: bool, masked: bool, pred: u8 },
     Append,
     Attn { ahead: bool },
-    GateTas { gate: u16 },
-    GateDelta { gate: u16 },
-    GateHost { gate: u16 },
+    GateTas,
+    GateDelta,
+    GateHost,
 }
 
 fn shorts() -> impl Strategy<Value = Short> {
@@ -54,15 +55,15 @@ fn shorts() -> impl Strategy<Value = Short> {
         2 => any::<bool>().prop_map(|high| Short::Quant { high }),
         1 => pred.clone().prop_map(|pred| Short::Add { pred }),
         1 => Just(Short::Rope),
-        2 => (0..GATES).prop_map(|gate| Short::Delta { gate }),
+        2 => Just(Short::Delta),
         3 => (any::<[bool; 3]>(), pred).prop_map(|([high, ahead, masked], pred)| {
             Short::Matvec { high, ahead, masked, pred }
         }),
         2 => Just(Short::Append),
         2 => any::<bool>().prop_map(|ahead| Short::Attn { ahead }),
-        3 => (0..GATES).prop_map(|gate| Short::GateTas { gate }),
-        1 => (0..GATES).prop_map(|gate| Short::GateDelta { gate }),
-        1 => (0..GATES).prop_map(|gate| Short::GateHost { gate }),
+        3 => Just(Short::GateTas),
+        1 => Just(Short::GateDelta),
+        1 => Just(Short::GateHost),
     ]
 }
 
@@ -70,7 +71,8 @@ fn pred(of: u8) -> Pred {
     [Pred::All, Pred::Compute, Pred::Replay][usize::from(of)]
 }
 
-fn command(short: Short, masks: bool) -> Command {
+/// The command, with a gate of its own if it decides or compares, and masked if masks are there.
+fn command(short: Short, gate: u16, masks: bool) -> Command {
     let (slot_stride, index_stride) = (1 << 18, 1 << 14);
     let kv = Addr(1 << 25);
     let kv_stride = 1 << 18;
@@ -106,7 +108,7 @@ fn command(short: Short, masks: bool) -> Command {
         Short::Rope => {
             Rope { heads: 4, head_dim: 32, index_stride: 256, table: Addr(0x8000), ..Rope::default() }.into()
         }
-        Short::Delta { gate } => {
+        Short::Delta => {
             let delta = Delta { blocks: BLOCKS, gate, addr: Addr(0x180_0000), ..Delta::default() };
             Delta { slot_stride, index_stride, ..delta }.into()
         }
@@ -138,29 +140,58 @@ fn command(short: Short, masks: bool) -> Command {
             let attn = Attn { dst: VbLine(8), heads: 4, kv_heads: 2, head_dim: 32, ahead, ..Attn::default() };
             Attn { addr: kv, slot_stride: kv_stride, ..attn }.into()
         }
-        Short::GateTas { gate } => {
+        Short::GateTas => {
             let tas = GateTas { gate, heads: 4, kv_heads: 2, head_dim: 32, period: 16, ..GateTas::default() };
             GateTas { addr: kv, slot_stride: kv_stride, ..tas }.into()
         }
-        Short::GateDelta { gate } => {
+        Short::GateDelta => {
             let record = GateDelta { gate, blocks: BLOCKS, addr: Addr(0x140_0000), ..GateDelta::default() };
             GateDelta { slot_stride, index_stride, ..record }.into()
         }
-        Short::GateHost { gate } => GateHost { gate, ..GateHost::default() }.into(),
+        Short::GateHost => GateHost { gate, ..GateHost::default() }.into(),
     }
 }
 
-/// A program, and whether a command of it stands for what it was asked for.
+/// A program: the commands, and before a product whose operand nothing has filled what fills it.
 fn program(config: &AccelConfig, shorts: &[Short]) -> Program {
-    let mut masks = false;
+    let (mut masks, mut filled) = (false, [false; 2]);
     let mut commands: Vec<Command> = Vec::new();
-    for &short in shorts {
-        masks |= matches!(short, Short::Delta { .. });
-        commands.push(command(short, masks));
+    for (short, gate) in shorts.iter().zip(gates(shorts)) {
+        let command = command(*short, gate, masks);
+        match command {
+            Command::Delta(_) => (masks, filled[0]) = (true, true),
+            Command::Quant(c) => {
+                filled[usize::from(c.dst.0 > 0)] = true;
+                masks &= c.dst.0 > 0;
+            }
+            Command::Matvec(c) if !std::mem::replace(&mut filled[usize::from(c.src.0 > 0)], true) => {
+                commands.push(Quant { dst: c.src, blocks: BLOCKS, ..Quant::default() }.into());
+            }
+            _ => {}
+        }
+        commands.push(command);
     }
     commands.push(End::default().into());
-    let limits = Limits { slots: config.slots(), positions: 256, ring: 16, tokens: 16, gates: GATES.into() };
+    let gates = gate_count(shorts) as u32;
+    let limits = Limits { slots: config.slots(), positions: 256, ring: 16, tokens: 16, gates };
     Program::new(config, limits, commands).unwrap()
+}
+
+/// The number of each command's gate, if it has one: of those that do before it.
+fn gates(shorts: &[Short]) -> impl Iterator<Item = u16> {
+    shorts.iter().scan(0, |next, short| {
+        let gate = *next;
+        *next += u16::from(has_gate(short));
+        Some(gate)
+    })
+}
+
+fn has_gate(short: &Short) -> bool {
+    matches!(short, Short::Delta | Short::GateTas | Short::GateDelta | Short::GateHost)
+}
+
+fn gate_count(shorts: &[Short]) -> usize {
+    shorts.iter().filter(|short| has_gate(short)).count()
 }
 
 #[derive(Clone, Debug)]
@@ -184,7 +215,8 @@ fn fields() -> impl Strategy<Value = ConfigFields> {
         let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
         (fields.channels, fields.vector_lanes, fields.read_bursts) = (1 << channels, lanes, bursts);
         (fields.main_beats, fields.ahead_beats) = (main, ahead);
-        (fields.record_beats, fields.write_beats) = (record, write);
+        fields.record_beats = record;
+        fields.write_beats = write.max(REFERENCE_BEATS >> channels);
         (fields.columns, fields.vb_lines, fields.ab_blocks) = (1 << columns, 256, 128);
         fields.channel_bytes = 1 << 27;
         fields
@@ -226,7 +258,8 @@ fn cases() -> impl Strategy<Value = Case> {
 fn run(case: &Case, advance: Advance) -> Timing {
     let config = AccelConfig::new(case.change.clone()).unwrap();
     let program = program(&config, &case.shorts);
-    let mut table = StepTable::new(case.slots.len(), GATES.into());
+    let gates = gate_count(&case.shorts);
+    let mut table = StepTable::new(case.slots.len(), gates);
     for (slot, &(active, pos, ring)) in table.slots.iter_mut().zip(&case.slots) {
         if active {
             let idle = SlotEntry::idle();
@@ -237,8 +270,8 @@ fn run(case: &Case, advance: Advance) -> Timing {
     let active = table.mask(ACTIVE);
     table.gates.iter_mut().for_each(|g| *g = GateEntry { allow: case.allow & active, force: 0 });
     let decisions = Decisions {
-        replay: case.replay.iter().map(|r| r & case.allow & active).collect(),
-        blocks: vec![case.blocks.iter().map(|b| b & active).collect(); GATES.into()],
+        replay: case.replay.iter().cycle().take(gates).map(|r| r & case.allow & active).collect(),
+        blocks: vec![case.blocks.iter().map(|b| b & active).collect(); gates],
         ..Decisions::default()
     };
     let memory = Some(MemorySpec::named(case.memory).unwrap());
@@ -311,7 +344,7 @@ fn a_wait_for_an_item_that_is_not_ready_is_not_counted() {
     };
     let case = Case {
         shorts: vec![
-            Short::GateTas { gate: 0 },
+            Short::GateTas,
             Short::Matvec { high: false, ahead: false, masked: false, pred: 1 },
             Short::Append,
             Short::Quant { high: false },

@@ -1,7 +1,8 @@
 //! The command line: sub-commands and what they share in `--help`.
 
 use crate::commands::{
-    calibrate, decode, devices, disasm, info, pack, presets, quality, simulate, sweep, targets, xclbin,
+    calibrate, decode, devices, disasm, generate, info, pack, presets, quality, simulate, sweep, targets,
+    xclbin,
 };
 use crate::device_args::DeviceArgs;
 use crate::interrupt;
@@ -39,6 +40,9 @@ enum Command {
     Disasm(Box<disasm::Args>),
     /// List the accelerator configurations.
     Presets(presets::Args),
+    /// Write the hardware of one accelerator configuration: Verilog, kernel.xml, C header, manifest.
+    #[command(after_help = EXIT_CODES)]
+    Generate(generate::Args),
     /// Measure quality against weight traffic over policies.
     Quality(Box<quality::Args>),
     /// Choose a policy's thresholds for a model.
@@ -87,6 +91,7 @@ pub fn run() -> Result<()> {
         Command::Info(args) => info::run(&args),
         Command::Disasm(args) => disasm::run(&args),
         Command::Presets(args) => presets::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Quality(args) => quality::run(*args),
         Command::Calibrate(args) => calibrate::run(*args),
         Command::Devices(args) => devices::run(&args),

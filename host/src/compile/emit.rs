@@ -1,7 +1,7 @@
 //! A transformer's commands.
 //!
 //! The order is that of the data, tile by tile: what can follow a tile of a matrix (rotating and caching queries, keys
-//! and values, quantising the MLP's inner vector) stands right behind it, so that it runs while the next tile streams.
+//! and values, storing logits) stands right behind it, so that it runs while the next tile streams.
 //! Decisions stand as early as their inputs: a gate that asks the host before the layer begins, TAS as soon as the
 //! queries are there, and the replayed output is fetched right behind the decision.
 
@@ -472,16 +472,12 @@ impl<'a> Emitter<'a> {
         });
     }
 
-    /// Both products of an MLP whose input is in the activation buffer. The inner vector is quantised tile by tile.
+    /// Both products of an MLP whose input is in the activation buffer. The inner vector is one operand, so it is quantised as
+    /// one, behind the last tile.
     fn mlp_products(&mut self, pred: Pred, layer: &Layer, dst: VbLine, accumulate: bool) {
         let Places { wide, act, mid, .. } = self.at;
-        let up = Product { epilogue: self.epilogue(), ..Product::new(pred, &layer.up, act, wide) };
-        for (i, tile) in layer.up.tiles.iter().enumerate() {
-            self.emit(up.tile(i));
-            let [first, end] = [tile.first_row, tile.first_row + tile.rows].map(|row| up.line_of(row));
-            let (src, dst) = (VbLine(wide.0 + first as u16), AbBlock(mid.0 + first as u16));
-            self.quant(pred, src, dst, end - first);
-        }
+        self.product(Product { epilogue: self.epilogue(), ..Product::new(pred, &layer.up, act, wide) });
+        self.quant(pred, wide, mid, layer.down.blocks);
         self.product(Product { accumulate, ..Product::new(pred, &layer.down, mid, dst) });
     }
 

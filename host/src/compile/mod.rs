@@ -24,6 +24,7 @@ use emit::Emitter;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::layout::{MemoryFull, MemoryMap, RecordLayout};
 use fastcar_arch::program::{Program, ProgramError};
+use fastcar_arch::timing::key_passes;
 use fastcar_arch::units::Bytes;
 use places::Places;
 use state::State;
@@ -269,6 +270,17 @@ fn logit_records(
     head.tiles.iter().enumerate().map(record).collect()
 }
 
+/// Positions of the longest sequences that a transformer has on a configuration.
+#[must_use]
+pub fn most_positions(config: &AccelConfig, shape: &Shape) -> u32 {
+    scored_positions(config, shape).min(shape.max_positions)
+}
+
+/// Positions whose scores have room, in every pass over the keys.
+fn scored_positions(config: &AccelConfig, shape: &Shape) -> u32 {
+    config.score_tokens() / key_passes(config, shape.heads / shape.kv_heads)
+}
+
 /// Gates of a policy's step tables.
 #[must_use]
 pub fn gates(policy: &Policy, layers: u32) -> u32 {
@@ -299,7 +311,8 @@ fn check(
     limit("lines of the vector buffer that a layer needs", lines, preset.clone(), config.vb_lines())?;
     limit("blocks of the activation buffer that a layer needs", blocks, preset.clone(), config.ab_blocks())?;
     limit("slots", options.slots, preset.clone(), config.slots())?;
-    limit("positions", options.positions, preset, config.score_tokens())?;
+    let buffer = format!("the score buffer of {preset}");
+    limit("positions", options.positions, buffer, scored_positions(config, shape))?;
     limit("positions", options.positions, "the model".to_owned(), shape.max_positions)?;
     policy.check_layers(shape.layers as usize)?;
     policy.check_heads(shape.kv_heads as usize)?;

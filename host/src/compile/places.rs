@@ -3,6 +3,7 @@
 use crate::image::Shape;
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
 use fastcar_arch::isa::{AbBlock, VbLine};
+use fastcar_arch::timing::MASK_BLOCKS;
 
 /// Places of a layer's vectors in VB and AB. No operand of a product lies where another is still read: a product may
 /// stream while the next one's operand is made.
@@ -35,7 +36,8 @@ impl Places {
     pub(super) fn new(shape: &Shape) -> Self {
         let x = lines(shape.hidden);
         let n = lines(shape.hidden.max(shape.attended()));
-        let (mid, query) = (n, n + lines(shape.ffn));
+        let mid = Self::mid(shape);
+        let query = mid + lines(shape.ffn);
         Self {
             x: VbLine(0),
             n: VbLine(x as u16),
@@ -46,6 +48,11 @@ impl Places {
             query: AbBlock(query as u16),
             raw_query: AbBlock((query + lines(shape.attended())) as u16),
         }
+    }
+
+    /// First block of the MLP's inner vector: behind `act`, and where the block masks of a `delta` may begin.
+    fn mid(shape: &Shape) -> u32 {
+        lines(shape.hidden.max(shape.attended())).next_multiple_of(MASK_BLOCKS)
     }
 
     /// Lines below the wide vectors.
@@ -60,8 +67,7 @@ impl Places {
 
     /// Blocks of AB that a layer needs.
     pub(super) fn blocks(shape: &Shape) -> u32 {
-        let attended = lines(shape.attended());
-        lines(shape.hidden).max(attended) + lines(shape.ffn) + 2 * attended
+        Self::mid(shape) + lines(shape.ffn) + 2 * lines(shape.attended())
     }
 }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use account::FORMAT_VERSION;
-pub use expected::{KERNEL, UNIT};
+pub use expected::{KERNEL, UNIT, kernel};
 pub use info::{ComputeUnit, ImageInfo};
 
 /// What runs the kernel of an image.

@@ -146,6 +146,16 @@ pub struct Remap {
     pub range: Option<u64>,
 }
 
+impl Kernel {
+    /// The `kernel.xml` that the vendor's packager reads; `vlnv` names the packaged block: vendor, library, name and version.
+    ///
+    /// # Errors
+    /// None that a kernel of ours could cause.
+    pub fn to_kernel_xml(&self, vlnv: &str) -> Result<Vec<u8>, XclbinError> {
+        write::write_kernel(self, vlnv).map_err(|e| refuse(e.to_string()))
+    }
+}
+
 impl Metadata {
     /// Reads the XML.
     ///

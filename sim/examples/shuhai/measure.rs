@@ -19,10 +19,17 @@ const BURSTS: u64 = 20_000;
 const HBM2_BYTES: u64 = 256 << 20;
 const DDR4_BYTES: u64 = 512 << 20;
 
-/// A machine that is nothing but ports.
+/// A machine that is nothing but ports. It has lanes for any number of them.
 pub fn ports(channels: u32, beat_bytes: u32, channel_bytes: u64, clock_hz: u64) -> Measured<AccelConfig> {
     let fields = AccelConfig::preset("tiny")?.fields().clone();
-    Ok(AccelConfig::new(ConfigFields { channels, beat_bytes, channel_bytes, clock_hz, ..fields })?)
+    Ok(AccelConfig::new(ConfigFields {
+        channels,
+        beat_bytes,
+        channel_bytes,
+        clock_hz,
+        vector_lanes: 32,
+        ..fields
+    })?)
 }
 
 /// Reads `count` bursts through every port as fast as it goes, `burst(port, index)` each port's `index`-th, and returns

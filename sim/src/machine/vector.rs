@@ -133,7 +133,10 @@ impl<F: Flow> Machine<'_, F> {
             let through = |at: Cycle| at < self.now;
             let mac = state.read_by_mac.is_none_or(|c| w.states[c].mac_finished.is_some_and(through));
             let gate = state.read_by_gate.is_none_or(|c| w.states[c].gate_finished);
-            if self.now < w.vector_result || !mac || !gate {
+            // A gate's scores come when all gates before it have decided.
+            let turn =
+                !matches!(self.command(command), Command::GateDelta(_)) || w.gate.front() == Some(&command);
+            if self.now < w.vector_result || !mac || !gate || !turn {
                 return false;
             }
         }

@@ -13,7 +13,7 @@ use fastcar_arch::identity::Identity;
 use fastcar_arch::isa::{Addr, COMMAND_BYTES, decode, encode};
 use fastcar_arch::layout::Region;
 use fastcar_arch::program::Program;
-use fastcar_host::compile::{CompileOptions, Compiled, compile};
+use fastcar_host::compile::{CompileOptions, Compiled, compile, most_positions};
 use fastcar_host::image::Image;
 use fastcar_host::policy::Policy;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ fn model(args: &Args, path: &Path) -> Result<()> {
     let opened = Source::find(path, None)?.load(&args.machine, false, Ui::Quiet)?;
     let packed = &opened.packed;
     let (config, image) = (packed.config(), packed.image());
-    let positions = config.score_tokens().min(image.body.shape.max_positions);
+    let positions = most_positions(config, &image.body.shape);
     let options = CompileOptions { slots: args.slots, positions, period: image.period.unwrap_or(0) };
     let compiled = compile(packed.plan(), &policy, options)?;
     let (name, program) = choose(&compiled, args.program.as_deref())?;

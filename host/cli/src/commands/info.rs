@@ -6,7 +6,7 @@ use crate::table::{pairs, percent, size, table};
 use anyhow::{Context, Result, bail};
 use fastcar_arch::identity::Identity;
 use fastcar_arch::layout::Region;
-use fastcar_host::compile::{CompileOptions, compile};
+use fastcar_host::compile::{CompileOptions, compile, most_positions};
 use fastcar_host::model::{Architecture, Model, TransformerSpec, VideoConfig};
 use fastcar_host::packed::PackedModel;
 use fastcar_host::policy::Policy;
@@ -208,7 +208,7 @@ fn folder_json(model: &Model) -> Value {
 /// Memory as a dense decode of all slots and the longest sequence uses it.
 fn memory(packed: &PackedModel) -> Result<Vec<Region>> {
     let (config, image) = (packed.config(), packed.image());
-    let positions = config.score_tokens().min(image.body.shape.max_positions);
+    let positions = most_positions(config, &image.body.shape);
     let options = CompileOptions { slots: config.slots(), positions, period: image.period.unwrap_or(0) };
     Ok(compile(packed.plan(), &Policy::dense(), options)?.map.regions().to_vec())
 }

@@ -4,6 +4,7 @@ pub mod calibrate;
 pub mod decode;
 pub mod devices;
 pub mod disasm;
+pub mod generate;
 pub mod info;
 pub mod pack;
 pub mod presets;

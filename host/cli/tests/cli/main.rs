@@ -1,6 +1,8 @@
 //! The `fastcar` command as a user runs it.
 
 mod decode;
+#[cfg(feature = "hardware")]
+mod generate;
 mod interrupt;
 mod measure;
 mod opencl;

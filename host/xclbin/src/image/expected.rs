@@ -7,15 +7,13 @@ use crate::tables::{Bank, BankKind, Clock, ClockKind, Connection, Ip, Protocol};
 use crate::text::Text;
 use fastcar_arch::board::{Board, MemoryKind};
 use fastcar_arch::config::AccelConfig;
-use fastcar_arch::regs::{self, MAP_BYTES, RegisterMap};
+use fastcar_arch::regs::{self, CONTROL_PORT, MAP_BYTES, RegisterMap};
 
 /// Name of the kernel.
 pub const KERNEL: &str = "fastcar";
 /// Name of its one instance.
 pub const UNIT: &str = "fastcar_1";
 
-/// The AXI4-Lite slave with the registers.
-const CONTROL_PORT: &str = "s_axi_control";
 /// Where a card's control bus has its first kernel.
 const UNIT_BASE: u64 = 0x180_0000;
 /// The register map's CTRL has `ap_continue`.
@@ -58,7 +56,7 @@ impl Expected {
         let properties = Ip::properties(PROTOCOL, true);
         Ok(Self {
             platform,
-            kernel: kernel(config, &map),
+            kernel: kernel(config),
             ips: vec![Ip { kind: Ip::KERNEL, properties, base: UNIT_BASE, name }],
             banks: banks(config, memory)?,
             connections: connections(config, &map),
@@ -67,7 +65,10 @@ impl Expected {
     }
 }
 
-fn kernel(config: &AccelConfig, map: &RegisterMap) -> Kernel {
+/// The kernel of a configuration: its ports, its arguments, its instance.
+#[must_use]
+pub fn kernel(config: &AccelConfig) -> Kernel {
+    let map = &RegisterMap::new(config);
     let control =
         Port { name: CONTROL_PORT.to_owned(), mode: PortMode::Slave, range: MAP_BYTES.into(), data_bits: 32 };
     let memory = |channel| Port {

@@ -26,6 +26,38 @@ pub fn write(metadata: &Metadata) -> Result<Vec<u8>> {
     Ok(out.into_inner())
 }
 
+/// A kernel as the vendor's packager reads it: `kernel.xml`.
+pub fn write_kernel(kernel: &Kernel, vlnv: &str) -> Result<Vec<u8>> {
+    let mut out = Writer::new_with_indent(Vec::new(), b' ', 2);
+    out.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let (work_group, interrupt) = (kernel.work_group.to_string(), kernel.interrupt.to_string());
+    let root = out.create_element("root").with_attributes([("versionMajor", "1"), ("versionMinor", "6")]);
+    root.write_inner_content(|out| {
+        let element = out.create_element("kernel").with_attributes([
+            ("name", &kernel.name[..]),
+            ("language", "ip_c"),
+            ("vlnv", vlnv),
+            ("attributes", ""),
+            ("preferredWorkGroupSizeMultiple", "0"),
+            ("workGroupSize", &work_group[..]),
+            ("interrupt", &interrupt[..]),
+            ("hwControlProtocol", &kernel.protocol[..]),
+        ]);
+        element.write_inner_content(|out| {
+            let (ports, arguments) = (&kernel.ports, &kernel.arguments);
+            out.create_element("ports")
+                .write_inner_content(|out| ports.iter().try_for_each(|p| port(out, p)))?;
+            out.create_element("args")
+                .write_inner_content(|out| arguments.iter().try_for_each(|a| argument(out, a)))?;
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    let mut bytes = out.into_inner();
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 fn core(out: &mut Out, metadata: &Metadata) -> Result<()> {
     let core = out.create_element("core").with_attributes([
         ("name", "OCL_REGION_0"),

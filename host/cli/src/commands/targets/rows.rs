@@ -68,7 +68,7 @@ const fn row(
 pub const CHECKS: &[&str] = &[
     "--preset u55c --workload vila-u-7b --body-only --prompt 1 --replay 0.8 --positions 1024..1025",
     "--preset u55c --workload vila-u-7b --body-only --prompt 1 --delta 0.5 --positions 1024..1025",
-    "--preset edge --workload llama-1b --prompt 1 --positions 1024..1025",
+    "--preset edge --workload llama-1b --set score_tokens=8192 --prompt 1 --positions 1024..1025",
 ];
 
 /// All, in order.
@@ -339,7 +339,7 @@ pub const ROWS: &[Row] = &[
         "dense, batch 1, edge, llama-1b: share of peak bandwidth",
         Measure::ShareOfPeak,
         Some(0.9),
-        "--preset edge --workload llama-1b",
+        "--preset edge --workload llama-1b --set score_tokens=8192",
         None,
     ),
     row(
