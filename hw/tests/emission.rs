@@ -3,7 +3,7 @@
 
 use fastcar_hw::pe::DotLane;
 use fastcar_hw::prim::{Fifo, SkidBuffer};
-use fastcar_hw::rtl::{Builder, Module, RamStyle, RtlError, Simulator, emit};
+use fastcar_hw::rtl::{Bits, Builder, Module, RamStyle, RtlError, Simulator, emit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -210,4 +210,52 @@ fn parameters_that_cannot_be_are_refused() {
         text(DotLane::new(12).unwrap_err()),
         "dot lane: lanes is 12; it must be a power of two up to 65536"
     );
+}
+
+#[test]
+fn an_instance_may_be_reset_alone() {
+    let counter = |name: &str, inner: bool| {
+        let m = Builder::new(name);
+        let count = m.reg("count", 4).reset(3);
+        count.set(count.q() + 1);
+        m.output("count_o", count.q());
+        if inner {
+            let part = m.instance("u_part", &part_of()).unwrap();
+            m.output("part_o", part.get("count_o"));
+        }
+        m.finish().unwrap()
+    };
+    fn part_of() -> Arc<Module> {
+        let m = Builder::new("part");
+        let count = m.reg("count", 4).reset(9);
+        count.set(count.q() + 1);
+        m.output("count_o", count.q());
+        m.finish().unwrap()
+    }
+    let m = Builder::new("whole");
+    let (first, second) = (
+        m.instance("u_first", &counter("nested", true)).unwrap(),
+        m.instance("u_second", &counter("plain", false)).unwrap(),
+    );
+    first.reset_by(m.input("clear_i", 1));
+    m.output("first_o", first.get("count_o"));
+    m.output("part_o", first.get("part_o"));
+    m.output("second_o", second.get("count_o"));
+    let module = m.finish().unwrap();
+    let text = emit(&module).unwrap();
+    let top = text.modules().iter().find(|(name, _)| name == "whole").map(|(_, text)| text.clone()).unwrap();
+    assert_eq!(top.matches(".rst_i(rst_i | clear_i)").count(), 1, "{top}");
+    assert_eq!(top.matches(".rst_i(rst_i)").count(), 1, "{top}");
+
+    let mut sim = Simulator::new(&module).unwrap();
+    let value = |sim: &mut Simulator, name: &str| sim.get(name).unwrap().to_u64().unwrap();
+    sim.set("clear_i", Bits::from_u64(1, 0)).unwrap();
+    sim.set("rst_i", Bits::from_u64(1, 1)).unwrap();
+    sim.tick();
+    sim.set("rst_i", Bits::from_u64(1, 0)).unwrap();
+    sim.tick();
+    assert_eq!(["first_o", "part_o", "second_o"].map(|name| value(&mut sim, name)), [4, 10, 4]);
+    sim.set("clear_i", Bits::from_u64(1, 1)).unwrap();
+    sim.tick();
+    assert_eq!(["first_o", "part_o", "second_o"].map(|name| value(&mut sim, name)), [3, 9, 5]);
 }

@@ -1,10 +1,16 @@
-//! Masks of which one bit counts.
+//! Masks: the bit that counts, and how many there are.
 
-use crate::rtl::{Wire, index_width};
+use crate::rtl::{Builder, Wire, index_width};
 
 /// The lowest bit that is set in a mask, and no other.
 pub(crate) fn lowest(mask: Wire<'_>) -> Wire<'_> {
     mask & mask.negated()
+}
+
+/// How many of some bits are set, or the sum of some numbers, in `width` bits.
+pub(crate) fn ones<'m>(m: &'m Builder, bits: &[Wire<'m>], width: u32) -> Wire<'m> {
+    let each: Vec<_> = bits.iter().map(|bit| bit.zext(width)).collect();
+    if each.is_empty() { m.lit(width, 0) } else { m.tree(&each, |a, b| a + b) }
 }
 
 /// The number of the only bit that is set.

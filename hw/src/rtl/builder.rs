@@ -187,7 +187,7 @@ impl Builder {
         self.state.borrow_mut().primitive = Some(Primitive { when, text: text.into() });
     }
 
-    /// Another module within this one. Clock and reset are connected as they are.
+    /// Another module within this one. Clock and reset are connected as they are; see [`Instance::reset_by`].
     ///
     /// # Errors
     /// What is wrong with the other module.
@@ -195,7 +195,12 @@ impl Builder {
         let module = block.module()?;
         let inputs = vec![None; module.ports.len()];
         let mut state = self.state.borrow_mut();
-        state.instances.push(InstanceData { name: name.into(), module: Arc::clone(&module), inputs });
+        state.instances.push(InstanceData {
+            name: name.into(),
+            module: Arc::clone(&module),
+            inputs,
+            reset: None,
+        });
         Ok(Instance { m: self, index: state.instances.len() as u32 - 1, module })
     }
 

@@ -68,6 +68,10 @@ impl Design {
         &self.modules
     }
 
+    pub(crate) fn into_modules(self) -> Vec<(String, String)> {
+        self.modules
+    }
+
     /// Name of the top module.
     #[must_use]
     pub fn top(&self) -> &str {
@@ -80,10 +84,21 @@ impl Design {
         &self.ports
     }
 
+    /// The same design with one more module around it, which is the top then.
+    pub(crate) fn within(mut self, top: &str, text: String, ports: Vec<Port>) -> Self {
+        self.modules.push((top.into(), text));
+        Self { modules: self.modules, top: top.into(), ports }
+    }
+
     /// Names of the files in order, one module each: what `files.f` lists.
     #[must_use]
     pub fn files(&self) -> Vec<String> {
         self.modules.iter().map(|(name, _)| format!("{name}.v")).collect()
+    }
+
+    /// Text of `files.f`.
+    pub(crate) fn list(&self) -> String {
+        self.files().iter().map(|file| format!("{file}\n")).collect()
     }
 
     /// Writes one file per module and `files.f` into a folder, which is made if it is not there.
@@ -96,7 +111,7 @@ impl Design {
             reason: error.to_string(),
         };
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-        let list = self.files().iter().map(|file| format!("{file}\n")).collect();
+        let list = self.list();
         let texts = self.modules.iter().map(|(_, text)| text).chain([&list]);
         for (file, text) in self.files().into_iter().chain(["files.f".into()]).zip(texts) {
             let path = folder.join(file);

@@ -202,6 +202,8 @@ pub(crate) struct InstanceData {
     pub module: Arc<Module>,
     /// One per port of the module; nothing for outputs, the clock and the reset.
     pub inputs: Vec<Option<Id>>,
+    /// What resets it beside the reset of the module that it stands in.
+    pub reset: Option<Id>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -215,6 +215,17 @@ impl<'m> Instance<'m> {
         }
     }
 
+    /// Resets the instance when a wire is set, too.
+    #[track_caller]
+    pub fn reset_by(&self, when: Wire<'m>) {
+        let when = self.m.own(when).sized("reset of an instance", 1);
+        let before = self.m.state.borrow_mut().instances[self.index as usize].reset.replace(when.id);
+        if before.is_some() {
+            let what = format!("reset of an instance of {}", self.module.name);
+            self.m.fail(RtlError::DrivenTwice { what, place: Place::here() });
+        }
+    }
+
     /// An output.
     #[must_use]
     #[track_caller]

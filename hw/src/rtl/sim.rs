@@ -54,6 +54,8 @@ struct FlatReg {
     next: u32,
     enable: Option<u32>,
     reset: Option<Bits>,
+    /// What resets it beside the reset of the top.
+    resets: SmallVec<[u32; 1]>,
 }
 
 #[derive(Clone, Debug)]
@@ -193,7 +195,9 @@ impl Simulator {
             .regs
             .iter()
             .map(|reg| match (&reg.reset, reg.enable) {
-                (Some(reset), _) if self.reset => Some(reset.clone()),
+                (Some(reset), _) if self.reset || reg.resets.iter().any(|at| values[*at as usize].any()) => {
+                    Some(reset.clone())
+                }
                 (_, Some(enable)) if !values[enable as usize].any() => None,
                 _ => Some(values[reg.next as usize].clone()),
             })
@@ -220,16 +224,17 @@ impl Flat {
     fn new(top: &Arc<Module>) -> Result<Self, RtlError> {
         let mut flat = Self::default();
         let mut labels = Vec::new();
-        flat.add(top, None, &mut labels, top.name());
+        flat.add(top, None, &SmallVec::new(), &mut labels, top.name());
         flat.sort(&labels, top.name())?;
         Ok(flat)
     }
 
-    /// Adds a module; `outer` is the instance that it is and where the items of the module around it begin.
+    /// Adds a module; `outer` is the instance that it is and where the items of the module around it begin, `resets` is what resets that.
     fn add(
         &mut self,
         module: &Module,
         outer: Option<(&InstanceData, u32)>,
+        resets: &SmallVec<[u32; 1]>,
         labels: &mut Vec<String>,
         path: &str,
     ) -> u32 {
@@ -244,7 +249,8 @@ impl Flat {
         for reg in &module.regs {
             let enable = reg.enable.map(|id| base + id);
             let next = base + reg.next.unwrap_or_default();
-            self.regs.push(FlatReg { slot: base, next, enable, reset: reg.reset.clone() });
+            let (reset, resets) = (reg.reset.clone(), resets.clone());
+            self.regs.push(FlatReg { slot: base, next, enable, reset, resets });
         }
         for memory in &module.memories {
             let write = memory.write.as_ref().map(|w| [w.enable, w.address, w.data].map(|id| base + id));
@@ -254,7 +260,12 @@ impl Flat {
         let inner: Vec<u32> = module
             .instances
             .iter()
-            .map(|one| self.add(&one.module, Some((one, base)), labels, &format!("{path}.{}", one.name)))
+            .map(|one| {
+                let own = one.reset.iter().map(|id| base + id);
+                let resets = resets.iter().copied().chain(own).collect();
+                let path = format!("{path}.{}", one.name);
+                self.add(&one.module, Some((one, base)), &resets, labels, &path)
+            })
             .collect();
         self.connect(module, base, regs, &inner);
         base

@@ -309,7 +309,8 @@ impl<'a> Printer<'a> {
             pins.push(format!("        .{CLOCK}({CLOCK})"));
         }
         if module.resettable {
-            pins.push(format!("        .{RESET}({RESET})"));
+            let own = instance.reset.map(|id| format!(" | {}", self.at(id)));
+            pins.push(format!("        .{RESET}({RESET}{})", own.unwrap_or_default()));
         }
         for (port, (data, input)) in (0..).zip(module.ports.iter().zip(&instance.inputs)) {
             // An output that nobody uses stays open.
@@ -343,7 +344,11 @@ impl Module {
         let mut roots: Vec<Id> = self.outputs.iter().flatten().copied().collect();
         roots.extend(self.regs.iter().flat_map(|reg| [reg.next, reg.enable]).flatten());
         roots.extend(self.laters.iter().filter_map(|later| later.value));
-        roots.extend(self.instances.iter().flat_map(|instance| instance.inputs.iter().flatten()));
+        roots.extend(
+            self.instances
+                .iter()
+                .flat_map(|instance| instance.inputs.iter().chain([&instance.reset]).flatten()),
+        );
         for write in self.memories.iter().filter_map(|memory| memory.write.as_ref()) {
             roots.extend([write.enable, write.address, write.data]);
         }
