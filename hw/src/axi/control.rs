@@ -73,6 +73,16 @@ pub enum Handshake {
     Chain,
 }
 
+impl Handshake {
+    /// What names of modules have for it.
+    pub(crate) fn short_name(self) -> &'static str {
+        match self {
+            Self::Single => "hs",
+            Self::Chain => "chain",
+        }
+    }
+}
+
 /// The control registers. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -131,11 +141,7 @@ impl Control {
 
     fn name(&self) -> String {
         let identity = Identity::of(&self.config).short();
-        let handshake = match self.handshake {
-            Handshake::Single => "hs",
-            Handshake::Chain => "chain",
-        };
-        format!("control_{}_{identity}_{handshake}", self.config.name())
+        format!("control_{}_{identity}_{}", self.config.name(), self.handshake.short_name())
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `index_i`, `last_i` | in | 32, 1 | with a command: its number in the program, and whether it is the last |
 //! | `bursts_i` | in | 32 | bursts whose commands may be taken |
 //! | `taken_o` | out | 1 | a command is taken in this cycle |
+//! | `gate_entry_o` | out | 16 | with it: the gate in the step table that says which slots have a reference: its own, or that `delta`'s |
 //! | `<queue>_pop_i` | in | 1 | a command leaves a queue (`vector`, `product`, `gate`) in this cycle |
 //! | `<queue>_front_valid_i`, `<queue>_front_i` | in | 1, 8 | the low bits of the number of the command in front (also `record`, `main`, `ahead`, `write`) |
 //! | `writer_room_i` | in | 1 | one more command that writes may be under way |
@@ -22,7 +23,6 @@
 //! | `issue_command_o`, `issue_index_o`, `issue_classes_o` | out | 512, 32, [`CLASSES`] | the command, its number, its [`Classes`] |
 //! | `issue_number_<unit>_o` | out | 8 | its number among the commands of a unit (`vector`, `product`, `gate`, `writer`), if it is one |
 //! | `issue_<wait>_valid_o`, `issue_<wait>_o` | out | 1, 8 | what it waits for: `operand`: the vector command that fills what it reads; `product`, `gate`: commands there that read what it fills; `decision`: the gate of its predicate; `masks`: the `delta` whose masks it streams by |
-//! | `issue_gate_entry_o` | out | 16 | the gate in the step table that says which slots have a reference: its own, or that `delta`'s |
 //! | `error_valid_o`, `error_code_o`, `error_index_o` | out | 1, 8, 32 | the program is wrong here: nothing more is taken |
 //! | `ended_o` | out | 1 | `end` is taken |
 //!
@@ -331,7 +331,7 @@ fn issue<'m>(m: &'m Builder, start: Wire<'m>, take: Wire<'m>, c: &Decoded<'m>) -
         give(&format!("{name}_valid"), rest, found & valid_later(asked, name));
         give(name, rest, number);
     }
-    give("gate_entry", all, entry);
+    m.output("gate_entry_o", entry);
     let pred = fields.pred();
     give("decision_valid", all, decision.0 & (pred.eq(1) | pred.eq(2)));
     give("decision", all, decision.1);

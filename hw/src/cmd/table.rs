@@ -81,6 +81,9 @@ impl TableReader {
         Ok(Self { beat_bytes: config.fields().beat_bytes, slots: config.slots(), readers })
     }
 
+    /// Cycles from the question for a gate's entry to the entry.
+    pub const GATE_LATENCY: u64 = 2;
+
     /// Beats of the head, and of a slot's entry.
     fn entry_beats(&self) -> u32 {
         SLOT_BYTES as u32 / self.beat_bytes

@@ -22,7 +22,8 @@
 //!
 //! # Timing
 //!
-//! The decision comes [`SETTLE`] cycles after `settle_i`, which may come with the last score. A score a cycle.
+//! The decision comes [`Settle::LATENCY`] cycles after `settle_i`, which may come with the last score: the Index Register holds it
+//! [`SETTLE`] cycles after that. A score a cycle.
 //!
 //! # Numeric contract
 //!
@@ -71,6 +72,9 @@ impl Settle {
     pub fn new(slots: u32) -> Result<Self, RtlError> {
         Ok(Self { slots: within("settle", "slots", slots, 1..=MAX_SLOTS, "1 to 32")? })
     }
+
+    /// Cycles from `settle_i` to the decision.
+    pub const LATENCY: u64 = SETTLE - 1;
 
     /// Cycles from a score to the bits that come of it: sum, half, comparison, bit.
     fn decided_after() -> u32 {
@@ -199,10 +203,10 @@ impl Block for Settle {
         m.output("replay_o", replay);
 
         let mut settled = m.input("settle_i", 1);
-        for stage in 0..SETTLE {
+        for stage in 0..Self::LATENCY {
             settled = m.register_valid(&format!("settled_{stage}"), settled & !scores.start);
         }
-        debug_assert!(u64::from(Self::decided_after() + 2) <= SETTLE, "bits, then the decision");
+        debug_assert!(u64::from(Self::decided_after() + 2) <= Self::LATENCY, "bits, then the decision");
         m.output("valid_o", settled);
         m.finish()
     }
