@@ -43,6 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::prim::ones;
 use crate::rtl::{Block, Builder, Module, RtlError, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
 use std::sync::Arc;
@@ -57,12 +58,6 @@ pub struct Mapping {
     pub(super) columns: u32,
     /// Sixteens of rows that the accumulators of a column hold.
     pub(super) granules: u32,
-}
-
-/// How many bits of a mask are set, in `width` bits.
-fn ones<'m>(m: &'m Builder, bits: &[Wire<'m>], width: u32) -> Wire<'m> {
-    let each: Vec<_> = bits.iter().map(|bit| bit.zext(width)).collect();
-    if each.is_empty() { m.lit(width, 0) } else { m.tree(&each, |a, b| a + b) }
 }
 
 impl Mapping {

@@ -23,10 +23,12 @@
 //! | `commit_valid_i` | in | 1 | the next job may go: its segments and data are here, or on their way |
 //! | `commit_beats_i` | in | [`Port::count_bits`] | its beats; 0 for no job |
 //! | `commit_closes_i`, `commit_writer_i` | in | 1, [`WRITER_BITS`] | behind it nothing more comes of the writer of this number |
+//! | `halt_i` | in | 1 | nothing more is decided for |
 //! | `drain_i` | in | 1 | somebody waits for room in the write buffer |
 //! | `acknowledged_o` | out | 1 | a job is acknowledged |
 //! | `writer_o` | out | [`WRITER_BITS`] | the last writer that is acknowledged, all before it too |
 //! | `reading_o`, `writing_o` | out | 1 | reads are queued or under way; writes are queued or not acknowledged |
+//! | `quiet_o` | out | 1 | no burst is on AXI, or on its way there |
 //! | `read_beat_o`, `written_beat_o` | out | 1 | a beat comes; one goes into the write master |
 //! | `clear_i` | in | 1 | forgets the errors |
 //! | `read_error_{valid,address,response}_o`, `write_error_...` | out | 1, address, 2 | the first error since: local address of its burst, in beats; response |
@@ -84,6 +86,7 @@ pub use cutter::Cutter;
 use crate::axi::{BurstPort, ReadMaster, WriteMaster};
 use crate::rtl::{Block, Builder, Instance, Module, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
+use fastcar_arch::step::MAX_REPORT_BYTES;
 use fastcar_arch::timing::WRITERS;
 use std::sync::Arc;
 
@@ -122,9 +125,10 @@ impl Port {
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
         let reads = BurstPort::reads(config, QUEUE_BITS)?;
         let fields = config.fields();
-        // The whole vector buffer on one channel: no job is longer.
+        // The whole vector buffer on one channel, or the report: no job is longer.
         let words = u64::from(fields.vb_lines) * u64::from(LINE_WORDS);
-        let longest = (words * 4 / config.beat().get()).max(u64::from(config.write_beats()));
+        let longest = (words * 4).max(MAX_REPORT_BYTES) / config.beat().get();
+        let longest = longest.max(u64::from(config.write_beats()));
         let port = Self {
             reads,
             // A burst that is written is told by its length and by whether its job ends with it.
@@ -235,8 +239,10 @@ impl Block for Port {
             master.set("base_i", base);
             master.set("clear_i", clear);
         }
-        let reads = self.reads(&m, &read)?;
-        let writes = self.writes(&m, &write)?;
+        let goes_on = !m.input("halt_i", 1);
+        let reads = self.reads(&m, &read, goes_on)?;
+        let writes = self.writes(&m, &write, goes_on)?;
+        m.output("quiet_o", m.register_valid("quiet", !reads.under_way & !writes.under_way));
 
         // Control goes first; writes that cannot wait go next, others when nothing is to be read.
         let waits = reads.waits(writes.acknowledged);

@@ -13,12 +13,19 @@ pub(super) struct Reads<'m> {
     room: Vec<Wire<'m>>,
     /// A read could go out: a place is free and the master takes it.
     pub(super) could: Wire<'m>,
+    /// Bursts are under way.
+    pub(super) under_way: Wire<'m>,
     /// Whether each queue's burst goes.
     goes: Vec<Later<'m>>,
 }
 
 impl Port {
-    pub(super) fn reads<'m>(&self, m: &'m Builder, master: &Instance<'m>) -> Result<Reads<'m>, RtlError> {
+    pub(super) fn reads<'m>(
+        &self,
+        m: &'m Builder,
+        master: &Instance<'m>,
+        goes_on: Wire<'m>,
+    ) -> Result<Reads<'m>, RtlError> {
         let note = |queue: &str| if guarded(queue) { WRITER_BITS + 1 } else { 0 };
         let heads: Result<Vec<Head<'m>>, RtlError> =
             QUEUES.iter().map(|queue| self.head(m, queue, note(queue))).collect();
@@ -28,7 +35,7 @@ impl Port {
             head.stream.ready.set(goes.wire());
         }
         let (valid, last) = (master.get("beat_valid_o"), master.get("beat_last_o"));
-        let place = self.place(m, &goes, valid & last, &heads);
+        let [place, under_way] = self.place(m, &goes, valid & last, &heads);
         self.buffers(m, master)?;
         m.output("read_beat_o", valid);
         let mut room = vec![m.lit(1, 1)];
@@ -36,18 +43,24 @@ impl Port {
             let space = self.space(m, index, head, goes[index].wire());
             room.push(head.length.zext(space.q().width()).lt(space.q()));
         }
-        Ok(Reads { heads, room, could: place & master.get("req_ready_o"), goes })
+        Ok(Reads { heads, room, could: place & master.get("req_ready_o") & goes_on, under_way, goes })
     }
 
-    /// Whether fewer bursts are under way than may be; also says whether anything is to be read.
-    fn place<'m>(&self, m: &'m Builder, goes: &[Later<'m>], ends: Wire<'m>, heads: &[Head<'m>]) -> Wire<'m> {
+    /// Whether fewer bursts are under way than may be, and whether any are; also says whether anything is to be read.
+    fn place<'m>(
+        &self,
+        m: &'m Builder,
+        goes: &[Later<'m>],
+        ends: Wire<'m>,
+        heads: &[Head<'m>],
+    ) -> [Wire<'m>; 2] {
         let most = u64::from(self.reads.bursts());
         let under_way = m.reg("under_way", index_width(most + 1)).reset(0);
         let begins = goes.iter().map(|goes| goes.wire()).fold(m.lit(1, 0), |a, b| a | b).named("read_goes");
         under_way.update(&[(begins & !ends, under_way.q() + 1), (ends & !begins, under_way.q() - 1)]);
         let queued = heads.iter().map(|head| head.stream.valid).fold(m.lit(1, 0), |a, b| a | b);
         m.output("reading_o", queued | under_way.q().any());
-        under_way.q().lt(most)
+        [under_way.q().lt(most), under_way.q().any()]
     }
 
     /// Beats of a buffer that are not promised to a burst.

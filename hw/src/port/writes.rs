@@ -10,6 +10,8 @@ pub(super) struct Writes<'m> {
     head: Head<'m>,
     /// A burst could go out.
     pub(super) could: Wire<'m>,
+    /// Bursts are not answered.
+    pub(super) under_way: Wire<'m>,
     pub(super) draining: Wire<'m>,
     /// Number of the last writer that is acknowledged.
     pub(super) acknowledged: Wire<'m>,
@@ -17,7 +19,12 @@ pub(super) struct Writes<'m> {
 }
 
 impl Port {
-    pub(super) fn writes<'m>(&self, m: &'m Builder, master: &Instance<'m>) -> Result<Writes<'m>, RtlError> {
+    pub(super) fn writes<'m>(
+        &self,
+        m: &'m Builder,
+        master: &Instance<'m>,
+        goes_on: Wire<'m>,
+    ) -> Result<Writes<'m>, RtlError> {
         let head = self.head(m, "write", 1)?;
         let goes = m.later("write_burst_goes", 1);
         head.stream.ready.set(goes.wire());
@@ -33,17 +40,19 @@ impl Port {
         let (commit, beats) = (m.input("commit_valid_i", 1), m.input("commit_beats_i", self.count_bits()));
         let beats = commit.mux(beats, m.lit(self.count_bits(), 0)).named("committed");
         let queued = self.queued(m, beats, &head, goes.wire());
-        let acknowledged = self.acknowledged(m, master, (commit, beats), goes.wire(), queued.any())?;
+        let [acknowledged, under_way] =
+            self.acknowledged(m, master, (commit, beats), goes.wire(), queued.any())?;
 
         // Its data keeps the bus for a cycle a beat.
         let gap = m.reg("gap", self.reads.length_bits()).reset(0);
         gap.update(&[(goes.wire(), head.length), (gap.q().any(), gap.q() - 1)]);
-        let could = head.stream.valid & queued.any() & gap.q().is_zero() & master.get("req_ready_o");
+        let could =
+            head.stream.valid & queued.any() & gap.q().is_zero() & master.get("req_ready_o") & goes_on;
         let wanted = m.register_valid("wanted", m.input("drain_i", 1));
         let draining = m.reg("draining", 1).reset(0);
         let most = u64::from(self.write_beats / 2);
         draining.set(queued.any() & (draining.q() | wanted | queued.gt(most)));
-        Ok(Writes { head, could, draining: draining.q(), acknowledged, goes })
+        Ok(Writes { head, could, under_way, draining: draining.q(), acknowledged, goes })
     }
 
     /// Beats that are committed and have not gone out.
@@ -57,7 +66,7 @@ impl Port {
     }
 
     /// Beats are counted when they are committed and when they are acknowledged: a writer is acknowledged when as many are as
-    /// had been committed when it closed.
+    /// had been committed when it closed. Also whether bursts are not answered.
     fn acknowledged<'m>(
         &self,
         m: &'m Builder,
@@ -65,7 +74,7 @@ impl Port {
         (commit, beats): (Wire<'m>, Wire<'m>),
         goes: Wire<'m>,
         queued: Wire<'m>,
-    ) -> Result<Wire<'m>, RtlError> {
+    ) -> Result<[Wire<'m>; 2], RtlError> {
         let width = self.count_bits();
         let committed = m.reg("committed_beats", width).reset(0);
         let all = (committed.q() + beats).named("all_committed");
@@ -95,7 +104,7 @@ impl Port {
         let under_way = m.reg("unanswered", width).reset(0);
         under_way.update(&[(goes & !valid, under_way.q() + 1), (valid & !goes, under_way.q() - 1)]);
         m.output("writing_o", queued | under_way.q().any());
-        Ok(writer.q())
+        Ok([writer.q(), under_way.q().any()])
     }
 }
 

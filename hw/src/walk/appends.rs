@@ -127,17 +127,17 @@ impl Appends {
         STAGES + 2
     }
 
-    fn channel_bits(&self) -> u32 {
+    pub(super) fn channel_bits(&self) -> u32 {
         index_width(self.channels.into())
     }
 
     /// Channels that share so many heads' blocks in turns.
-    fn interleave(&self, heads: u32) -> u32 {
+    pub(super) fn interleave(&self, heads: u32) -> u32 {
         (self.channels / heads.max(1)).max(1)
     }
 
     /// By the number of heads, as long as there are fewer than channels, what a closure makes of it.
-    fn by_heads<'m>(&self, m: &'m Builder, heads: Wire<'m>, f: impl Fn(u32) -> Bits) -> Wire<'m> {
+    pub(super) fn by_heads<'m>(&self, m: &'m Builder, heads: Wire<'m>, f: impl Fn(u32) -> Bits) -> Wire<'m> {
         let each: Vec<_> = (0..self.channels).map(|heads| m.constant(f(heads))).collect();
         heads.trunc(self.channel_bits()).choose(&each)
     }
@@ -203,14 +203,14 @@ impl<'m> Runs<'m> {
 }
 
 /// The parts on their way to their runs: all move together.
-struct Pipe<'m> {
-    m: &'m Builder,
-    w: Appends,
-    moves: Wire<'m>,
+pub(super) struct Pipe<'m> {
+    pub(super) m: &'m Builder,
+    pub(super) w: Appends,
+    pub(super) moves: Wire<'m>,
 }
 
 impl<'m> Pipe<'m> {
-    fn later(&self, name: &str, wire: Wire<'m>, cycles: u32) -> Wire<'m> {
+    pub(super) fn later(&self, name: &str, wire: Wire<'m>, cycles: u32) -> Wire<'m> {
         (0..cycles).fold(wire, |wire, n| {
             let reg = self.m.reg(&format!("{name}_{n}"), wire.width());
             reg.set_when(self.moves, wire);
@@ -256,7 +256,7 @@ impl<'m> Pipe<'m> {
 impl Appends {
     /// A block's number divided by the channels that share a head: these after a cycle, the quotient after two, the remainder after
     /// three.
-    fn divided<'m>(&self, pipe: &Pipe<'m>, heads: Wire<'m>, block: Wire<'m>) -> [Wire<'m>; 3] {
+    pub(super) fn divided<'m>(&self, pipe: &Pipe<'m>, heads: Wire<'m>, block: Wire<'m>) -> [Wire<'m>; 3] {
         let (m, bits) = (pipe.m, self.channel_bits());
         let few = heads.lt(u64::from(self.channels));
         let of = |heads: u32| u64::from(self.interleave(heads));

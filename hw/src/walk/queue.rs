@@ -15,7 +15,6 @@
 //! | `leaves_o` | out | 1 | it leaves |
 //! | `pred_o`, `decision_valid_o`, `decision_o` | out | 2, 1, 8 | of the first: asks [`Decisions`](crate::drs::Decisions), which answer |
 //! | `known_i`, `slots_i` | in | 1, slots | in the same cycle |
-//! | `gate_o`, `gate_i` | | 16, 64 | asks the step table for a gate; the answer comes two cycles later |
 //! | `ring_i` | in | slots | slots with a ring position |
 //! | `before_o`, `family_o`, `asked_o` | out | 8, address, slots | asks [`Writers`], which answer three cycles later: |
 //! | `wait_i`, `guard_valid_i`, `guard_i` | in | 1, 1, 8 | |
@@ -58,9 +57,6 @@ use fastcar_arch::config::AccelConfig;
 use fastcar_arch::timing::WINDOW;
 use std::sync::Arc;
 
-/// Bits of a gate's number.
-const GATE_BITS: u32 = 16;
-
 /// The queue of commands that read records. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordQueue {
@@ -94,22 +90,22 @@ pub struct Waiting<'m> {
     pub decision: Wire<'m>,
     /// Commands before it that write.
     pub before: Wire<'m>,
-    /// The gate in the step table whose `allow` says which slots have a reference.
-    pub gate: Wire<'m>,
+    /// Slots whose reference may be used.
+    pub allow: Wire<'m>,
     /// Its records.
     pub shape: Shape<'m>,
 }
 
 impl<'m> Waiting<'m> {
     fn width(s: &Sizes) -> u32 {
-        3 * NUMBER_BITS + 3 + GATE_BITS + Shape::width(s)
+        3 * NUMBER_BITS + 3 + s.slots + Shape::width(s)
     }
 
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, before, gate, shape } = *self;
-        m.pack(&[index, pred, decides, decision, before, gate, shape.word(m)])
+        let Self { index, pred, decides, decision, before, allow, shape } = *self;
+        m.pack(&[index, pred, decides, decision, before, allow, shape.word(m)])
     }
 
     fn of(s: &Sizes, word: Wire<'m>) -> Self {
@@ -120,7 +116,7 @@ impl<'m> Waiting<'m> {
             decides: take(1),
             decision: take(NUMBER_BITS),
             before: take(NUMBER_BITS),
-            gate: take(GATE_BITS),
+            allow: take(s.slots),
             shape: Shape::of(s, take(Shape::width(s))),
         }
     }
@@ -152,8 +148,8 @@ impl Block for RecordQueue {
         for stage in 0..Writers::LATENCY {
             asked = m.register_valid(&format!("asked_{stage}"), asked & !leaves.wire());
         }
-        let allow = m.input("gate_i", 64).trunc(slots);
-        let job = first.shape.job(s, &Known { slots: runs, ring: m.input("ring_i", slots), allow });
+        let ring = m.input("ring_i", slots);
+        let job = first.shape.job(s, &Known { slots: runs, ring, allow: first.allow });
         let settled = asked & !(m.input("wait_i", 1) & first.shape.guarded);
         let guard = (m.input("guard_valid_i", 1) & first.shape.guarded).cat(m.input("guard_i", NUMBER_BITS));
         let jobs = m.stream("job_ready", settled & job.some(), guard.cat(job.word(&m)));
@@ -166,7 +162,6 @@ impl Block for RecordQueue {
         m.output("pred_o", first.pred);
         m.output("decision_valid_o", first.decides);
         m.output("decision_o", first.decision);
-        m.output("gate_o", first.gate);
         m.output("before_o", first.before);
         m.output("family_o", first.shape.addr);
         m.output("asked_o", runs);

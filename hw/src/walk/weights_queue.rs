@@ -50,7 +50,7 @@ use super::job::Sizes;
 use super::weights::{Matrix, WeightSizes};
 use crate::cmd::fields::cut;
 use crate::cmd::{NUMBER_BITS, Writers};
-use crate::prim::Fifo;
+use crate::prim::{Fifo, ones};
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
 use fastcar_arch::timing::WINDOW;
@@ -111,12 +111,6 @@ impl<'m> WaitingProduct<'m> {
     }
 }
 
-/// A sum that fits some width.
-fn sum<'m>(m: &'m Builder, terms: &[Wire<'m>], width: u32) -> Wire<'m> {
-    let terms: Vec<_> = terms.iter().map(|term| term.zext(width)).collect();
-    m.tree(&terms, |a, b| a + b)
-}
-
 impl WeightQueue {
     /// For a configuration.
     #[must_use]
@@ -144,9 +138,9 @@ impl WeightQueue {
         let bits = slots.bits();
         let width = index_width(u64::from(self.most()) + 1);
         let column = |c: u32| bits.iter().skip(c as usize).step_by(self.columns as usize).copied();
-        let columns = (0..self.columns).map(|c| sum(m, &column(c).collect::<Vec<_>>(), width));
+        let columns = (0..self.columns).map(|c| ones(m, &column(c).collect::<Vec<_>>(), width));
         let columns: Vec<_> = columns.collect();
-        let all = sum(m, &columns, index_width(u64::from(self.sizes.common.slots) + 1));
+        let all = ones(m, &columns, index_width(u64::from(self.sizes.common.slots) + 1));
         [all, m.tree(&columns, |a, b| a.lt(b).mux(b, a))]
     }
 
