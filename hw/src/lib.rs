@@ -10,6 +10,8 @@
 //! * [`drs`] holds dynamic resource scheduling.
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
+//! * [`mod@generate`] writes the kernel of a configuration into a folder.
+//! * [`kernel`] puts control registers around the core.
 //! * [`mx`] holds conversion to and from the block formats.
 //! * [`vec`](mod@vec) holds the vector unit's data path.
 //! * [`walk`] holds the walkers: from commands to runs of beats.
@@ -25,6 +27,8 @@ pub mod core;
 pub mod drs;
 pub mod fp;
 pub mod func;
+pub mod generate;
+pub mod kernel;
 pub mod mx;
 pub mod pe;
 pub mod port;

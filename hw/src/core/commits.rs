@@ -49,7 +49,7 @@
 //! use fastcar_hw::{core::Commits, rtl::Block};
 //!
 //! let commits = Commits::new(&AccelConfig::preset("tiny")?)?;
-//! assert_eq!(commits.module()?.name(), "commits_c1_w128_n10");
+//! assert_eq!(commits.module()?.name(), "commits_c1_w128_n16");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -11,20 +11,24 @@
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | no run |
 //! | `start_i` | in | 1 | a run begins; the arguments stay to its end |
-//! | `program_i`, `step_i` | in | 64 | device addresses |
+//! | `program_i`, `step_i`, `report_i` | in | 64 | device addresses |
 //! | `commands_i` | in | 32 | commands in the program |
 //! | `channel<c>_i` | in | 64 | device address of the channel's local byte 0 |
 //! | `done_o` | out | 1 | the run ends |
-//! | `error_valid_o`, `error_code_o`, `error_command_o` | out | 1, 8, 32 | the program is wrong at this command |
+//! | `error_valid_o`, `error_code_o` | out | 1, 8 | something is wrong: the run ends as soon as the bus is quiet, with what is in [`ERROR_CODES`](fastcar_arch::regs::ERROR_CODES) |
+//! | `error_command_o` | out | 32 | with it: at which command; else the last one that had been dispatched |
+//! | `error_channel_o`, `error_response_o` | out | 8, 2 | with it: a read's or write's channel and response |
 //! | `compact_i` | in | 1 | the policy is `compact`, not `static` |
 //! | `mac_busy_o`, `mac_there_o` | out | 1 | a cycle in which a beat occupies channel 0's cluster; a product's command is dispatched and not finished |
+//! | `gate_busy_o`, `gate_there_o` | out | 1 | a cycle in which a gate settles; in which a gate command is in the queue |
+//! | `replays_o`, `computes_o` | out | log2(slots + 1) | slots for which a gate has decided so |
 //! | `command_valid_o`, `command_busy_o`, `command_stalled_o` | out | 1 | a command is dispatched; the command processor works, or is held up |
 //! | `read_beat<c>_o`, `written_beat<c>_o`, `reading_o`, `writing_o` | out | 1 | beats of the channels; channel 0 has reads, or writes, queued or under way |
 //! | `m<c>_axi_*` | | | AXI4 of the channels, see [`Port`] |
 //!
 //! # Timing
 //!
-//! Cycle for cycle that of `fastcar_sim`.
+//! Cycle for cycle that of `fastcar_sim`. A run with an error ends when every burst that is on AXI is over, and some cycles later; what it wrote by then stays.
 //!
 //! # Numeric contract
 //!
@@ -36,7 +40,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_core`: cycles and counters of whole runs against the simulator's, on its memories.
+//! `tests/tests/rtl_core`: cycles and counters of whole runs against the simulator's, on its memories; errors of every kind, and the run behind each.
 //!
 //! # Example
 //!
@@ -53,25 +57,32 @@ pub mod activations;
 mod array;
 pub mod commits;
 pub mod control_reads;
+mod gates;
+pub mod masks;
 pub mod parts;
 pub mod progress;
 pub mod record_rows;
+pub mod report;
 pub mod segments;
 mod task;
+mod top;
 mod vector;
 
 pub use activations::Activations;
 pub use commits::Commits;
 pub use control_reads::ControlReads;
+pub use masks::Masks;
 pub use parts::Parts;
 pub use progress::Progress;
 pub use record_rows::RecordRows;
+pub use report::Report;
 pub use segments::Segments;
+pub use top::Core;
 
 use crate::cmd::{Classes, Dispatch, Fields, NUMBER_BITS, Prefetch, TableReader, Writers};
-use crate::drs::Decisions;
+use crate::drs::{Decisions, Gates};
 use crate::port::Port;
-use crate::rtl::{Bits, Block, Builder, Instance, Module, RtlError, Wire};
+use crate::rtl::{Bits, Block, Builder, Instance, Module, Reg, RtlError, Wire};
 use crate::walk::{Direction, Sizes, shape};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::timing::{DISPATCH, FINISH, HOP};
@@ -86,11 +97,12 @@ const WRITERS: u32 = 3;
 const PRODUCTS: u32 = 4;
 const MAIN: u32 = 5;
 const AHEAD: u32 = 6;
-const READERS: u32 = 7;
+const GATES: u32 = 7;
+const READERS: u32 = 8;
 
-/// The machine. See the [module](self).
+/// The units of a run, put together.
 #[derive(Clone, Debug)]
-pub struct Core {
+struct Machine {
     config: AccelConfig,
     port: Port,
 }
@@ -100,15 +112,24 @@ struct Issue<'m> {
     valid: Wire<'m>,
     fields: Fields<'m>,
     classes: Classes<'m>,
+    /// Its number in the program, and the low bits of that.
+    position: Wire<'m>,
     index: Wire<'m>,
     decides: Wire<'m>,
     decision: Wire<'m>,
+    /// Its number among the commands of the vector unit, and among gates.
+    vector: Wire<'m>,
     gate: Wire<'m>,
+    /// What the step table says of its gate, or of that of its masks.
+    allow: Wire<'m>,
+    force: Wire<'m>,
     /// Commands before it that write.
     writer: Wire<'m>,
     /// Whether a vector command fills what it reads, and its number; whether products read what it fills, and the number of the last.
     operand: [Wire<'m>; 2],
     product: [Wire<'m>; 2],
+    /// The same of gates that read what it fills.
+    compared: [Wire<'m>; 2],
 }
 
 /// What all parts of the core share.
@@ -117,20 +138,27 @@ struct Center<'m> {
     config: &'m AccelConfig,
     sizes: Sizes,
     start: Wire<'m>,
+    /// Device address of channel 0.
+    base: Wire<'m>,
     issue: Issue<'m>,
     table: Instance<'m>,
     decisions: Instance<'m>,
+    gates: Instance<'m>,
+    report: Instance<'m>,
+    masks: Instance<'m>,
+    /// The report is being written.
+    reporting: Reg<'m>,
     dispatch: Instance<'m>,
     writers: Instance<'m>,
     ports: Vec<Instance<'m>>,
 }
 
-impl Core {
+impl Machine {
     /// The machine of a configuration.
     ///
     /// # Errors
     /// As its units'.
-    pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
+    fn new(config: &AccelConfig) -> Result<Self, RtlError> {
         if config.channels() > config.vector_lanes() {
             let (block, parameter, asked) = ("core", "vector lanes", config.vector_lanes().into());
             let allowed = "at least as many as channels: a row from each comes in a cycle";
@@ -140,9 +168,15 @@ impl Core {
     }
 
     /// A channel's port, with its AXI on the outside; what no unit uses yet is at rest.
-    fn channel<'m>(&self, m: &'m Builder, channel: usize, base: Wire<'m>) -> Result<Instance<'m>, RtlError> {
+    fn channel<'m>(
+        &self,
+        m: &'m Builder,
+        channel: usize,
+        (base, halt): (Wire<'m>, Wire<'m>),
+    ) -> Result<Instance<'m>, RtlError> {
         let port = m.instance(&format!("u_port_{channel}"), &self.port)?;
         port.set("base_i", base);
+        port.set("halt_i", hop(m, &format!("halt_{channel}"), HOP, halt));
         let rests = |name: &str| name.starts_with("clear_") || (channel > 0 && name.starts_with("control_"));
         for pin in port.module().ports().to_vec() {
             let outer = format!("m{channel}_{}", pin.name);
@@ -157,6 +191,14 @@ impl Core {
         }
         m.output(&format!("read_beat{channel}_o"), port.get("read_beat_o"));
         m.output(&format!("written_beat{channel}_o"), port.get("written_beat_o"));
+        for name in ["quiet", "read_error_valid", "write_error_valid"] {
+            let bit = hop(m, &format!("{name}_{channel}"), HOP, port.get(&format!("{name}_o")));
+            m.output(&format!("{name}{channel}_o"), bit);
+        }
+        for name in ["read_error_response", "write_error_response"] {
+            let word = hop_word(m, &format!("{name}_{channel}"), HOP, port.get(&format!("{name}_o")));
+            m.output(&format!("{name}{channel}_o"), word);
+        }
         Ok(port)
     }
 
@@ -199,28 +241,34 @@ impl Core {
             dispatch.set(&format!("{name}_i"), prefetch.get(&format!("{name}_o")));
         }
         prefetch.set("given_i", dispatch.get("taken_o"));
-        // Units that are not there yet.
-        dispatch.set("gate_pop_i", m.lit(1, 0));
-        dispatch.set("gate_front_valid_i", m.lit(1, 0));
-        dispatch.set("gate_front_i", m.lit(NUMBER_BITS, 0));
+        table.set("gate_i", dispatch.get("gate_entry_o"));
         Ok((table, dispatch))
     }
 }
 
 impl<'m> Issue<'m> {
-    fn of(dispatch: &Instance<'m>) -> Self {
+    fn of(m: &'m Builder, dispatch: &Instance<'m>, table: &Instance<'m>, slots: u32) -> Self {
         let get = |name: &str| dispatch.get(&format!("issue_{name}_o"));
+        // The table was asked when the command was taken.
+        let entry = (0..DISPATCH - 1 - TableReader::GATE_LATENCY)
+            .fold(table.get("gate_o"), |entry, stage| m.register(&format!("issue_entry_{stage}"), entry));
+        let [allow, force] = [0, 32].map(|low| entry.slice(low, slots));
         Self {
             valid: get("valid"),
             fields: Fields::new(get("command")),
             classes: Classes::of(get("classes")),
+            position: get("index"),
             index: get("index").trunc(NUMBER_BITS),
             decides: get("decision_valid"),
             decision: get("decision"),
-            gate: get("gate_entry"),
+            vector: get("number_vector"),
+            gate: get("number_gate"),
+            allow,
+            force,
             writer: get("number_writer"),
             operand: ["operand_valid", "operand"].map(get),
             product: ["product_valid", "product"].map(get),
+            compared: ["gate_valid", "gate"].map(get),
         }
     }
 }
@@ -236,17 +284,16 @@ impl<'m> Center<'m> {
 
     /// What decisions and writers are told.
     fn tell(&self) -> Result<(), RtlError> {
-        let Self { m, issue, decisions, writers, table, .. } = self;
+        let Self { m, issue, decisions, writers, table, gates, .. } = self;
         for unit in [decisions, writers] {
             unit.set("active_i", table.get("active_o"));
             unit.set("output_i", table.get("output_o"));
-            for (name, width) in [("settle_valid", 1), ("settle", NUMBER_BITS), ("replay", self.sizes.slots)]
-            {
-                unit.set(&format!("{name}_i"), m.lit(width, 0));
+            for (name, from) in [("settle_valid", "settles"), ("settle", "number"), ("replay", "replay")] {
+                unit.set(&format!("{name}_i"), gates.get(&format!("{from}_o")));
             }
         }
-        decisions.set("gate_valid_i", m.lit(1, 0));
-        decisions.set("gate_i", m.lit(NUMBER_BITS, 0));
+        decisions.set("gate_valid_i", issue.valid & issue.classes.gate);
+        decisions.set("gate_i", issue.gate);
         let pred = issue.fields.pred();
         let [known, slots] = self.slots_of(WRITERS, pred, issue.decides, issue.decision);
         let written = shape(&self.sizes, m, &issue.fields, Direction::Write)?;
@@ -269,14 +316,16 @@ impl<'m> Center<'m> {
     }
 }
 
-impl Block for Core {
+impl Block for Machine {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let m = Builder::new(format!("core_{}", self.config.name()));
+        let m = Builder::new(format!("machine_{}", self.config.name()));
         let start = m.input("start_i", 1);
         let bases: Vec<_> =
             (0..self.config.channels()).map(|c| m.input(&format!("channel{c}_i"), 64)).collect();
+        let halt = m.input("halt_i", 1);
         let channels = bases.iter().enumerate();
-        let ports = channels.map(|(c, base)| self.channel(&m, c, *base)).collect::<Result<Vec<_>, _>>()?;
+        let ports =
+            channels.map(|(c, base)| self.channel(&m, c, (*base, halt))).collect::<Result<Vec<_>, _>>()?;
         m.output("reading_o", ports[0].get("reading_o"));
         m.output("writing_o", ports[0].get("writing_o"));
         let (table, dispatch) = self.command_processor(&m, start, (&ports[0], bases[0]))?;
@@ -287,7 +336,12 @@ impl Block for Core {
             config: &self.config,
             sizes,
             start,
-            issue: Issue::of(&dispatch),
+            base: bases[0],
+            issue: Issue::of(&m, &dispatch, &table, slots),
+            gates: m.instance("u_gates", &Gates::new(slots)?)?,
+            report: m.instance("u_report", &Report::new(&self.config)?)?,
+            masks: m.instance("u_masks", &Masks::new(&self.config, &["sender", "walker"])?)?,
+            reporting: m.reg("reporting", 1).reset(0),
             decisions: m.instance("u_decisions", &Decisions::new(slots, READERS)?)?,
             writers: m.instance("u_writers", &Writers::new(slots, sizes.address, 1)?)?,
             table,
@@ -298,46 +352,51 @@ impl Block for Core {
         let array = center.array()?;
         let through = array.sequencer.get("idle_o");
         m.output("mac_there_o", array.sequencer.get("front_valid_o") & !through);
-        let idle = center.vector(&array)? & through;
+        let idle = center.vector(&array)? & through & center.decide()?;
         let idle = idle & !center.writers.get("oldest_valid_o");
-        finish(&m, start, &center.dispatch, &center.issue.classes, idle)?;
+        center.finish(idle);
         m.finish()
     }
 }
 
-/// The end of a run, and what is counted of the command processor.
-fn finish<'m>(
-    m: &'m Builder,
-    start: Wire<'m>,
-    dispatch: &Instance<'m>,
-    classes: &Classes<'m>,
-    idle: Wire<'m>,
-) -> Result<(), RtlError> {
-    // `end` stands in no queue: it is there when it would.
-    let ended = m.reg("ended", 1).reset(0);
-    ended.update(&[(start, m.lit(1, 0)), (dispatch.get("issue_valid_o") & classes.end, m.lit(1, 1))]);
-    let all = (ended.q() & idle).named("all_done");
-    let seen = m.reg("seen", 1).reset(0);
-    seen.update(&[(start, m.lit(1, 0)), (all, m.lit(1, 1))]);
-    let mut done = all & !seen.q();
-    for stage in 1..FINISH {
-        done = m.register_valid(&format!("done_{stage}"), done & !start);
+impl<'m> Center<'m> {
+    /// The end of a run, when no unit has anything left to do.
+    fn finish(&self, idle: Wire<'m>) {
+        let Self { m, start, dispatch, issue, .. } = self;
+        // `end` stands in no queue: it is there when it would.
+        let ended = m.reg("ended", 1).reset(0);
+        let comes = dispatch.get("issue_valid_o") & issue.classes.end;
+        ended.update(&[(*start, m.lit(1, 0)), (comes, m.lit(1, 1))]);
+        let all = (ended.q() & idle).named("all_done");
+        let seen = m.reg("seen", 1).reset(0);
+        seen.update(&[(*start, m.lit(1, 0)), (all, m.lit(1, 1))]);
+        let mut done = self.reported(all & !seen.q());
+        for stage in 1..FINISH {
+            done = m.register_valid(&format!("done_{stage}"), done & !*start);
+        }
+        m.output("done_o", done);
+        self.processed();
     }
-    m.output("done_o", done);
 
-    let taken = dispatch.get("taken_o");
-    m.output("command_valid_o", taken);
-    // Busy for as long as a dispatch takes; held up until `end` is on its way.
-    let busy = m.reg("busy", 3).reset(0);
-    busy.update(&[(taken, m.lit(3, DISPATCH - 1)), (busy.q().any(), busy.q() - 1)]);
-    let working = taken | busy.q().any();
-    let running = m.reg("running", 1).reset(0);
-    running.update(&[(start, m.lit(1, 1)), (dispatch.get("ended_o"), m.lit(1, 0))]);
-    m.output("command_busy_o", working);
-    m.output("command_stalled_o", (start | running.q()) & !working);
-    for name in ["valid", "code"] {
-        m.output(&format!("error_{name}_o"), dispatch.get(&format!("error_{name}_o")));
+    /// What is counted of the command processor, and what is wrong with a program.
+    fn processed(&self) {
+        let Self { m, start, dispatch, .. } = self;
+        let taken = dispatch.get("taken_o");
+        m.output("command_valid_o", taken);
+        // Busy for as long as a dispatch takes; held up until `end` is on its way.
+        let busy = m.reg("busy", 3).reset(0);
+        busy.update(&[(taken, m.lit(3, DISPATCH - 1)), (busy.q().any(), busy.q() - 1)]);
+        let working = taken | busy.q().any();
+        let running = m.reg("running", 1).reset(0);
+        running.update(&[(*start, m.lit(1, 1)), (dispatch.get("ended_o"), m.lit(1, 0))]);
+        m.output("command_busy_o", working);
+        m.output("command_stalled_o", (*start | running.q()) & !working);
+        for name in ["valid", "code"] {
+            m.output(&format!("error_{name}_o"), dispatch.get(&format!("error_{name}_o")));
+        }
+        m.output("error_command_o", dispatch.get("error_index_o"));
+        m.output("issued_o", dispatch.get("issue_valid_o"));
+        m.output("issued_command_o", self.issue.position);
+        m.output("wrong_table_o", self.table.get("wrong_o"));
     }
-    m.output("error_command_o", dispatch.get("error_index_o"));
-    Ok(())
 }

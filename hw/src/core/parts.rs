@@ -21,7 +21,7 @@
 //! | `issued_i`, `done_i` | in | 1 | as the unit says |
 //! | `leaves_o`, `skips_o` | out | 1 | the command leaves the queue; it was for no slot |
 //! | `begin_o` | out | 1 | a part begins |
-//! | `slot_o`, `record_o`, `first_o` | out | log2(slots), 1, 1 | before a part begins: its slot, whether it has a record, whether it is its command's first |
+//! | `slot_o`, `reads_o`, `record_o`, `first_o` | out | log2(slots), 1, 1, 1 | before a part begins: its slot, whether it has a record to read, or any, whether it is its command's first |
 //! | `part_valid_o` | out | 1 | a part of a command that may write begins, or such a command is for no slot; with it: |
 //! | `part_writes_o`, `part_last_o`, `part_ends_o` | out | 1 | it writes a record, its command's last one; it is the last part |
 //! | `result_o` | out | 1 | such a part has its result; a command for no slot has it a cycle later |
@@ -132,6 +132,7 @@ impl Block for Parts {
         m.output("skips_o", skips);
         m.output("begin_o", begin.wire());
         m.output("slot_o", number(slot));
+        m.output("reads_o", of(reads));
         m.output("record_o", of(reads) | of(writes));
         m.output("first_o", !begun);
         m.output("waits_o", ready & of(writes) & !room);

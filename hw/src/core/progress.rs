@@ -12,6 +12,7 @@
 //! | `begins_i`, `slots_i` | in | 1, slots | the first part of a command begins; the slots that it runs for |
 //! | `skips_i` | in | 1 | a command for no slot leaves |
 //! | `done_i` | in | 1 | a part has its result: they come in ascending order of slots |
+//! | `finished_o` | out | 8 | commands whose results are all there, those of this cycle too |
 //! | `<reader>_valid_i`, `<reader>_i` | in | 1, 8 | whether a vector command is waited for, and its number |
 //! | `<reader>_missing_o` | out | slots | slots for which it is, of those that it runs for; all until its first result is there |
 //!
@@ -84,6 +85,7 @@ impl Block for Progress {
         // A command for nobody may leave with the last result of the one before.
         let finished = count.q() + last.zext(NUMBER_BITS) + skips.zext(NUMBER_BITS);
         count.set(clear.mux(m.lit(NUMBER_BITS, 0), finished));
+        m.output("finished_o", finished);
         for reader in &self.readers {
             let waits = m.input(&format!("{reader}_valid_i"), 1);
             let ahead = m.input(&format!("{reader}_i"), NUMBER_BITS) - finished;

@@ -2,6 +2,7 @@
 
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
+use crate::drs::gates::ENTRY_BITS;
 use crate::rtl::{Builder, RtlError, Wire};
 use crate::vec::{Op, Shape, Writes, Written};
 use crate::walk;
@@ -28,7 +29,7 @@ pub(super) struct Task<'m> {
     to_line: Wire<'m>,
     from_line: Wire<'m>,
     pub(super) block: Wire<'m>,
-    lines: Wire<'m>,
+    pub(super) lines: Wire<'m>,
     rest: Wire<'m>,
     head_lines: Wire<'m>,
     accumulate: Wire<'m>,
@@ -40,6 +41,8 @@ pub(super) struct Task<'m> {
     fp4: Wire<'m>,
     /// Rows of a product.
     pub(super) sums: Wire<'m>,
+    /// Its gate in the step table.
+    pub(super) entry: Wire<'m>,
     /// What it writes, and how many words, blocks or heads.
     pub(super) kind: Wire<'m>,
     pub(super) count: Wire<'m>,
@@ -104,6 +107,8 @@ fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>;
         (c.is("add")?, field("add", "words")?),
         (c.is("store_act")?, blocks("store_act")?),
         (c.is("quant")?, blocks("quant")?),
+        (c.is("delta")?, blocks("delta")?),
+        (c.is("gate_delta")?, blocks("gate_delta")?),
         heads("rope", "heads")?,
         heads("kv_append", "kv_heads")?,
         heads("attn", "heads")?,
@@ -156,6 +161,8 @@ impl<'m> Task<'m> {
             ("kv_append", op(Op::KvAppend)),
             ("matvec", op(Op::Matvec)),
             ("attn", op(Op::Attn)),
+            ("delta", op(Op::Delta)),
+            ("gate_delta", op(Op::GateDelta)),
         ];
         let ops: Result<Vec<_>, RtlError> = ops.into_iter().map(|(name, op)| Ok((c.is(name)?, op))).collect();
         let places = |names: &[(&'static str, &'static str)]| {
@@ -174,8 +181,15 @@ impl<'m> Task<'m> {
             ("matvec", "dst"),
             ("attn", "dst"),
         ];
-        let from =
-            [("store", "src"), ("norm", "src"), ("add", "src"), ("quant", "src"), ("kv_append", "key")];
+        let from = [
+            ("store", "src"),
+            ("norm", "src"),
+            ("add", "src"),
+            ("quant", "src"),
+            ("delta", "src"),
+            ("kv_append", "key"),
+        ];
+        let blocks = [("store_act", "src"), ("quant", "dst"), ("delta", "dst"), ("gate_delta", "src")];
         let [lines, rest, head_lines, count] = lines(shape, m, c)?;
         let kind = |which: Written| m.lit(Written::BITS, which.code());
         let reads = walk::shape(sizes, m, c, walk::Direction::Read)?;
@@ -184,18 +198,19 @@ impl<'m> Task<'m> {
             op: m.one_hot(&ops?),
             to_line: places(&to)?.trunc(shape.line_bits()),
             from_line: places(&from)?.trunc(shape.line_bits()),
-            block: places(&[("store_act", "src"), ("quant", "dst")])?.trunc(shape.block_bits()),
+            block: places(&blocks)?.trunc(shape.block_bits()),
             lines,
             rest,
             head_lines,
             accumulate: flag("load", "accumulate")? | flag("matvec", "accumulate")?,
-            inv_words: c.field("norm", "inv_words")?,
+            inv_words: c.is("delta")?.mux(c.field("delta", "tau_sq")?, c.field("norm", "inv_words")?),
             eps: c.field("norm", "eps")?,
             delta: flag("matvec", "delta")?,
             bias: flag("matvec", "has_bias")?,
             epilogue: c.field("matvec", "epilogue")?.trunc(EPILOGUE_BITS),
             fp4: c.field("matvec", "format")?.bit(0),
             sums: c.is("matvec")?,
+            entry: c.field("delta", "gate")?,
             kind: m.select(
                 kind(Written::Words),
                 &[(c.is("store_act")?, kind(Written::Blocks)), (c.is("kv_append")?, kind(Written::Cache))],
@@ -217,6 +232,7 @@ impl<'m> Task<'m> {
             + REST_BITS
             + HEAD_BITS
             + 2 * WORD
+            + ENTRY_BITS
             + EPILOGUE_BITS
             + 6
             + Written::BITS
@@ -244,6 +260,7 @@ impl<'m> Task<'m> {
             self.epilogue,
             self.fp4,
             self.sums,
+            self.entry,
             self.shared,
             self.kind,
             self.count,
@@ -274,6 +291,7 @@ impl<'m> Task<'m> {
             epilogue: take(EPILOGUE_BITS),
             fp4: take(1),
             sums: take(1),
+            entry: take(ENTRY_BITS),
             shared: take(1),
             kind: take(Written::BITS),
             count: take(Writes::COUNT_BITS),
@@ -307,6 +325,21 @@ impl<'m> Task<'m> {
     /// Whether it writes keys and values.
     pub(super) fn is_cache(&self) -> Wire<'m> {
         self.kind.eq(Written::Cache.code())
+    }
+
+    /// Whether it makes masks.
+    pub(super) fn is_delta(&self) -> Wire<'m> {
+        self.op.eq(Op::Delta.code())
+    }
+
+    /// Whether its records are bytes, those of blocks.
+    pub(super) fn takes_bytes(&self) -> Wire<'m> {
+        self.op.eq(Op::GateDelta.code())
+    }
+
+    /// Whether its slots may have references, which they take, and move.
+    pub(super) fn moves_references(&self) -> Wire<'m> {
+        self.is_delta() | self.delta
     }
 
     /// Whether it normalises: then it has no records of slots, but takes those that they share.

@@ -45,16 +45,20 @@ struct Queued<'m> {
     /// It may write, and its number among those that may.
     closes: Wire<'m>,
     writer: Wire<'m>,
-    /// Whether products read what it fills, and the number of the last of them.
+    /// Whether products read what it fills, and the number of the last of them; the same of gates.
     read: Wire<'m>,
     product: Wire<'m>,
+    compared: Wire<'m>,
+    gate: Wire<'m>,
+    /// Slots whose reference may be used.
+    allow: Wire<'m>,
     task: Task<'m>,
 }
 
 impl<'m> Queued<'m> {
     fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, records, closes, writer, read, product, task } = self;
-        let writes = [*closes, *writer, *read, *product];
+        let Self { index, pred, decides, decision, records, closes, writer, task, .. } = self;
+        let writes = [*closes, *writer, self.read, self.product, self.compared, self.gate, self.allow];
         m.pack(&[&[*index, *pred, *decides, *decision, *records][..], &writes, &[task.word(m)]].concat())
     }
 
@@ -70,6 +74,9 @@ impl<'m> Queued<'m> {
             writer: take(WRITER_BITS),
             read: take(1),
             product: take(NUMBER_BITS),
+            compared: take(1),
+            gate: take(NUMBER_BITS),
+            allow: take(center.config.slots()),
             task: Task::of(shape, &center.sizes, take(Task::width(shape, &center.sizes))),
         }
     }
@@ -125,7 +132,7 @@ impl<'m> Center<'m> {
             decides: issue.decides,
             decision: issue.decision,
             before: issue.writer,
-            gate: issue.gate,
+            allow: issue.allow,
             shape: shape(sizes, m, &issue.fields, direction)?,
         };
         queue.set("push_valid_i", issue.valid & class);
@@ -183,11 +190,9 @@ impl<'m> Center<'m> {
     }
 
     /// Commands whose records are on their way, counted; the records go to the vector unit group by group.
-    fn records(&self, unit: &Instance<'m>) -> Result<Wire<'m>, RtlError> {
-        let Self { m, config, table, writers, .. } = self;
+    fn records(&self, unit: &Instance<'m>, bytes: Wire<'m>) -> Result<Wire<'m>, RtlError> {
+        let Self { m, config, writers, .. } = self;
         let (queue, walker, run) = self.walk("record", Direction::Read)?;
-        table.set("gate_i", queue.get("gate_o"));
-        queue.set("gate_i", table.get("gate_o"));
         for name in ["before", "family"] {
             writers.set(&format!("{name}_0_i"), queue.get(&format!("{name}_o")));
         }
@@ -210,30 +215,52 @@ impl<'m> Center<'m> {
             port.set("record_free_i", rows.get(&format!("free{c}_o")));
             port.set("record_free_last_i", rows.get(&format!("free_last{c}_o")));
         }
-        let groups = m.instance("u_records", &Records::of(config, 4)?)?;
-        groups.stream_in("row", rows.stream_out("row"));
-        unit.stream_in("record", groups.stream_out("group"));
-        groups.set("last_i", unit.get("record_last_o"));
+        self.groups(unit, rows.stream_out("row"), bytes)?;
         Ok(self.count("streamed", queue.get("leaves_o")))
+    }
+
+    /// Rows of beats as groups of words or, for the part under way, of bytes.
+    fn groups(&self, unit: &Instance<'m>, row: Stream<'m>, bytes: Wire<'m>) -> Result<(), RtlError> {
+        let m = self.m;
+        // What a part is is told in the cycle before it begins.
+        let bytes = m.register("record_bytes", bytes);
+        let width = 8 * 4 * self.config.vector_lanes();
+        let (mut valid, mut data, mut ready) = (m.lit(1, 0), m.constant(Bits::zero(width)), m.lit(1, 0));
+        for (name, unit_bytes, own) in [("words", 4, !bytes), ("bytes", 1, bytes)] {
+            let groups = m.instance(&format!("u_{name}"), &Records::of(self.config, unit_bytes)?)?;
+            groups.set("row_valid_i", row.valid & own);
+            groups.set("row_data_i", row.data);
+            groups.set("last_i", unit.get("record_last_o"));
+            groups.set("group_ready_i", unit.get("record_ready_o"));
+            valid = valid | groups.get("group_valid_o");
+            data = data | (groups.get("group_data_o").zext(width) & own.repeat(width));
+            ready = ready | groups.get("row_ready_o");
+        }
+        row.ready.set(ready);
+        unit.set("record_valid_i", valid);
+        unit.set("record_data_i", data);
+        Ok(())
     }
 
     /// The addresses of what is written, on their way to the ports.
     fn addresses(&self, commits: &Instance<'m>) -> Result<Stream<'m>, RtlError> {
         let m = self.m;
         let (queue, walker, run) = self.walk("write", Direction::Write)?;
-        queue.set("gate_i", m.lit(64, 0));
         queue.set("wait_i", m.lit(1, 0));
         queue.set("guard_valid_i", m.lit(1, 0));
         queue.set("guard_i", m.lit(NUMBER_BITS, 0));
         let appends = self.appends(&walker, &run)?;
         let get = |name: &str| appends.get(&format!("{name}_o"));
         let (address, length) = (get("run_address"), get("run_length").zext(self.sizes.address));
-        let word = m.pack(&[address, length]);
+        // The report comes when nothing else does.
+        let reports = self.report.get("run_valid_o");
+        let word = reports.mux(self.report.get("run_o"), m.pack(&[address, length]));
         let channels = self.config.channels();
         let segments = Segments::new(word.width(), channels, 1)?.apart(self.config.write_beats());
-        let segments = self.send("write", &segments, get("run_valid"), word)?;
+        let segments = self.send("write", &segments, get("run_valid") | reports, word)?;
         for name in ["channels", "last"] {
-            segments.set(&format!("run_{name}_i"), get(&format!("run_{name}")));
+            let mask = reports.mux(m.lit(channels, 1), get(&format!("run_{name}")));
+            segments.set(&format!("run_{name}_i"), mask);
         }
 
         let (places, room) = self.placed(commits, &appends)?;
@@ -300,6 +327,7 @@ impl<'m> Center<'m> {
     fn vector_queue(&self, shape: &Shape) -> Result<Stream<'m>, RtlError> {
         let Self { m, issue, .. } = self;
         let classes = &issue.classes;
+        let scores = classes.gate;
         let queued = Queued {
             index: issue.index,
             pred: issue.fields.pred(),
@@ -310,6 +338,10 @@ impl<'m> Center<'m> {
             writer: issue.writer.trunc(WRITER_BITS),
             read: issue.product[0],
             product: issue.product[1],
+            // A gate's scores come when all gates before it have decided.
+            compared: issue.compared[0] | scores,
+            gate: scores.mux(issue.gate - 1, issue.compared[1]),
+            allow: issue.allow,
             task: Task::new(self.config, shape, &self.sizes, m, &issue.fields)?,
         };
         let valid = issue.valid & classes.vector;
@@ -331,7 +363,7 @@ impl<'m> Center<'m> {
         let unit = m.instance("u_vector", &VectorUnit::new(size))?;
         let parts = m.instance("u_parts", &Parts::new(config.slots())?)?;
         let commits = m.instance("u_commits", &Commits::new(config)?)?;
-        let streamed = self.records(&unit)?;
+        let streamed = self.records(&unit, task.takes_bytes())?;
         let places = self.addresses(&commits)?;
         let issued = paced(m, unit.get("issued_o"), task.pause);
         let writes = m.instance("u_writes", &Writes::of(config)?)?;
@@ -341,21 +373,23 @@ impl<'m> Center<'m> {
 
         let [known, slots] = self.slots_of(VECTOR, queued.pred, queued.decides, queued.decision);
         let ring = table.get("ring_o");
-        // No command that looks at references runs yet.
-        let allow = m.constant(Bits::ones(config.slots()));
+        let reads = task.read.slots(ring, queued.allow);
+        let behind = |waits: Wire<'m>, number: Wire<'m>, done: Wire<'m>| !waits | (number - done).msb();
+        let free = behind(queued.read, queued.product, array.sequencer.get("finished_o"))
+            & behind(queued.compared, queued.gate, self.gates.get("finished_o"));
         let inputs = [
             ("start", self.start),
             ("command_valid", front.valid),
             ("known", known),
             ("slots", slots),
-            ("reads", task.read.slots(ring, allow)),
+            ("reads", reads),
             ("shared", task.shared),
-            ("writes", task.written.slots(ring, allow)),
+            ("writes", task.written.slots(ring, queued.allow)),
             ("closes", queued.closes),
             ("streamed", !(streamed - queued.records - 1).msb()),
             ("placed", !cache | places.valid),
             ("room", room),
-            ("free", !queued.read | (queued.product - array.sequencer.get("finished_o")).msb()),
+            ("free", free),
             ("among", array.results.get("slots_o") | (!task.sums).repeat(config.slots())),
             ("summed", array.results.get("ready_o") | !task.sums),
             ("issued", issued),
@@ -372,7 +406,9 @@ impl<'m> Center<'m> {
         let first = parts.get("first_o");
         unit.set("start_i", parts.get("begin_o"));
         unit.set("slot_i", parts.get("slot_o"));
-        unit.set("access_i", task.is_norm().mux(first, parts.get("record_o")));
+        let access = task.moves_references().mux(parts.get("reads_o"), parts.get("record_o"));
+        unit.set("access_i", task.is_norm().mux(first, access));
+        unit.set("ring_i", parts.get("part_writes_o"));
         unit.set("shared_i", task.shared & first);
         self.rest(&unit);
         let block = m.reg("filled_from", task.block.width());
@@ -380,6 +416,7 @@ impl<'m> Center<'m> {
         self.activations(&unit, array, block.q())?;
         self.rows(&unit, &parts, array, task.sums)?;
         self.progress(&unit, &parts, array, slots)?;
+        self.masks(&unit, &parts, task, [slots, reads]);
         places.ready.set(parts.get("begin_o") & cache);
         let count = Port::new(config)?.count_bits();
         let length = task.written.length.zext(count.max(task.written.length.width())).trunc(count);
@@ -452,6 +489,7 @@ impl<'m> Center<'m> {
         progress.set("product_valid_i", array.sequencer.get("operand_valid_o"));
         progress.set("product_i", array.sequencer.get("operand_o"));
         array.sequencer.set("missing_i", progress.get("product_missing_o"));
+        self.scores(unit, progress.get("finished_o"));
         Ok(())
     }
 
@@ -459,8 +497,7 @@ impl<'m> Center<'m> {
     fn rest(&self, unit: &Instance<'m>) {
         for pin in unit.module().ports().to_vec() {
             let attention = ["sums_group_i", "sums_scale_i", "sums_nan_i", "sums_none_i", "sums_total_i"];
-            let rests = attention.contains(&pin.name.as_str()) || pin.name == "ring_i";
-            if pin.input && rests {
+            if pin.input && attention.contains(&pin.name.as_str()) {
                 unit.set(&pin.name, self.m.constant(Bits::zero(pin.width)));
             }
         }
@@ -488,8 +525,16 @@ impl<'m> Center<'m> {
         writes.set("channel_i", place.channel);
         writes.set("step_i", place.step);
         for (c, port) in self.ports.iter().enumerate() {
-            let beat = writes.get(&format!("beat_bytes{c}_o")).cat(writes.get(&format!("beat_data{c}_o")));
-            let valid = hop(m, &format!("write_valid_{c}"), HOP - 1, writes.get(&format!("beat_valid{c}_o")));
+            let (mut valid, mut data) =
+                (writes.get(&format!("beat_valid{c}_o")), writes.get(&format!("beat_data{c}_o")));
+            let mut bytes = writes.get(&format!("beat_bytes{c}_o"));
+            if c == 0 {
+                let reports = self.report.get("beat_valid_o");
+                (valid, data) = (valid | reports, reports.mux(self.report.get("beat_o"), data));
+                bytes = bytes | reports.repeat(bytes.width());
+            }
+            let valid = hop(m, &format!("write_valid_{c}"), HOP - 1, valid);
+            let beat = bytes.cat(data);
             port.set("write_data_valid_i", valid);
             port.set("write_data_data_i", hop_word(m, &format!("write_data_{c}"), HOP - 1, beat));
         }
@@ -497,7 +542,7 @@ impl<'m> Center<'m> {
 
     /// What parts write, on its way to the ports and back.
     fn write(&self, parts: &Instance<'m>, commits: &Instance<'m>, writer: Wire<'m>, beats: Wire<'m>) {
-        let Self { m, writers, start, .. } = self;
+        let Self { m, writers, start, report, .. } = self;
         commits.set("start_i", *start);
         for name in ["part_valid", "part_writes", "part_last", "part_ends"] {
             commits.set(&format!("{name}_i"), parts.get(&format!("{name}_o")));
@@ -514,11 +559,15 @@ impl<'m> Center<'m> {
         let mut acknowledged = Vec::new();
         for (c, port) in self.ports.iter().enumerate() {
             let cross = |name: &str, wire| hop(m, &format!("{name}_{c}"), HOP, wire);
-            port.set("commit_valid_i", cross("commit", commits.get("commit_valid_o")));
-            for (name, word) in
-                [("beats", format!("beats{c}")), ("closes", "closes".into()), ("writer", "writer".into())]
-            {
-                let word = commits.get(&format!("commit_{word}_o"));
+            let get = |name: &str| commits.get(&format!("commit_{name}_o"));
+            let (mut valid, mut beats, mut closes) = (get("valid"), get(&format!("beats{c}")), get("closes"));
+            if c == 0 {
+                let reports = report.get("commit_o");
+                (valid, closes) = (valid | reports, closes & !reports);
+                beats = reports.mux(report.get("beats_o"), beats);
+            }
+            port.set("commit_valid_i", cross("commit", valid));
+            for (name, word) in [("beats", beats), ("closes", closes), ("writer", get("writer"))] {
                 let word = hop_word(m, &format!("commit_{name}_{c}"), HOP, word);
                 port.set(&format!("commit_{name}_i"), word);
             }
@@ -526,7 +575,7 @@ impl<'m> Center<'m> {
             let waits = parts.get("waits_o");
             port.set("drain_i", hop(m, &format!("drain_{c}"), HOP - Port::DRAIN_LATENCY, waits));
             // What follows from it takes a cycle.
-            let answer = port.get("acknowledged_o");
+            let answer = port.get("acknowledged_o") & !self.reporting.q();
             acknowledged.push(hop(m, &format!("acknowledged_{c}"), HOP - 1, answer));
         }
         commits.set("acknowledged_i", m.pack(&acknowledged));
