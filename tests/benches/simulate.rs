@@ -2,7 +2,7 @@
 //! smallest, cycle by cycle.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fastcar_arch::config::AccelConfig;
+use fastcar_arch::config::{AccelConfig, ConfigFields};
 use fastcar_host::pack::PackOptions;
 use fastcar_host::policy::{Gate, Policy};
 use fastcar_host::simulate::{Batch, Scenario, Simulation, Statistics};
@@ -15,7 +15,7 @@ fn simulation(preset: &str, workload: &str, policy: Policy, replay: f64, advance
     let generated = workload.generated();
     let scenario = Scenario {
         workload,
-        config: AccelConfig::preset(preset).expect("preset"),
+        config: roomy(preset),
         formats: PackOptions::default(),
         policy,
         sim: SimOptions { advance, ..SimOptions::default() },
@@ -24,6 +24,12 @@ fn simulation(preset: &str, workload: &str, policy: Policy, replay: f64, advance
         positions: Some(generated / 2..generated),
     };
     scenario.prepare().expect("scenario")
+}
+
+/// The preset, with room for the scores of both passes over the keys of `llama-1b` on `edge`.
+fn roomy(preset: &str) -> AccelConfig {
+    let fields = AccelConfig::preset(preset).expect("preset").fields().clone();
+    AccelConfig::new(ConfigFields { score_tokens: 8192, ..fields }).expect("configuration")
 }
 
 fn simulate(c: &mut Criterion) {

@@ -410,8 +410,6 @@ impl Issue {
         assert_eq!(dut.bits(&port("command")).to_bytes(), self.raw);
         assert_eq!(dut.get(&port("index")), self.index);
         assert_eq!(dut.get(&port("classes")), self.classes, "{:?}", Command::decode(&self.raw));
-        let entry = dut.get(&port("gate_entry"));
-        assert!(self.entry.is_none_or(|gate| gate == entry), "{entry}: {self:?}");
         for (unit, expected) in UNITS.iter().zip(self.numbers) {
             let found = dut.get(&port(&format!("number_{unit}")));
             assert!(expected.is_none_or(|n| n == found), "{unit}: {found}, {self:?}");
@@ -646,13 +644,15 @@ impl Machine {
             }
         }
         if take {
-            self.take(now);
+            self.take(dut, now);
         }
     }
 
-    fn take(&mut self, now: u64) {
+    fn take(&mut self, dut: &mut Rtl, now: u64) {
         let index = self.index as u64;
         let issue = self.notes.issue(&self.program[self.index], index);
+        let entry = dut.get("dispatch_gate_entry_o");
+        assert!(issue.entry.is_none_or(|gate| gate == entry), "{entry}: {issue:?}");
         let bit = |b: u64| issue.classes >> b & 1 == 1;
         for (q, class) in [0, 1, 3].into_iter().enumerate() {
             self.counts[q] += u64::from(bit(class));

@@ -1,12 +1,16 @@
 //! Decisions of the gates.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use fastcar_arch::isa::{Command, Coupling, GateDelta, GateHost, GateTas};
 use fastcar_arch::num::fp;
-use fastcar_arch::timing::SETTLE;
-use fastcar_hw::drs::Settle;
-use fastcar_hw::rtl::{Block, Module, RtlError, emit};
+use fastcar_arch::timing::{MASK_LATENCY, SETTLE};
+use fastcar_hw::cmd::{COMMAND_BITS, Fields};
+use fastcar_hw::drs::gates::{Rule, WaitingGate};
+use fastcar_hw::drs::{Gates, Settle};
+use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError, emit};
 use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Random, Rtl, accept, gather, hold, skipped};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 const SLOTS: [u32; 4] = [1, 4, 7, 32];
@@ -122,7 +126,7 @@ impl Gate {
             (0..random.below(3)).for_each(|_| dut.tick());
         }
         dut.set(&port("settle_i"), true);
-        let at = dut.cycle() + SETTLE;
+        let at = dut.cycle() + Settle::LATENCY;
         loop {
             assert_eq!(dut.is_set(&port("valid_o")), dut.cycle() == at, "cycle {}, due {at}", dut.cycle());
             if dut.cycle() == at {
@@ -189,6 +193,224 @@ fn gates_settle() -> TestResult {
     Ok(())
 }
 
+/// A queue whose commands come as they stand in programs.
+struct Queue;
+
+impl Block for Queue {
+    fn module(&self) -> Result<Arc<Module>, RtlError> {
+        let m = Builder::new("gate_queue");
+        let fields = Fields::new(m.input("command_i", COMMAND_BITS));
+        let waiting = WaitingGate {
+            index: m.input("index_i", 8),
+            pred: fields.pred(),
+            decides: m.input("decides_i", 1),
+            decision: m.input("number_i", 8),
+            vector: m.input("vector_i", 8),
+            allow: m.input("allow_i", QUEUE_SLOTS),
+            force: m.input("force_i", QUEUE_SLOTS),
+            rule: Rule::new(&m, &fields)?,
+        };
+        let inner = m.instance("u_gates", &Gates::new(QUEUE_SLOTS)?)?;
+        inner.set("push_i", waiting.word(&m));
+        for port in inner.module().ports() {
+            match port.name.as_str() {
+                "push_i" => {}
+                name if port.input => inner.set(name, m.input(name, port.width)),
+                name => m.output(name, inner.get(name)),
+            }
+        }
+        m.finish()
+    }
+}
+
+const QUEUE_SLOTS: u32 = 7;
+
+/// Where scores come from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Source {
+    Host,
+    Delta,
+    Tas,
+}
+
+/// A gate in the queue.
+struct Queued {
+    source: Source,
+    gate: Gate,
+    index: u64,
+    entry: u16,
+    /// Its number among the commands of the vector unit, if it is one.
+    vector: u64,
+    /// Cycles from when it is the first until its slots are known, and from then on until its scores are there.
+    known_after: u64,
+    scored_after: u64,
+}
+
+impl Queued {
+    fn any(random: &mut Random, index: u64, vector: u64) -> Self {
+        let source = [Source::Host, Source::Delta, Source::Tas][random.below(3) as usize];
+        let mut gate = Gate::any(random, QUEUE_SLOTS);
+        if source == Source::Host {
+            gate.scores.fill(None);
+            gate.coupling = 0;
+        }
+        gate.below = source == Source::Delta;
+        if random.chance(15) {
+            gate.active = 0;
+        }
+        let after = |random: &mut Random| if random.chance(50) { 0 } else { random.below(20) };
+        let (known_after, scored_after) = (after(random), 8 + after(random));
+        Self { source, gate, index, entry: random.below(1000) as u16, vector, known_after, scored_after }
+    }
+
+    fn command(&self) -> Command {
+        let coupling =
+            [Coupling::Independent, Coupling::BothAgree, Coupling::Mean][self.gate.coupling as usize];
+        let (gate, threshold) = (self.entry, self.gate.threshold.into());
+        match self.source {
+            Source::Host => GateHost { gate, ..GateHost::default() }.into(),
+            Source::Delta => GateDelta { gate, coupling, threshold, ..GateDelta::default() }.into(),
+            Source::Tas => GateTas { gate, coupling, threshold, ..GateTas::default() }.into(),
+        }
+    }
+
+    fn push(&self, dut: &mut Rtl) {
+        dut.set("command_i", Bits::from_bytes(COMMAND_BITS, &self.command().encode()));
+        dut.set("index_i", self.index % 256);
+        dut.set("vector_i", self.vector % 256);
+        dut.set("allow_i", self.gate.allow);
+        dut.set("force_i", self.gate.force);
+    }
+}
+
+/// The first gate of the queue as the cycles go by.
+struct First {
+    /// Since when it is the first.
+    since: u64,
+    /// When it began to settle.
+    begun: Option<u64>,
+    /// Slots whose scores have not been given.
+    left: Vec<u32>,
+    /// When the vector unit was through with it.
+    compared: Option<u64>,
+}
+
+fn gates_in_order(dut: &mut Rtl, cycles: u64, seed: u64) -> Cover {
+    let mut random = Random::new(seed);
+    let mut cover = Cover::new(&[
+        "host",
+        "delta",
+        "tas",
+        "nobody",
+        "delta for nobody",
+        "keeps an older decision",
+        "full",
+    ]);
+    let mut queue: VecDeque<Queued> = VecDeque::new();
+    let (mut index, mut vector, mut finished, mut compared, mut before) = (0, 0, 0_u64, 0_u64, 0);
+    let mut first = First { since: 0, begun: None, left: Vec::new(), compared: None };
+    for name in ["start_i", "push_valid_i", "score_valid_i", "scored_i", "decides_i"] {
+        dut.set(name, false);
+    }
+    dut.set("compared_i", 0_u64);
+    dut.reset();
+    for _ in 0..cycles {
+        let now = dut.cycle();
+        let push = queue.len() < 32 && random.chance(12);
+        let new = Queued::any(&mut random, index, vector);
+        new.push(dut);
+        dut.set("push_valid_i", push);
+        dut.set("score_valid_i", false);
+        dut.set("scored_i", random.chance(50));
+        assert_eq!(dut.is_set("front_valid_o"), !queue.is_empty(), "cycle {now}");
+        assert_eq!(dut.get("finished_o"), finished % 256);
+        let mut settles = false;
+        if let Some(gate) = queue.front() {
+            let known = first.since + gate.known_after <= now;
+            let slots = gate.gate.active;
+            dut.set("known_i", known);
+            dut.set("slots_i", if known { slots } else { random.below(1 << QUEUE_SLOTS) });
+            dut.set("paired_i", gate.gate.paired);
+            assert_eq!(dut.get("front_o"), gate.index % 256);
+            // Scores, the last of them when they are due at the latest.
+            let due = first.since + gate.known_after + gate.scored_after;
+            let scores = known && gate.source != Source::Host && now > first.since && first.begun.is_none();
+            if scores && !first.left.is_empty() && (now + first.left.len() as u64 > due || random.chance(40))
+            {
+                let slot = first.left.swap_remove(random.below(first.left.len() as u64) as usize);
+                dut.set("score_valid_i", true);
+                dut.set("score_slot_i", u64::from(slot));
+                dut.set("score_i", u64::from(gate.gate.score(slot).to_bits()));
+            }
+            let all = known && now >= due && first.left.is_empty();
+            let scored = match gate.source {
+                Source::Host => known,
+                Source::Tas => {
+                    dut.set("scored_i", all && first.begun.is_none());
+                    all
+                }
+                Source::Delta => {
+                    if all && first.compared.is_none() {
+                        first.compared = Some(now);
+                        compared = gate.vector + 1;
+                    }
+                    let late = if slots == 0 { 0 } else { MASK_LATENCY };
+                    known && first.compared.is_some_and(|at| at + late <= now)
+                }
+            };
+            dut.set("compared_i", compared % 256);
+            let waits = known && first.begun.is_none();
+            assert_eq!(dut.is_set("scores_o"), waits && gate.source == Source::Tas, "cycle {now}");
+            if scored && first.begun.is_none() {
+                first.begun = Some(now);
+            }
+            assert_eq!(dut.is_set("busy_o"), first.begun.is_some(), "cycle {now}: {:?}", gate.source);
+            settles = first.begun.is_some_and(|at| at + SETTLE - 1 == now);
+            assert_eq!(dut.is_set("settles_o"), settles, "cycle {now}: {:?}", gate.source);
+            if settles {
+                let decided = gate.gate.replay();
+                before = before & !slots | decided;
+                assert_eq!(dut.get("number_o"), finished % 256);
+                assert_eq!(dut.get("entry_o"), u64::from(gate.entry));
+                assert_eq!((dut.get("active_o"), dut.get("decided_o")), (slots, decided));
+                assert_eq!(dut.get("replay_o"), before, "{:?}", gate.source);
+                cover.hit(["host", "delta", "tas"][gate.source as usize], decided != 0);
+                cover.hit("nobody", slots == 0);
+                cover.hit("delta for nobody", slots == 0 && gate.source == Source::Delta);
+                cover.hit("keeps an older decision", before & !slots != 0);
+            }
+        }
+        cover.hit("full", queue.len() == 32);
+        dut.tick();
+        if settles {
+            queue.pop_front();
+            finished += 1;
+        }
+        if push {
+            index += 1;
+            vector += u64::from(new.source == Source::Delta);
+            queue.push_back(new);
+        }
+        if settles || push && queue.len() == 1 {
+            let gate = queue.front().map(|gate| &gate.gate);
+            let left = (0..QUEUE_SLOTS).filter(|&s| gate.is_some_and(|g| g.scores[s as usize].is_some()));
+            first = First { since: dut.cycle(), begun: None, left: left.collect(), compared: None };
+        }
+    }
+    cover
+}
+
+#[test]
+fn gates_decide_in_order() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let module = Queue.module()?;
+    accept(&emit(&module)?)?;
+    gates_in_order(&mut Rtl::build_random(&module, 3)?, 60_000, 3).assert(5);
+    Ok(())
+}
+
 #[test]
 fn native_simulation_agrees() -> TestResult {
     if skipped() {
@@ -203,6 +425,7 @@ fn synthesis_is_as_before() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    hold("drs", &[Settle::new(4)?.module()?, Settle::new(32)?.module()?])?;
+    let settle = [Settle::new(4)?.module()?, Settle::new(32)?.module()?];
+    hold("drs", &[&settle[..], &[Gates::new(4)?.module()?, Gates::new(32)?.module()?]].concat())?;
     Ok(())
 }

@@ -638,14 +638,14 @@ impl Bench {
     }
 }
 
-/// The presets, and a machine of more channels than lanes.
+/// The presets, and a machine of no more lanes than channels.
 fn config(name: &str) -> Result<AccelConfig, Box<dyn std::error::Error>> {
     if name != "wide" {
         return Ok(AccelConfig::preset(name)?);
     }
     let mut fields = AccelConfig::preset("tiny")?.fields().clone();
-    (fields.name, fields.channels, fields.vector_lanes) = ("wide".into(), 8, 2);
-    (fields.slots, fields.columns, fields.beat_bytes) = (5, 3, 32);
+    (fields.name, fields.channels, fields.vector_lanes) = ("wide".into(), 8, 8);
+    (fields.slots, fields.columns, fields.beat_bytes) = (5, 4, 32);
     Ok(AccelConfig::new(fields)?)
 }
 

@@ -15,10 +15,10 @@ const PRESETS: [&str; 3] = ["tiny", "edge", "u55c"];
 /// Bits of a note.
 const NOTE: u32 = 12;
 
-/// A configuration whose columns are no power of two.
+/// A configuration whose columns and slots are no powers of two.
 fn odd() -> Result<AccelConfig, Box<dyn std::error::Error>> {
     let mut fields = AccelConfig::preset("edge")?.fields().clone();
-    (fields.name, fields.slots, fields.columns) = ("odd".to_owned(), 7, 3);
+    (fields.name, fields.slots, fields.columns) = ("odd".to_owned(), 15, 6);
     Ok(AccelConfig::new(fields)?)
 }
 

@@ -1,6 +1,8 @@
 //! Walkers: runs of beats against the layouts.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "rtl_walk/heads.rs"]
+mod heads;
 #[path = "rtl_walk/weights.rs"]
 mod weights;
 
@@ -73,7 +75,7 @@ impl Block for Queue {
             decides: m.input("decides_i", 1),
             decision: m.input("number_i", 8),
             before: m.input("older_i", 8),
-            gate: m.input("reference_i", 16),
+            allow: m.input("allow_i", s.slots),
             shape: shape(&s, &m, &fields, Direction::Read)?,
         };
         let inner = m.instance("u_queue", &queue)?;
@@ -413,7 +415,6 @@ struct Pushed {
     index: u64,
     decision: Option<u64>,
     before: u64,
-    gate: u64,
     slots: u64,
     allow: u64,
     guard: Option<u64>,
@@ -431,7 +432,6 @@ impl Pushed {
             index,
             decision: random.chance(50).then(|| random.below(256)),
             before: random.below(256),
-            gate: random.below(1 << 16),
             slots,
             allow,
             guard: random.chance(50).then(|| random.below(256)),
@@ -446,7 +446,7 @@ impl Pushed {
         dut.set("queue_decides_i", self.decision.is_some());
         dut.set("queue_number_i", self.decision.unwrap_or(0));
         dut.set("queue_older_i", self.before);
-        dut.set("queue_reference_i", self.gate);
+        dut.set("queue_allow_i", self.allow);
     }
 
     /// Whether older writes may touch its records.
@@ -510,13 +510,10 @@ fn commands_become_jobs() -> TestResult {
             assert_eq!(dut.get("queue_pred_o"), first.command.pred() as u64);
             assert_eq!(dut.is_set("queue_decision_valid_o"), first.decision.is_some());
             assert!(first.decision.is_none_or(|gate| gate == dut.get("queue_decision_o")));
-            assert_eq!(dut.get("queue_gate_o"), first.gate);
             assert_eq!(dut.get("queue_before_o"), first.before);
             dut.set("queue_known_i", known <= now);
             dut.set("queue_slots_i", if known <= now { first.slots } else { random.below(256) });
             // Answers are to the questions of some cycles ago; before they are true they are anything.
-            let gate_known = since + 2 <= now;
-            dut.set("queue_gate_i", if gate_known { first.allow } else { random.word() });
             let answered = settled + latency <= now;
             dut.set("queue_wait_i", if known + latency <= now { !answered } else { random.chance(50) });
             dut.set("queue_guard_valid_i", if answered { first.guard.is_some() } else { random.chance(50) });

@@ -207,7 +207,7 @@ fn sessions_that_do_not_fit_are_refused() {
     };
     assert_eq!(refused(5, 64), "slots is 5: preset 'tiny' allows 1 to 4");
     assert_eq!(refused(0, 64), "slots is 0: preset 'tiny' allows 1 to 4");
-    assert_eq!(refused(2, 2000), "positions is 2000: preset 'tiny' allows 1 to 1024");
+    assert_eq!(refused(2, 2000), "positions is 2000: the score buffer of preset 'tiny' allows 1 to 1024");
     assert_eq!(refused(2, 257), "positions is 257: the model allows 1 to 256");
 }
 

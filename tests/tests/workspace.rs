@@ -22,7 +22,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
         ("hw/arch", vec![]),
         ("sim/golden", vec!["fastcar-arch"]),
-        ("hw", vec!["fastcar-arch"]),
+        ("hw", vec!["fastcar-arch", "fastcar-xclbin"]),
         ("sim", vec!["fastcar-arch", "fastcar-golden"]),
         ("sim/icd", vec!["fastcar-arch", "fastcar-golden", "fastcar-sim", "fastcar-xclbin"]),
         ("host/xclbin", vec!["fastcar-arch"]),
@@ -56,6 +56,17 @@ fn models_of_the_machine_are_optional_to_the_host() {
     let manifest = manifest("host");
     let golden = &manifest["dependencies"]["fastcar-golden"];
     assert_eq!(golden.get("optional").and_then(toml::Value::as_bool), Some(true));
+}
+
+/// The demo is built without what only hardware designers need.
+#[test]
+fn the_hardware_generator_is_optional_to_the_command() {
+    let manifest = manifest("host/cli");
+    let hardware = &manifest["dependencies"]["fastcar-hw"];
+    assert_eq!(hardware.get("optional").and_then(toml::Value::as_bool), Some(true));
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let demo = makefile.lines().skip_while(|line| *line != "demo:").nth(1).unwrap();
+    assert!(demo.contains("-p fastcar-cli --no-default-features"), "{demo}");
 }
 
 #[test]

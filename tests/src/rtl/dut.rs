@@ -4,7 +4,7 @@
 use super::library::library;
 use super::tools::{RtlTestError, at, target_folder};
 use super::wave::Wave;
-use fastcar_hw::rtl::{Bits, Module, Simulator, emit};
+use fastcar_hw::rtl::{Bits, Design, Module, Simulator, emit};
 use libloading::{Library, Symbol};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -119,10 +119,21 @@ impl Rtl {
         Ok(rtl)
     }
 
+    /// A design whose registers begin with zero, by the name of its clock.
+    ///
+    /// # Errors
+    /// Tools that are missing or fail.
+    pub fn of_design(design: &Design, clock: &str) -> Result<Self, RtlTestError> {
+        Self::open_design(design, clock, None)
+    }
+
     fn open(module: &Arc<Module>, seed: Option<u32>) -> Result<Self, RtlTestError> {
-        let design = emit(module)?;
+        Self::open_design(&emit(module)?, "clk_i", seed)
+    }
+
+    fn open_design(design: &Design, clock: &str, seed: Option<u32>) -> Result<Self, RtlTestError> {
         let trace = std::env::var_os("RTL_TRACE").map(PathBuf::from);
-        let path = library(&design, trace.is_some())?;
+        let path = library(design, trace.is_some())?;
         let load = |source| RtlTestError::Load { path: path.clone(), source };
         // SAFETY: the library is the one that was made above from the shim; its initialisers are Verilator's.
         let library = unsafe { Library::new(&path) }.map_err(load)?;
@@ -147,7 +158,7 @@ impl Rtl {
                 (port.name.clone(), Pin { at: at(index), width: port.width, input: port.input })
             })
             .collect();
-        let clock = module.is_clocked().then(|| pins.remove("clk_i")).flatten().map(|pin| pin.at);
+        let clock = pins.remove(clock).map(|pin| pin.at);
         let wave = Wave::new(pins.iter().map(|(name, pin)| (name.clone(), pin.width)));
         let name = design.top().to_string();
         let mut rtl = Self {

@@ -149,11 +149,16 @@ fn sources(folder: &Path) -> Result<Vec<String>, RtlTestError> {
     Ok(names)
 }
 
+/// What Verilator calls a port: words of C++ get a prefix.
+fn member(port: &str) -> String {
+    if port == "interrupt" { format!("__SYM__{port}") } else { port.into() }
+}
+
 /// The functions that Rust calls.
 fn shim(design: &Design, trace: bool) -> String {
     let ports: String = (0..)
         .zip(design.ports())
-        .map(|(index, port)| format!("        case {index}: return &dut->top.{};\n", port.name))
+        .map(|(index, port)| format!("        case {index}: return &dut->top.{};\n", member(&port.name)))
         .collect();
     let (include, member, functions) = if trace {
         ("#include \"verilated_vcd_c.h\"\n", "    VerilatedVcdC wave;\n", TRACE)

@@ -17,7 +17,7 @@
 //! * [`gather`] puts several modules into one, so that one library serves several tests.
 //! * [`accept`] has every tool look at a design; [`synthesise`] counts its cells, [`depth`] the look-up tables between two of
 //!   its registers, [`hold`] compares both with a file of `tests/baselines/rtl`; [`prove`] runs a formal property, [`cocotb()`] a bench in Python.
-//! * [`Board`] is the core with the simulator's memories on its channels.
+//! * [`Board`] is the core, or the kernel around it with a host at its registers, with the simulator's memories on its channels.
 //! * [`Random`], [`Gaps`] and [`Cover`] make stimulus and see to it that it reached what it should.
 //!
 //! A missing tool is an error with the line that installs it. `SKIP_RTL=1` leaves these tests out, and says so.
@@ -32,14 +32,15 @@ mod depth;
 mod dut;
 mod formal;
 mod gather;
+mod host;
 mod library;
 mod random;
 mod tools;
 mod wave;
 
-pub use accept::{Cells, accept, synthesise};
+pub use accept::{Cells, accept, accept_folder, synthesise};
 pub use baseline::{Figures, hold};
-pub use board::{Board, Counted};
+pub use board::{Board, Counted, Failed};
 pub use cocotb::cocotb;
 pub use cover::Cover;
 pub use depth::{Depth, depth};

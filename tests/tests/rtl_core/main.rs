@@ -1,6 +1,7 @@
 //! The whole core against the simulator: cycles and counters of runs, on the simulator's memories.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod faults;
 mod products;
 mod programs;
 
@@ -14,9 +15,9 @@ use fastcar_hw::rtl::emit;
 use fastcar_sim::memory::{MemorySpec, MemorySystem};
 use fastcar_sim::{Advance, Placement, Policy, SimOptions, Timer};
 use fastcar_tests::TestResult;
-use fastcar_tests::rtl::{Board, Counted, Cover, Random, accept, skipped};
+use fastcar_tests::rtl::{Board, Counted, Cover, Failed, Random, accept, skipped};
 use products::{product_run, weights};
-use programs::{Any, Run, any_run, appending, for_nobody, memory, reading, storing};
+use programs::{Any, Run, any_run, appending, deciding, for_nobody, memory, reading, storing};
 
 /// What the simulator says of a run, in the words of the board.
 fn simulated(
@@ -24,20 +25,12 @@ fn simulated(
     program: &Program,
     table: &StepTable,
     at: Placement,
+    decisions: &Decisions,
     (policy, seed): (Policy, u64),
 ) -> Result<Counted, Box<dyn std::error::Error>> {
     let options = SimOptions { policy, advance: Advance::Step, memory_seed: seed, ..SimOptions::default() };
     let timer = Timer::new(config.clone(), options)?;
-    let c = timer.run_placed(program, table, &Decisions::default(), at)?.counters;
-    Ok(Counted {
-        cycles: c.cycles,
-        commands: c.commands,
-        command: (c.units[0].busy, c.units[0].stalled),
-        mac: (c.units[3].busy, c.units[3].stalled),
-        stalled: (c.units[1].stalled, c.units[2].stalled),
-        bytes: c.read_bytes.into_iter().zip(c.write_bytes).collect(),
-        error: None,
-    })
+    Ok(timer.run_placed(program, table, decisions, at)?.counters.into())
 }
 
 /// A run under either policy, which it says, that takes the simulator's cycles, and leaves in memory what golden leaves there.
@@ -50,21 +43,26 @@ fn agrees(
     let Run { program, table, at } = run;
     let memory_seed = random.below(3);
     let policy = if random.chance(70) { Policy::Compact } else { Policy::Static };
-    let expected = simulated(config, program, table, *at, (policy, memory_seed))?;
     let mut image = memory(random, config);
     weights(random, config, &mut image);
+    let mut golden = Golden::new(config.clone(), image.clone());
+    let (report, decisions) = golden.run_recorded(program, table)?;
+    let expected = simulated(config, program, table, *at, &decisions, (policy, memory_seed))?;
     let channels = 0..config.channels() as usize;
     channels.clone().for_each(|channel| board.write(channel, 0, image.channel(channel)));
+    let report = report.to_bytes();
+    board.write(0, at.report, &vec![0xA5; report.len()]);
     let spec = MemorySpec::for_config(config)?;
     board.set_policy(policy);
     let found = board.run(program, table, *at, MemorySystem::new(&spec, config, memory_seed)?);
     let told = || {
         let commands = program.commands();
-        format!("{}: {commands:?} {:?}, {at:?}, {policy:?}, seed {memory_seed}", config.name(), table.slots)
+        format!("{}: {commands:?} {table:?}, {at:?}, {policy:?}, seed {memory_seed}", config.name())
     };
     assert_eq!(found, expected, "{}", told());
-    let mut golden = Golden::new(config.clone(), image);
-    golden.run(program, table)?;
+    let written = &board.bytes(0)[at.report as usize..][..report.len()];
+    let differs = report.iter().zip(written).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "report: {}", told());
     for channel in channels {
         let (found, expected) = (board.bytes(channel), golden.memory().channel(channel));
         let differs = expected.iter().zip(found).position(|(a, b)| a != b);
@@ -159,6 +157,12 @@ fn products_are_made() -> TestResult {
 }
 
 #[test]
+fn gates_decide() -> TestResult {
+    agree("tiny", deciding, 80, 10)?;
+    agree("edge", deciding, 40, 11)
+}
+
+#[test]
 fn keys_and_values_are_appended() -> TestResult {
     agree("tiny", appending, 80, 8)?;
     agree("edge", appending, 40, 9)
@@ -173,7 +177,7 @@ fn tools_accept_the_core() -> TestResult {
     Ok(())
 }
 
-/// A command that is none ends the run with its code and place, and the next run is not disturbed.
+/// A command that is none ends the run with its code and place, a wrong step table with its; the next run is not disturbed.
 #[test]
 fn wrong_programs_end_with_an_error() -> TestResult {
     if skipped() {
@@ -190,6 +194,23 @@ fn wrong_programs_end_with_an_error() -> TestResult {
     board.write(0, at.program, &raw);
     let spec = MemorySpec::for_config(&config)?;
     let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?);
-    assert_eq!(found.error, error_code("opcode").map(|code| (code.into(), 1)));
+    let opcode = error_code("opcode").map(u64::from);
+    assert_eq!(found.error, opcode.map(|code| Failed { code, command: 1, ..Failed::default() }));
+    agrees(&mut board, &mut random, &config, &Run { program, table, at })?;
+
+    // More slots than there are.
+    let Run { program, table, at } = any_run(&mut random, &config, 3, for_nobody);
+    board.write(0, at.program, &fastcar_arch::isa::encode(program.commands()));
+    board.write(0, at.step, &table.to_bytes(program.limits()));
+    board.write(0, at.step, &(config.slots() + 1).to_le_bytes());
+    let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?);
+    assert_eq!(found.error.map(|error| error.code), error_code("step_table").map(u64::from));
+    agrees(&mut board, &mut random, &config, &Run { program, table, at })?;
     Ok(())
+}
+
+#[test]
+fn faults_of_memory_end_runs() -> TestResult {
+    faults::end_runs("tiny", 40, 12)?;
+    faults::end_runs("edge", 30, 13)
 }

@@ -3,18 +3,18 @@
 use crate::products::END;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{
-    AbBlock, Add, Addr, Command, End, IndexBy, KvAppend, Load, Norm, NormKind, Pred, Quant, Rope, Store,
-    StoreAct, VbLine,
+    AbBlock, Add, Addr, Command, Coupling, Delta, End, GateDelta, GateHost, IndexBy, KvAppend, Load, Norm,
+    NormKind, Pred, Quant, Rope, Store, StoreAct, VbLine,
 };
 use fastcar_arch::program::{Limits, Program};
-use fastcar_arch::step::{ACTIVE, OUTPUT, SlotEntry, StepTable};
+use fastcar_arch::step::{ACTIVE, GateEntry, OUTPUT, PAIRED, SlotEntry, StepTable};
 use fastcar_arch::units::Bytes;
 use fastcar_golden::Memory;
 use fastcar_sim::Placement;
 use fastcar_tests::rtl::Random;
 
 /// Local bytes of every channel that records lie in; weights, programs and step tables lie behind.
-pub const RECORDS: u64 = CACHES + CACHE_HEADS.len() as u64 * 8 * CACHE;
+pub const RECORDS: u64 = REFERENCES + DELTA_BLOCKS.len() as u64 * 8 * REFERENCE;
 /// Positions of caches: one block, a token more, a part of a block, whole blocks.
 const POSITIONS: [u32; 4] = [32, 33, 100, 128];
 const RING: u32 = 8;
@@ -40,7 +40,7 @@ pub struct Run {
 pub fn for_nobody(random: &mut Random) -> Command {
     let (first, second) = (random.below(8) as u16, random.below(8) as u16);
     match random.below(3) {
-        0 => Add { pred: Pred::Replay, dst: VbLine(first), src: VbLine(second), words: 64 }.into(),
+        0 => Add { pred: Pred::Replay, dst: VbLine(2 * first), src: VbLine(2 * second), words: 64 }.into(),
         1 => Quant { pred: Pred::Replay, src: VbLine(first), dst: AbBlock(second), blocks: 2 }.into(),
         _ => Store { pred: Pred::Replay, ..store(random) }.into(),
     }
@@ -51,7 +51,7 @@ fn line(random: &mut Random) -> VbLine {
 }
 
 pub fn pred(random: &mut Random) -> Pred {
-    [Pred::All, Pred::All, Pred::Output, Pred::Compute][random.below(4) as usize]
+    [Pred::All, Pred::All, Pred::Output, Pred::Compute, Pred::Replay][random.below(5) as usize]
 }
 
 /// A family of records that are loaded and stored: its address, what indexes it, bytes from index to index, words.
@@ -117,14 +117,17 @@ pub fn reading(random: &mut Random) -> Command {
     }
 }
 
+/// Local byte of the records of blocks, and from slot to slot.
+const ACTS: u64 = 0x1C_0000;
+const ACT: u64 = RING as u64 * 0x400;
 /// Blocks of the records of each family of blocks.
 const BLOCKS: [u16; 3] = [1, 5, 16];
 
 fn store_act(random: &mut Random) -> StoreAct {
     let family = random.below(BLOCKS.len() as u64);
-    let (addr, blocks) = (Addr(0x1C_0000 + family * 0x1_0000), BLOCKS[family as usize]);
+    let (addr, blocks) = (Addr(ACTS + family * 8 * ACT), BLOCKS[family as usize]);
     let src = AbBlock(random.below(16) as u16);
-    let (index, index_stride, slot_stride) = (IndexBy::Ring, 0x400, 0x2000);
+    let (index, index_stride, slot_stride) = (IndexBy::Ring, 0x400, ACT);
     StoreAct { pred: pred(random), src, index, index_stride, slot_stride, blocks, addr }
 }
 
@@ -149,6 +152,57 @@ pub fn appending(random: &mut Random) -> Command {
         4..7 => storing(random),
         _ => reading(random),
     }
+}
+
+/// Gates, among what they let run.
+pub fn deciding(random: &mut Random) -> Command {
+    match random.below(10) {
+        0..2 => GateHost { pred: pred(random), gate: 0 }.into(),
+        2..4 => gate_delta(random).into(),
+        4..6 => delta(random).into(),
+        _ => appending(random),
+    }
+}
+
+fn gate_delta(random: &mut Random) -> GateDelta {
+    let family = random.below(BLOCKS.len() as u64);
+    let (addr, blocks) = (Addr(ACTS + family * 8 * ACT), BLOCKS[family as usize]);
+    let (index_stride, slot_stride) = (0x400, ACT);
+    let threshold = [0.0, 0.5, 2.0, 1e9][random.below(4) as usize].into();
+    let coupling = [Coupling::Independent, Coupling::BothAgree, Coupling::Mean][random.below(3) as usize];
+    let (src, pred) = (AbBlock(random.below(16) as u16), pred(random));
+    GateDelta { pred, src, gate: 0, blocks, coupling, addr, slot_stride, index_stride, threshold }
+}
+
+/// Local byte of the references of `delta`, and from slot to slot.
+const REFERENCES: u64 = CACHES + CACHE_HEADS.len() as u64 * 8 * CACHE;
+const REFERENCE: u64 = RING as u64 * 0x1000;
+/// Blocks of the input of each family of `delta` commands.
+const DELTA_BLOCKS: [u16; 4] = [1, 5, 9, 16];
+
+fn delta(random: &mut Random) -> Delta {
+    let family = random.below(DELTA_BLOCKS.len() as u64);
+    let (addr, blocks) = (Addr(REFERENCES + family * 8 * REFERENCE), DELTA_BLOCKS[family as usize]);
+    let dst = AbBlock(16 * random.below(2) as u16);
+    let tau_sq = [0.0, 0.01, 0.1, 1.0, 1e9][random.below(5) as usize].into();
+    let (src, pred, slot_stride, index_stride) = (line(random), pred(random), REFERENCE, 0x1000);
+    Delta { pred, src, dst, blocks, tau_sq, addr, slot_stride, index_stride, ..Delta::default() }
+}
+
+/// Gives every gate an entry of its own in the step table; how many there are.
+fn number_gates(commands: &mut [Command]) -> u16 {
+    let mut count = 0;
+    for command in commands {
+        let gate = match command {
+            Command::GateHost(c) => &mut c.gate,
+            Command::GateDelta(c) => &mut c.gate,
+            Command::Delta(c) => &mut c.gate,
+            _ => continue,
+        };
+        *gate = count;
+        count += 1;
+    }
+    count
 }
 
 /// The same, and stores.
@@ -179,15 +233,21 @@ pub fn any_run(random: &mut Random, config: &AccelConfig, length: u64, any: Any)
 /// A program of these commands, a step table with some slots, and places for both.
 pub fn set_out(random: &mut Random, config: &AccelConfig, mut commands: Vec<Command>) -> Run {
     commands.push(End::default().into());
+    let gates = number_gates(&mut commands);
     let slots = 1 + random.below(config.slots().into()) as u32;
     let positions = POSITIONS[random.below(POSITIONS.len() as u64) as usize];
-    let limits = Limits { slots, positions, ring: RING, tokens: 1, gates: 0 };
+    let limits = Limits { slots, positions, ring: RING, tokens: 1, gates: gates.into() };
     let program = Program::new(config, limits, commands).unwrap();
-    let mut table = StepTable::new(slots as usize, 0);
+    let mut table = StepTable::new(slots as usize, gates.into());
+    for gate in &mut table.gates {
+        let mut mask = || random.word() as u32 | if random.chance(40) { u32::MAX } else { 0 };
+        *gate = GateEntry { allow: mask(), force: mask() & mask() };
+    }
     for slot in &mut table.slots {
         let idle = SlotEntry::idle();
         let ring = if random.chance(60) { random.below(RING.into()) as u32 } else { idle.ring };
-        let flags = if random.chance(80) { ACTIVE } else { 0 } | if random.chance(50) { OUTPUT } else { 0 };
+        let mut flag = |flag: u32, percent: u64| if random.chance(percent) { flag } else { 0 };
+        let flags = flag(ACTIVE, 80) | flag(OUTPUT, 50) | flag(PAIRED, 60);
         // Leaning on the ends of blocks.
         let any = random.below(positions.into()) as u32;
         let pos = if random.chance(40) { (any | 31).min(positions - 1) } else { any };
@@ -196,7 +256,8 @@ pub fn set_out(random: &mut Random, config: &AccelConfig, mut commands: Vec<Comm
     // Anywhere: across bursts and rows, before or behind each other.
     let pages = END + random.below(64) * 4096;
     let program_at = pages + random.below(64) * 64;
-    let at = Placement { program: program_at, step: pages + 65_536 + random.below(64) * 64, report: 0 };
+    let step = pages + 65_536 + random.below(64) * 64;
+    let at = Placement { program: program_at, step, report: pages + 0x2_0000 + random.below(64) * 64 };
     Run { program, table, at }
 }
 

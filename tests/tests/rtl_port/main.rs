@@ -3,6 +3,7 @@
 
 mod bench;
 mod buffer;
+mod halt;
 mod stalls;
 
 use bench::{BINS, Bench, Mutant, Pace};

@@ -19,14 +19,15 @@ pub fn machine(name: &str) -> AccelConfig {
     let shaped = |channels, beat, slots, columns, acc_rows| {
         let mut fields = AccelConfig::preset("tiny").unwrap().fields().clone();
         (fields.channels, fields.beat_bytes, fields.channel_bytes) = (channels, beat, 3 << 20);
+        fields.vector_lanes = fields.vector_lanes.max(channels);
         (fields.slots, fields.columns, fields.acc_rows) = (slots, columns, acc_rows);
         AccelConfig::new(fields).unwrap()
     };
     match name {
         // Nothing is a power of two that need not be.
-        "odd" => shaped(2, 32, 7, 3, 80),
+        "odd" => shaped(2, 32, 7, 6, 64),
         // Every slot has its column, and a chunk is a granule.
-        "single" => shaped(4, 64, 3, 3, 16),
+        "single" => shaped(4, 64, 4, 4, 16),
         // One column for all.
         "narrow" => shaped(8, 32, 32, 1, 1024),
         preset => AccelConfig::preset(preset).unwrap(),
@@ -110,7 +111,7 @@ fn kinds(config: &AccelConfig) -> Option<u64> {
     Some((granules_of(config) * 2) << config.slots()).filter(|&kinds| kinds <= 1 << 12)
 }
 
-fn any_matvec(random: &mut Random, config: &AccelConfig) -> Matvec {
+pub fn any_matvec(random: &mut Random, config: &AccelConfig) -> Matvec {
     let beat = config.beat().get();
     let most = config.acc_rows() * config.channels();
     let granule = config.channels() * ROW_GRANULE;
@@ -145,7 +146,7 @@ fn any_matvec(random: &mut Random, config: &AccelConfig) -> Matvec {
 }
 
 /// The number of the last round, by the plan's rules.
-fn last_round(config: &AccelConfig, c: &Matvec, slots: u64, compact: bool) -> Option<u64> {
+pub fn last_round(config: &AccelConfig, c: &Matvec, slots: u64, compact: bool) -> Option<u64> {
     let mut taken = vec![0_u64; config.columns() as usize];
     for (rank, slot) in (0..64_u64).filter(|slot| slots >> slot & 1 == 1).enumerate() {
         let by = if compact { rank as u64 } else { slot };
@@ -159,14 +160,14 @@ fn last_round(config: &AccelConfig, c: &Matvec, slots: u64, compact: bool) -> Op
 
 /// A run as the walker gives it: first beat, beats, the product's last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Run {
-    address: u64,
-    length: u64,
-    last: bool,
+pub struct Run {
+    pub address: u64,
+    pub length: u64,
+    pub last: bool,
 }
 
 /// The runs of a product.
-fn runs(config: &AccelConfig, c: &Matvec, last_round: u64) -> impl Iterator<Item = Run> + use<> {
+pub fn runs(config: &AccelConfig, c: &Matvec, last_round: u64) -> impl Iterator<Item = Run> + use<> {
     let beat = config.beat().get();
     let beats = (config.channel_capacity().get() / beat).next_power_of_two();
     let layout = WeightLayout::new(config, c.rows, c.blocks.into(), c.format);
