@@ -7,7 +7,7 @@ DEMO_OUT ?= out/demo
 
 ## Decode two held-out videos with the shipped model and MLP replay on a simulated OpenCL device, and compare them with the dense run.
 demo:
-	$(CARGO) run --release -p fastcar-cli -- decode \
+	$(CARGO) run --release -p fastcar-cli --no-default-features -- decode \
 	  --model tests/models/moving-digits --first-frame heldout:3 --first-frame heldout:11 \
 	  --policy-file tests/models/moving-digits/policy-input-delta.toml --compare-dense \
 	  --backend opencl --out $(DEMO_OUT)
