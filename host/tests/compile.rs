@@ -172,35 +172,36 @@ fn what_is_needed_in_any_case_reads_ahead() {
     }
 }
 
-/// In dense and replay decode the MLP's inner vector is quantised as one operand, between the tiles that make it and those that
-/// read it; in delta decode its change is.
+/// In dense and replay decode each part of the MLP's inner vector is quantised right behind the tile that made it, all as one
+/// operand; in delta decode its change is, behind the last tile.
 #[test]
 fn inner_vectors_are_one_operand() {
     for (workload, preset) in CASES {
         for policy in policies() {
             let (image, compiled) = compiled(workload, preset, &policy);
             let commands = compiled.body[0].commands();
-            let index = |addr| matvecs(&compiled.body[0]).find(|(_, m)| m.addr.0 == addr).unwrap().0;
+            let product = |addr| matvecs(&compiled.body[0]).find(|(_, m)| m.addr.0 == addr).unwrap();
             for layer in &image.body.layers {
-                let up: Vec<usize> = layer.up.tiles.iter().map(|tile| index(tile.addr)).collect();
-                let down = index(layer.down.tiles[0].addr);
-                assert!(
-                    up.iter().zip(up[0]..).all(|(&found, expected)| found == expected),
-                    "one behind another"
-                );
-                assert_eq!(up[0] + up.len() + 1, down, "{workload}: {policy:?}");
-                let (Command::Matvec(first), Command::Matvec(reader)) = (&commands[up[0]], &commands[down])
-                else {
-                    panic!("products are found as such");
-                };
-                assert_eq!(first.epilogue, Epilogue::SwiGlu);
-                let (pred, src, dst, blocks) = match commands[down - 1] {
-                    Command::Quant(q) => (q.pred, q.src, q.dst, q.blocks),
-                    Command::Delta(d) if reader.delta => (d.pred, d.src, d.dst, d.blocks),
-                    other => panic!("{workload}: {policy:?}: {other}"),
-                };
-                assert_eq!((pred, src), (first.pred, first.dst));
-                assert_eq!((pred, dst, blocks), (reader.pred, reader.src, reader.blocks));
+                let (down, reader) = product(layer.down.tiles[0].addr);
+                let (mut next, mut filled) = (product(layer.up.tiles[0].addr).0, 0);
+                for tile in &layer.up.tiles {
+                    let (index, m) = product(tile.addr);
+                    assert_eq!((index, m.epilogue), (next, Epilogue::SwiGlu), "{workload}: {policy:?}");
+                    next += 1;
+                    if reader.delta {
+                        continue;
+                    }
+                    let Command::Quant(q) = commands[next] else { panic!("{workload}: {policy:?}") };
+                    assert_eq!((q.pred, q.src, u32::from(q.blocks)), (m.pred, m.dst, m.rows / 64));
+                    assert_eq!((q.dst.0, q.before), (reader.src.0 + filled, filled));
+                    filled += q.blocks;
+                    next += 1;
+                }
+                if let Command::Delta(d) = commands[next] {
+                    assert_eq!((d.pred, d.dst), (reader.pred, reader.src));
+                    (next, filled) = (next + 1, d.blocks);
+                }
+                assert_eq!((next, filled), (down, reader.blocks), "{workload}: {policy:?}");
             }
         }
     }

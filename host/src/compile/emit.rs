@@ -1,7 +1,7 @@
 //! A transformer's commands.
 //!
 //! The order is that of the data, tile by tile: what can follow a tile of a matrix (rotating and caching queries, keys
-//! and values, storing logits) stands right behind it, so that it runs while the next tile streams.
+//! and values, quantising the MLP's inner vector) stands right behind it, so that it runs while the next tile streams.
 //! Decisions stand as early as their inputs: a gate that asks the host before the layer begins, TAS as soon as the
 //! queries are there, and the replayed output is fetched right behind the decision.
 
@@ -472,12 +472,16 @@ impl<'a> Emitter<'a> {
         });
     }
 
-    /// Both products of an MLP whose input is in the activation buffer. The inner vector is one operand, so it is quantised as
-    /// one, behind the last tile.
+    /// Both products of an MLP whose input is in the activation buffer. The inner vector is quantised tile by tile.
     fn mlp_products(&mut self, pred: Pred, layer: &Layer, dst: VbLine, accumulate: bool) {
         let Places { wide, act, mid, .. } = self.at;
-        self.product(Product { epilogue: self.epilogue(), ..Product::new(pred, &layer.up, act, wide) });
-        self.quant(pred, wide, mid, layer.down.blocks);
+        let up = Product { epilogue: self.epilogue(), ..Product::new(pred, &layer.up, act, wide) };
+        for (i, tile) in layer.up.tiles.iter().enumerate() {
+            self.emit(up.tile(i));
+            let [before, end] = [tile.first_row, tile.first_row + tile.rows].map(|row| up.line_of(row) as u16);
+            let (src, dst) = (VbLine(wide.0 + before), AbBlock(mid.0 + before));
+            self.emit(isa::Quant { pred, src, dst, before, blocks: end - before });
+        }
         self.product(Product { accumulate, ..Product::new(pred, &layer.down, mid, dst) });
     }
 
@@ -502,7 +506,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn quant(&mut self, pred: Pred, src: VbLine, dst: AbBlock, blocks: u32) {
-        self.emit(isa::Quant { pred, src, dst, blocks: blocks as u16 });
+        self.emit(isa::Quant { pred, src, dst, blocks: blocks as u16, ..isa::Quant::default() });
     }
 
     /// Makes the operand of a linear layer: the vector itself, or its change in delta decode.

@@ -343,7 +343,7 @@ fn assembly(out: &mut String) {
     let pred = Pred::All;
     let program = [
         Command::from(Add { pred, dst: VbLine(0), src: VbLine(4), words: 128 }),
-        Command::from(Quant { pred: Pred::Compute, src: VbLine(0), dst: AbBlock(0), blocks: 4 }),
+        Command::from(Quant { pred: Pred::Compute, src: VbLine(0), dst: AbBlock(0), blocks: 4, before: 0 }),
         Command::from(End { pred }),
     ];
     let _ = writeln!(out, "## Assembly text\n");

@@ -558,12 +558,17 @@ commands! {
         inv_words: F32Bits = 32,
     }
 
-    /// Quantises a vector to MXINT8: `AB[dst..] = mxint8(VB[src..])`. What one command fills is one operand of products.
+    /// Quantises a vector to MXINT8: `AB[dst..] = mxint8(VB[src..])`. What one command fills is one operand of products. With
+    /// `before` it is the rest, or another part, of an operand: the latest fill was that of a `quant` which has filled the operand
+    /// so far, the `before` blocks in front of `dst`, for the same slots (the same `pred`, with no gate between the two), and
+    /// no product has read it.
     Quant = 0x11 "quant" {
         /// first source line
         src: VbLine = 2,
         /// first destination block
         dst: AbBlock = 4,
+        /// blocks of the operand in front of `dst`
+        before: u16 = 6,
         /// blocks of 32 words
         blocks: u16 = 8,
     }
@@ -622,7 +627,7 @@ commands! {
     /// epilogue, and store or accumulate to VB. With `delta` set, only blocks whose mask bit is set take part and
     /// `row = y_ref + W[row] . AB` with `y_ref` (0 for a fresh slot) read from and written back to the ring.
     ///
-    /// The operand is what one `quant` or `delta` filled: the latest that filled any of its blocks filled just these, and every
+    /// The operand is what one `quant` (or several, with `before`) or `delta` filled: the latest that filled any of its blocks filled just these, and every
     /// slot of the command has its blocks from such a one. With `delta` set that is the last `delta` before it, which ran for
     /// all slots or has the same `pred`, with no gate between the two if that is `compute` or `replay`; and `ahead` is not set.
     Matvec = 0x21 "matvec" {

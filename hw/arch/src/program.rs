@@ -12,7 +12,7 @@ mod fills;
 mod gates;
 
 pub use family::{Access, Family, FamilyKind, LocalRange, Operand};
-pub use fills::{BlockRange, MaskFault};
+pub use fills::{BlockRange, MaskFault, PartFault};
 
 use crate::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
 use crate::isa::{AbBlock, Addr, Command, Epilogue, IndexBy, IsaError, NormKind, VbLine};
@@ -150,6 +150,20 @@ pub enum ProgramError {
         filler_command: &'static str,
         /// All that this filled.
         filled: BlockRange,
+    },
+    /// A `quant` of a part of an operand whose parts before are not there.
+    #[error(
+        "command {index} ({command}): it goes on with an operand that has blocks {before} so far, but {fault}; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that"
+    )]
+    Part {
+        /// Position in the program.
+        index: usize,
+        /// Mnemonic.
+        command: &'static str,
+        /// The operand so far, as it has it.
+        before: BlockRange,
+        /// What is in the way.
+        fault: PartFault,
     },
     /// A product with `delta` set whose block masks are not there.
     #[error(
@@ -434,7 +448,10 @@ impl Checker<'_> {
                     NormKind::Layer => self.constant(Place::fixed("beta", c.beta), words * 4),
                 }
             }
-            Command::Quant(c) => self.quant(c.src, c.dst, c.blocks),
+            Command::Quant(c) => {
+                self.limit("before", c.before.into(), c.dst.0.into())?;
+                self.quant(c.src, c.dst, c.blocks)
+            }
             Command::Add(c) => {
                 self.lines("dst", c.dst, c.words.into())?;
                 self.lines("src", c.src, c.words.into())?;

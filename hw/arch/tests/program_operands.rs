@@ -37,7 +37,12 @@ fn refusal(commands: &[Command]) -> String {
 }
 
 fn quant(pred: Pred, first: u16, blocks: u16) -> Command {
-    Quant { pred, src: VbLine(0), dst: AbBlock(first), blocks }.into()
+    part(pred, 0, first, blocks)
+}
+
+/// The blocks behind so many others of their operand.
+fn part(pred: Pred, before: u16, first: u16, blocks: u16) -> Command {
+    Quant { pred, src: VbLine(0), dst: AbBlock(first), blocks, before }.into()
 }
 
 /// The gate's number tells the references of one command from another's.
@@ -96,6 +101,33 @@ fn products_read_what_one_command_filled() {
     // The rest of an older fill is none of its own.
     let rest = refusal(&[quant(All, 0, 8), quant(All, 4, 4), matvec(All, 0, 4)]);
     assert_snapshot!(rest, @"command 2 (matvec): src reads blocks 0..4 of the activation buffer, of which command 0 (quant) was the last to fill some, as 0..8; a product reads all that one 'quant' or 'delta' filled and nothing else: fill just what it reads");
+}
+
+#[test]
+fn operands_may_be_filled_in_parts() {
+    legal(&[quant(All, 4, 4), part(All, 4, 8, 2), part(All, 6, 10, 2), matvec(All, 4, 8)]);
+    legal(&[gate(0), quant(Compute, 4, 4), part(Compute, 4, 8, 4), matvec(Compute, 4, 8)]);
+    // What stands before and is of another operand may be read in between, as tiles of a product do.
+    legal(&[quant(All, 20, 4), quant(All, 4, 4), matvec(All, 20, 4), part(All, 4, 8, 4), matvec(All, 4, 8)]);
+    // An older whole one of the same blocks counts for the other slots.
+    legal(&[quant(Output, 0, 4), part(Output, 4, 4, 4), quant(All, 0, 8), matvec(All, 0, 8)]);
+    for (first, blocks) in [(4, 4), (8, 4), (4, 7), (3, 9)] {
+        let error = refusal(&[quant(All, 4, 4), part(All, 4, 8, 4), matvec(All, first, blocks)]);
+        assert!(error.contains("command 1 (quant) was the last to fill some, as 4..12"), "{error}");
+    }
+    assert_snapshot!(refusal(&[part(All, 5, 4, 4)]), @"");
+    assert_snapshot!(refusal(&[part(All, 4, 4, 4)]), @"");
+    assert_snapshot!(refusal(&[quant(All, 0, 4), delta(All, 0, 16, 2), part(All, 4, 4, 4)]), @"");
+    for before in [1, 2, 3, 5] {
+        let error = refusal(&[quant(All, 4, 4), part(All, before, 8, 4)]);
+        assert!(error.contains("command 0 (quant), the latest to fill any, has filled 4..8"), "{error}");
+    }
+    assert_snapshot!(refusal(&[quant(All, 4, 4), quant(All, 20, 4), part(All, 4, 8, 4)]), @"");
+    assert_snapshot!(refusal(&[gate(0), quant(Compute, 4, 4), part(Replay, 4, 8, 4)]), @"");
+    assert_snapshot!(refusal(&[gate(0), quant(Compute, 4, 4), gate(1), part(Compute, 4, 8, 4)]), @"");
+    assert_snapshot!(refusal(&[quant(All, 4, 4), matvec(All, 4, 4), part(All, 4, 8, 4)]), @"");
+    // A part for some slots only is not the operand of the others.
+    assert_snapshot!(refusal(&[quant(All, 4, 8), quant(Output, 4, 4), part(Output, 4, 8, 4), matvec(All, 4, 8)]), @"");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! | `write_valid_i` | in | 1 | a block comes |
 //! | `write_slot_i`, `write_block_i` | in | log2(slots), log2(blocks) | its slot, and its number there |
 //! | `write_scale_i`, `write_elems_i` | in | 8, 256 | its scale and elements |
-//! | `write_first_i` | in | log2(blocks) | the first block of its vector, whose blocks come in ascending order |
+//! | `write_first_i` | in | log2(blocks) | the first block of its vector, whose blocks come in ascending order; blocks of other slots may come in between |
 //! | `<reader>_slot_i`, `<reader>_block_i` | in | log2(slots), log2(blocks) | a block is asked for; readers are `vector` and `array` |
 //! | `<reader>_scale_o`, `<reader>_elems_o` | out | 8, 256 | it |
 //! | `array_first_i` | in | log2(blocks) | with a block: the first one of its vector |
@@ -29,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! Two copies of a memory of 264 bits for each block of each slot, and one of 8 bits.
+//! Two copies of a memory of 264 bits for each block of each slot, and one of 8 bits; distributed memory of 8 bits for each slot.
 //!
 //! # Verification
 //!
@@ -98,11 +98,12 @@ impl Block for Activations {
             m.output(&format!("{reader}_elems_o"), found.trunc(ELEMS));
         }
 
-        // The largest so far: what is written last of a vector is the largest of all.
+        // The largest so far of each slot's vector: what is written last of a vector is the largest of all.
         let first = block("write", "first");
-        let so_far = m.reg("so_far", SCALE);
-        let largest = (number.eq(first) | scale.gt(so_far.q())).mux(scale, so_far.q());
-        so_far.set_when(valid, largest);
+        let so_far = m.memory("so_far", SCALE, slots, RamStyle::Distributed);
+        let before = so_far.read(written);
+        let largest = (number.eq(first) | scale.gt(before)).mux(scale, before);
+        so_far.write(valid, written, largest);
         let memory = m.memory("largest", SCALE, depth, RamStyle::Block);
         memory.write(valid, place(written, first), largest);
         let at = place(array, block("array", "first"));

@@ -29,6 +29,8 @@ pub(super) struct Task<'m> {
     to_line: Wire<'m>,
     from_line: Wire<'m>,
     pub(super) block: Wire<'m>,
+    /// First block of the operand that it fills, or goes on with.
+    pub(super) operand: Wire<'m>,
     pub(super) lines: Wire<'m>,
     rest: Wire<'m>,
     head_lines: Wire<'m>,
@@ -190,6 +192,8 @@ impl<'m> Task<'m> {
             ("kv_append", "key"),
         ];
         let blocks = [("store_act", "src"), ("quant", "dst"), ("delta", "dst"), ("gate_delta", "src")];
+        let block = places(&blocks)?.trunc(shape.block_bits());
+        let before = places(&[("quant", "before")])?.trunc(shape.block_bits());
         let [lines, rest, head_lines, count] = lines(shape, m, c)?;
         let kind = |which: Written| m.lit(Written::BITS, which.code());
         let reads = walk::shape(sizes, m, c, walk::Direction::Read)?;
@@ -198,7 +202,8 @@ impl<'m> Task<'m> {
             op: m.one_hot(&ops?),
             to_line: places(&to)?.trunc(shape.line_bits()),
             from_line: places(&from)?.trunc(shape.line_bits()),
-            block: places(&blocks)?.trunc(shape.block_bits()),
+            block,
+            operand: block - before,
             lines,
             rest,
             head_lines,
@@ -226,7 +231,7 @@ impl<'m> Task<'m> {
 
     /// Width of [`Task::word`].
     pub(super) fn width(shape: &Shape, sizes: &walk::Sizes) -> u32 {
-        let places = 2 * shape.line_bits() + shape.block_bits() + shape.lines_bits();
+        let places = 2 * shape.line_bits() + 2 * shape.block_bits() + shape.lines_bits();
         let fields = Op::BITS
             + places
             + REST_BITS
@@ -249,6 +254,7 @@ impl<'m> Task<'m> {
             self.to_line,
             self.from_line,
             self.block,
+            self.operand,
             self.lines,
             self.rest,
             self.head_lines,
@@ -280,6 +286,7 @@ impl<'m> Task<'m> {
             to_line: take(shape.line_bits()),
             from_line: take(shape.line_bits()),
             block: take(shape.block_bits()),
+            operand: take(shape.block_bits()),
             lines: take(shape.lines_bits()),
             rest: take(REST_BITS),
             head_lines: take(HEAD_BITS),

@@ -411,9 +411,9 @@ impl<'m> Center<'m> {
         unit.set("ring_i", parts.get("part_writes_o"));
         unit.set("shared_i", task.shared & first);
         self.rest(&unit);
-        let block = m.reg("filled_from", task.block.width());
-        block.set_when(parts.get("begin_o"), task.block);
-        self.activations(&unit, array, block.q())?;
+        let operand = m.reg("operand", task.operand.width());
+        operand.set_when(parts.get("begin_o"), task.operand);
+        self.activations(&unit, array, operand.q())?;
         self.rows(&unit, &parts, array, task.sums)?;
         self.progress(&unit, &parts, array, slots)?;
         self.masks(&unit, &parts, task, [slots, reads]);

@@ -24,6 +24,10 @@ impl BlockRange {
         let start = u32::from(first.0);
         Self { start, end: start + u32::from(blocks) }
     }
+
+    fn meets(self, other: Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
 }
 
 impl fmt::Display for BlockRange {
@@ -80,6 +84,47 @@ pub enum MaskFault {
     /// Which blocks are active is not known as early as what is read ahead.
     #[error("it has 'ahead' set")]
     Ahead,
+}
+
+/// Why a `quant` cannot go on with an operand.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartFault {
+    /// The latest fill is none of a `quant`.
+    #[error("no 'quant' is the latest to fill any")]
+    NoQuant,
+    /// The latest `quant` filled something else.
+    #[error("command {quant} (quant), the latest to fill any, has filled {filled}")]
+    OtherBlocks {
+        /// The latest `quant`.
+        quant: usize,
+        /// The operand that it filled, so far.
+        filled: BlockRange,
+    },
+    /// The latest `quant` ran for other slots, as far as can be known.
+    #[error("it runs for '{found}', command {quant} (quant) before it for '{of_quant}'")]
+    Slots {
+        /// Its predicate.
+        found: String,
+        /// The latest `quant`.
+        quant: usize,
+        /// That one's predicate.
+        of_quant: String,
+    },
+    /// Between the two a gate decides anew which slots the predicate names.
+    #[error("a gate decides between it and command {quant} (quant), both for '{pred}'")]
+    Decided {
+        /// The latest `quant`.
+        quant: usize,
+        /// Their predicate.
+        pred: String,
+    },
+    /// A product has used what was there.
+    #[error("command {reader} has read some of them")]
+    Read {
+        /// The product.
+        reader: usize,
+    },
 }
 
 /// Slots of a step, as far as commands tell: a predicate, and how many gates have decided before.
@@ -148,6 +193,17 @@ struct Masks {
     decisions: usize,
 }
 
+/// An operand that may go on: what the latest fill, a `quant`'s, has filled of it.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    quant: usize,
+    blocks: BlockRange,
+    pred: Pred,
+    slots: Slots,
+    /// A product that reads some of it.
+    reader: Option<usize>,
+}
+
 /// The fills that stand behind the commands so far.
 #[derive(Default)]
 pub(super) struct Fills {
@@ -155,6 +211,7 @@ pub(super) struct Fills {
     stand: BTreeMap<u32, (u32, Fill)>,
     /// The last `delta`.
     masks: Option<Masks>,
+    open: Option<Open>,
     /// Gates so far.
     decisions: usize,
 }
@@ -166,16 +223,19 @@ impl Fills {
     /// [`ProgramError`] for a product whose operand or masks are not there.
     pub(super) fn follow(&mut self, by: CommandRef, command: &Command) -> Result<(), ProgramError> {
         match command {
-            Command::Quant(Quant { pred, dst, blocks, .. }) => {
-                self.fill(by, BlockRange::new(*dst, *blocks), *pred);
-            }
+            Command::Quant(c) => self.quant(by, c)?,
             Command::Delta(Delta { pred, dst, blocks, .. }) => {
                 let (blocks, decisions) = (BlockRange::new(*dst, *blocks), self.decisions);
                 self.masks = Some(Masks { by, blocks, pred: *pred, decisions });
+                self.open = None;
                 self.fill(by, blocks, *pred);
             }
             Command::Matvec(c) => {
                 let latest = self.operand(by, c)?;
+                let read = BlockRange::new(c.src, c.blocks);
+                if let Some(open) = self.open.as_mut().filter(|open| open.blocks.meets(read)) {
+                    open.reader.get_or_insert(by.index);
+                }
                 match self.fault(latest, c) {
                     Some(fault) if c.delta => {
                         return Err(ProgramError::Masks { index: by.index, command: by.mnemonic, fault });
@@ -187,6 +247,39 @@ impl Fills {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Fills a whole operand, or goes on with one.
+    fn quant(&mut self, by: CommandRef, c: &Quant) -> Result<(), ProgramError> {
+        let own = BlockRange::new(c.dst, c.blocks);
+        // `before` is within `dst`: the fields have been looked at.
+        let blocks = BlockRange { start: own.start - u32::from(c.before), ..own };
+        let slots = Slots::new(c.pred, self.decisions);
+        if c.before > 0 {
+            let before = BlockRange { end: own.start, ..blocks };
+            if let Some(fault) = self.part_fault(before, c.pred, slots) {
+                return Err(ProgramError::Part { index: by.index, command: by.mnemonic, before, fault });
+            }
+        }
+        self.open = Some(Open { quant: by.index, blocks, pred: c.pred, slots, reader: None });
+        self.fill(by, blocks, c.pred);
+        Ok(())
+    }
+
+    /// What keeps a part of an operand from going on behind these blocks.
+    fn part_fault(&self, before: BlockRange, pred: Pred, slots: Slots) -> Option<PartFault> {
+        let Some(Open { quant, blocks, pred: of_quant, slots: had, reader }) = self.open else {
+            return Some(PartFault::NoQuant);
+        };
+        if blocks != before {
+            Some(PartFault::OtherBlocks { quant, filled: blocks })
+        } else if of_quant != pred {
+            Some(PartFault::Slots { found: pred.show(), quant, of_quant: of_quant.show() })
+        } else if had != slots {
+            Some(PartFault::Decided { quant, pred: pred.show() })
+        } else {
+            reader.map(|reader| PartFault::Read { reader })
+        }
     }
 
     fn fill(&mut self, by: CommandRef, blocks: BlockRange, pred: Pred) {
