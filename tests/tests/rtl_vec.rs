@@ -1256,7 +1256,7 @@ impl Bench {
             6 => {
                 let blocks = lines.min(self.config.ab_blocks());
                 let dst = AbBlock(self.random.below(u64::from(self.config.ab_blocks() - blocks) + 1) as u16);
-                Command::Quant(Quant { pred, src: self.line(blocks), dst, blocks: blocks as u16 })
+                Command::Quant(Quant { pred, src: self.line(blocks), dst, blocks: blocks as u16, before: 0 })
             }
             7 => {
                 let ((dst, src), words) = (self.two(lines), self.rest(lines));

@@ -31,10 +31,23 @@ fn operand(blocks: u16) -> AbBlock {
     AbBlock(if blocks == 8 { 32 } else { 40 })
 }
 
-fn quant(random: &mut Random) -> Quant {
+/// What fills an operand: in up to three parts, something else between them.
+fn quant(random: &mut Random) -> Vec<Command> {
     let blocks = [8, 16][random.below(2) as usize];
-    let src = VbLine(random.below(16) as u16);
-    Quant { pred: programs::pred(random), src, dst: operand(blocks), blocks }
+    let (first, src) = (operand(blocks), random.below(16) as u16);
+    let pred = programs::pred(random);
+    let mut cuts = [0, random.below(u64::from(blocks)) as u16, random.below(u64::from(blocks)) as u16, blocks];
+    cuts.sort_unstable();
+    let mut commands = Vec::new();
+    for [before, end] in cuts.array_windows().copied().filter(|[before, end]| before < end) {
+        if before > 0 && random.chance(50) {
+            let other = (0..).map(|_| matvec(random)).find(|product| product.blocks != blocks);
+            commands.extend(other.map(Command::from));
+        }
+        let (src, dst) = (VbLine(src + before), AbBlock(first.0 + before));
+        commands.push(Quant { pred, src, dst, before, blocks: end - before }.into());
+    }
+    commands
 }
 
 fn matvec(random: &mut Random) -> Matvec {
@@ -61,12 +74,12 @@ fn matvec(random: &mut Random) -> Matvec {
 }
 
 /// A product, what fills its operands, or a command that moves records.
-pub fn multiplying(random: &mut Random) -> Command {
+fn multiplying(random: &mut Random) -> Vec<Command> {
     match random.below(10) {
-        0..4 => matvec(random).into(),
-        4..7 => quant(random).into(),
-        7 => storing(random),
-        _ => reading(random),
+        0..4 => vec![matvec(random).into()],
+        4..7 => quant(random),
+        7 => vec![storing(random)],
+        _ => vec![reading(random)],
     }
 }
 
@@ -83,7 +96,7 @@ fn keep() -> [Command; 2] {
 /// A program of so many commands between those that fill the buffers and those that show what they hold.
 pub fn product_run(random: &mut Random, config: &AccelConfig, length: u64) -> Run {
     let mut commands: Vec<Command> = programs::fill().into_iter().chain(fill()).collect();
-    commands.extend((0..length).map(|_| multiplying(random)));
+    commands.extend((0..length).flat_map(|_| multiplying(random)));
     commands.extend(keep());
     programs::set_out(random, config, commands)
 }
@@ -104,6 +117,7 @@ pub fn cover() -> Cover {
         "all columns",
         "several passes",
         "for nobody",
+        "filled in parts",
     ])
 }
 
@@ -115,6 +129,7 @@ pub fn hit(cover: &mut Cover, config: &AccelConfig, run: &Run, policy: Policy) {
     cover.hit("static", static_policy);
     cover.hit("compact", !static_policy);
     for command in run.program.commands() {
+        cover.hit("filled in parts", matches!(command, Command::Quant(c) if c.before > 0));
         let Command::Matvec(c) = command else { continue };
         let slots = if c.pred == Pred::Output { output } else { active };
         cover.hit("MXINT8", c.format == WeightFormat::Int8);

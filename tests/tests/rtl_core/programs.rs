@@ -41,7 +41,7 @@ pub fn for_nobody(random: &mut Random) -> Command {
     let (first, second) = (random.below(8) as u16, random.below(8) as u16);
     match random.below(3) {
         0 => Add { pred: Pred::Replay, dst: VbLine(2 * first), src: VbLine(2 * second), words: 64 }.into(),
-        1 => Quant { pred: Pred::Replay, src: VbLine(first), dst: AbBlock(second), blocks: 2 }.into(),
+        1 => Quant { pred: Pred::Replay, src: VbLine(first), dst: AbBlock(second), blocks: 2, before: 0 }.into(),
         _ => Store { pred: Pred::Replay, ..store(random) }.into(),
     }
 }
@@ -112,7 +112,7 @@ pub fn reading(random: &mut Random) -> Command {
         }
         _ => {
             let (dst, blocks) = (AbBlock(random.below(16) as u16), 1 + random.below(16) as u16);
-            Quant { pred: pred(random), src: first, dst, blocks }.into()
+            Quant { pred: pred(random), src: first, dst, blocks, before: 0 }.into()
         }
     }
 }
