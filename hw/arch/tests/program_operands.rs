@@ -115,19 +115,19 @@ fn operands_may_be_filled_in_parts() {
         let error = refusal(&[quant(All, 4, 4), part(All, 4, 8, 4), matvec(All, first, blocks)]);
         assert!(error.contains("command 1 (quant) was the last to fill some, as 4..12"), "{error}");
     }
-    assert_snapshot!(refusal(&[part(All, 5, 4, 4)]), @"");
-    assert_snapshot!(refusal(&[part(All, 4, 4, 4)]), @"");
-    assert_snapshot!(refusal(&[quant(All, 0, 4), delta(All, 0, 16, 2), part(All, 4, 4, 4)]), @"");
+    assert_snapshot!(refusal(&[part(All, 5, 4, 4)]), @"command 0 (quant): before is 5, the limit is 4");
+    assert_snapshot!(refusal(&[part(All, 4, 4, 4)]), @"command 0 (quant): it goes on with an operand that has blocks 0..4 so far, but no 'quant' is the latest to fill any; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that");
+    assert_snapshot!(refusal(&[quant(All, 0, 4), delta(All, 0, 16, 2), part(All, 4, 4, 4)]), @"command 2 (quant): it goes on with an operand that has blocks 0..4 so far, but no 'quant' is the latest to fill any; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that");
     for before in [1, 2, 3, 5] {
         let error = refusal(&[quant(All, 4, 4), part(All, before, 8, 4)]);
         assert!(error.contains("command 0 (quant), the latest to fill any, has filled 4..8"), "{error}");
     }
-    assert_snapshot!(refusal(&[quant(All, 4, 4), quant(All, 20, 4), part(All, 4, 8, 4)]), @"");
-    assert_snapshot!(refusal(&[gate(0), quant(Compute, 4, 4), part(Replay, 4, 8, 4)]), @"");
-    assert_snapshot!(refusal(&[gate(0), quant(Compute, 4, 4), gate(1), part(Compute, 4, 8, 4)]), @"");
-    assert_snapshot!(refusal(&[quant(All, 4, 4), matvec(All, 4, 4), part(All, 4, 8, 4)]), @"");
+    assert_snapshot!(refusal(&[quant(All, 4, 4), quant(All, 20, 4), part(All, 4, 8, 4)]), @"command 2 (quant): it goes on with an operand that has blocks 4..8 so far, but command 1 (quant), the latest to fill any, has filled 20..24; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that");
+    assert_snapshot!(refusal(&[gate(0), quant(Compute, 4, 4), part(Replay, 4, 8, 4)]), @"command 2 (quant): it goes on with an operand that has blocks 4..8 so far, but it runs for 'replay', command 1 (quant) before it for 'compute'; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that");
+    assert_snapshot!(refusal(&[gate(0), quant(Compute, 4, 4), gate(1), part(Compute, 4, 8, 4)]), @"command 3 (quant): it goes on with an operand that has blocks 4..8 so far, but a gate decides between it and command 1 (quant), both for 'compute'; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that");
+    assert_snapshot!(refusal(&[quant(All, 4, 4), matvec(All, 4, 4), part(All, 4, 8, 4)]), @"command 2 (quant): it goes on with an operand that has blocks 4..8 so far, but command 1 has read some of them; a part of an operand comes right behind the 'quant' of the part before, for the same slots, before any product reads that");
     // A part for some slots only is not the operand of the others.
-    assert_snapshot!(refusal(&[quant(All, 4, 8), quant(Output, 4, 4), part(Output, 4, 8, 4), matvec(All, 4, 8)]), @"");
+    assert_snapshot!(refusal(&[quant(All, 4, 8), quant(Output, 4, 4), part(Output, 4, 8, 4), matvec(All, 4, 8)]), @"command 3 (matvec): src reads blocks 4..12 of the activation buffer, which no command before it fills as one for all slots of 'all'; fill just these by a 'quant' or 'delta' before it, with pred=all or for the same slots");
 }
 
 #[test]
