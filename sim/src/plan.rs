@@ -9,7 +9,7 @@ use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormK
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
 use fastcar_arch::step::{SlotEntry, StepTable};
 use fastcar_arch::timing::{
-    MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, key_passes, value_passes,
+    self, MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, key_passes, value_passes,
 };
 use fastcar_golden::Decisions;
 use std::ops::Range;
@@ -70,16 +70,47 @@ pub(crate) struct MacOp {
     pub(crate) own: bool,
     /// Masked weights: segments up to the end of each group of blocks whose masks come together.
     pub(crate) groups: Vec<usize>,
-    /// Weights: words by which its operands go to the clusters, one a cycle: for each block that is streamed a header, and a block of
-    /// each slot.
-    pub(crate) words: u64,
+    /// Weights: how its operands go to the clusters.
+    pub(crate) operands: Operands,
+}
+
+/// The operands of a product on their way to the clusters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Operands {
+    /// Cycles before the first of them: masks are looked at, slots without any are told.
+    pub(crate) before: u64,
+    /// Those of the first block.
+    pub(crate) first: u64,
+    /// Cycles of all: those before, and for each block that is streamed a header, and a block of each slot.
+    pub(crate) cycles: u64,
+}
+
+impl Operands {
+    /// Of so many blocks, that take part in all slots.
+    fn dense(blocks: u64, slots: u64) -> Self {
+        Self { before: 0, first: slots, cycles: blocks * (1 + slots) }
+    }
+
+    /// Of blocks that take part in some of these slots each.
+    fn masked(blocks: &[u32], slots: u32) -> Self {
+        let active: Vec<u32> = blocks.iter().map(|block| block & slots).filter(|&slots| slots != 0).collect();
+        let none = slots & !active.iter().fold(0, |all, slots| all | slots);
+        let before = blocks.len().div_ceil(MASK_BLOCKS as usize) as u64
+            + timing::MASK_SEEK
+            + u64::from(none.count_ones());
+        // Where there is no block at all, that is sent like one with a single slot.
+        let mut counts =
+            active.iter().map(|slots| u64::from(slots.count_ones())).chain(active.is_empty().then_some(1));
+        let first = counts.next().unwrap_or(1);
+        Self { before, first, cycles: before + 1 + first + counts.map(|count| 1 + count).sum::<u64>() }
+    }
 }
 
 impl MacOp {
-    /// The segments that may be read when so many groups of masks are known, but not those of `pushed` groups.
-    pub(crate) fn between(&self, pushed: usize, known: usize) -> Lanes {
-        let end = |groups: usize| groups.checked_sub(1).map_or(0, |last| self.groups[last]);
-        Lanes::same(&self.lanes.get(0)[end(pushed)..end(known)])
+    /// The segments of a group of masks.
+    pub(crate) fn of_group(&self, group: usize) -> Lanes {
+        let begin = group.checked_sub(1).map_or(0, |before| self.groups[before]);
+        Lanes::same(&self.lanes.get(0)[begin..self.groups[group]])
     }
 }
 
@@ -307,16 +338,20 @@ impl Planner<'_> {
         for round in mapping.chunk_by(|a, b| a.2 / per_round == b.2 / per_round) {
             let passes = round.iter().map(|m| m.2 % per_round + 1).max().unwrap_or(0);
             let slots = round.iter().map(|m| 1 << m.0).sum();
-            let (segments, groups, streamed, words) = match delta.filter(|_| c.delta) {
-                Some(gate) => self.masked(c, &layout, round, gate),
+            let blocks = u64::from(c.blocks);
+            let (segments, groups, streamed, operands) = match delta.filter(|_| c.delta) {
+                Some(gate) => {
+                    let (segments, groups, streamed) = self.masked(c, &layout, round, gate);
+                    let masks = &self.decisions.blocks[usize::from(gate)];
+                    (segments, groups, streamed, Operands::masked(masks, slots))
+                }
                 None => {
-                    let blocks = u64::from(c.blocks);
-                    let words = blocks * (1 + round.len() as u64);
-                    (vec![whole(c, &layout, passes)], Vec::new(), blocks, words)
+                    let operands = Operands::dense(blocks, round.len() as u64);
+                    (vec![whole(c, &layout, passes)], Vec::new(), blocks, operands)
                 }
             };
             work.blocks.0 += streamed;
-            work.blocks.1 += u64::from(c.blocks) - streamed;
+            work.blocks.1 += blocks - streamed;
             let rows = u64::from(passes) * chunk;
             work.mac.push(MacOp {
                 lanes: Lanes::same(segments),
@@ -325,7 +360,7 @@ impl Planner<'_> {
                 after_scores: false,
                 own: false,
                 groups,
-                words,
+                operands,
             });
             let op = work.mac.len() - 1;
             work.slots.extend(round.iter().map(|&(slot, ..)| self.drained(c, slot, op, delta)));
@@ -353,8 +388,8 @@ impl Planner<'_> {
         out
     }
 
-    /// The runs of blocks that are active in at least one slot of a round, runs up to the end of each group of masks,
-    /// active blocks, and words of their operands. A block takes as many passes as the fullest column has slots in which it is active. Runs end with
+    /// The runs of blocks that are active in at least one slot of a round, runs up to the end of each group of masks, and active
+    /// blocks. A block takes as many passes as the fullest column has slots in which it is active. Runs end with
     /// their group, since the next group's masks may not be known yet.
     fn masked(
         &self,
@@ -362,22 +397,20 @@ impl Planner<'_> {
         layout: &WeightLayout,
         round: &[(u32, u32, u32)],
         gate: u16,
-    ) -> (Vec<Segment>, Vec<usize>, u64, u64) {
+    ) -> (Vec<Segment>, Vec<usize>, u64) {
         let run = layout.block_run().get();
         let columns: Vec<u32> = (0..self.config.columns())
             .map(|column| round.iter().filter(|m| m.1 == column).map(|m| 1u32 << m.0).sum())
             .collect();
         let mut segments: Vec<Segment> = Vec::new();
         let mut groups = Vec::new();
-        let slots: u32 = columns.iter().sum();
-        let (mut streamed, mut words) = (0, 0);
+        let mut streamed = 0;
         let mut addr = c.addr.0;
         for group in self.decisions.blocks[usize::from(gate)].chunks(MASK_BLOCKS as usize) {
             let first = segments.len();
             for &active in group {
                 let pace = columns.iter().map(|m| (m & active).count_ones()).max().unwrap_or(0);
                 streamed += u64::from(pace > 0);
-                words += u64::from(pace > 0) + u64::from((active & slots).count_ones());
                 match segments[first..].last_mut() {
                     _ if pace == 0 => {}
                     Some(last) if last.addr + last.bytes == addr && last.pace == pace => last.bytes += run,
@@ -387,7 +420,7 @@ impl Planner<'_> {
             }
             groups.push(segments.len());
         }
-        (segments, groups, streamed, words)
+        (segments, groups, streamed)
     }
 
     fn kv(&self, kv_heads: u16, head_dim: u16) -> Kv {
@@ -432,7 +465,7 @@ impl Planner<'_> {
                         after_scores: part == 2,
                         own: part % 2 == 1,
                         groups: Vec::new(),
-                        words: 0,
+                        operands: Operands::default(),
                     });
                 }
                 let after_mac = Some(work.mac.len() - 1);

@@ -126,12 +126,14 @@ struct Bench {
     counted: [u64; 2],
 }
 
-const BINS: [&str; 17] = [
+const BINS: [&str; 19] = [
     "several passes",
     "passes change",
     "slots of different passes together",
     "a slot begins late",
     "a slot without a block",
+    "nothing is streamed",
+    "passed over",
     "rest of rows",
     "starved",
     "header late",
@@ -188,7 +190,9 @@ impl Bench {
             return;
         };
         let stream = usize::from(work.ahead);
-        self.beats[stream].extend(work.beats().iter().map(|beat| (beat.bytes.clone(), beat.ends_burst)));
+        let beats = work.beats();
+        let beats = beats.iter().filter(|beat| !beat.none);
+        self.beats[stream].extend(beats.map(|beat| (beat.bytes.clone(), beat.ends_burst)));
         self.operands.extend(work.operands(&self.feeder.operands()));
         self.waiting.push_back(work);
     }

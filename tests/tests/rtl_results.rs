@@ -194,7 +194,7 @@ impl Mood {
     }
 }
 
-const BINS: [&str; 20] = [
+const BINS: [&str; 21] = [
     "one slot",
     "all slots",
     "several words",
@@ -213,6 +213,7 @@ const BINS: [&str; 20] = [
     "entry waits",
     "wanted and not there",
     "NaN",
+    "no sums",
     "numbers begin again",
     "64 under way",
 ];
@@ -242,6 +243,8 @@ struct Bench {
     asking: VecDeque<Asked>,
     answering: VecDeque<Asked>,
     coming: VecDeque<Asked>,
+    /// Of what is decided for and has not come: whether its slot has no sums.
+    nones: VecDeque<bool>,
     /// Entries that wait, those kept of a group, groups taken of the first.
     entries: VecDeque<Vec<u64>>,
     kept: Vec<u64>,
@@ -289,6 +292,7 @@ impl Bench {
             asking: VecDeque::new(),
             answering: VecDeque::new(),
             coming: VecDeque::new(),
+            nones: VecDeque::new(),
             entries: VecDeque::new(),
             kept: Vec::new(),
             taken: 0,
@@ -329,13 +333,15 @@ impl Bench {
         let mut any = |width: u32| self.random.bits(width).to_u64().unwrap();
         let mut place = |slot| {
             let column = any(widths.column).min(self.sizes.columns - 1);
-            (slot, Place { column, word: any(widths.word), base: any(widths.base), nan: any(widths.nan) })
+            let [word, base, nan] = [widths.word, widths.base, widths.nan].map(&mut any);
+            (slot, Place { column, word, base, nan, none: u64::from(any(3) == 0) })
         };
         let slots: Vec<_> = slots.into_iter().map(&mut place).collect();
         self.cover.hit("one slot", slots.len() == 1);
         self.cover.hit("all slots", slots.len() == self.sizes.slots as usize);
         self.cover.hit("several words", rows > self.sizes.word_rows);
         self.cover.hit("most rows", rows == most);
+        self.cover.hit("no sums", slots.iter().any(|slot| slot.1.none == 1));
         self.cover.hit("NaN", slots.iter().any(|slot| slot.1.nan == 1));
         let number = self.armed % u64::from(Results::PRODUCTS);
         let (armed, placed_at) = (self.cycle, 0);
@@ -387,7 +393,8 @@ impl Bench {
         let word = place.column
             | place.word << widths.column
             | place.base << (widths.column + widths.word)
-            | place.nan << (widths.column + widths.word + widths.base);
+            | place.nan << (widths.column + widths.word + widths.base)
+            | place.none << (widths.column + widths.word + widths.base + widths.nan);
         self.dut.set("place_product_i", product.number);
         self.dut.set("place_slot_i", *slot);
         self.dut.set("place_i", word);
@@ -442,6 +449,7 @@ impl Bench {
         self.cover.hit("queue full", due && full);
         if due && !full {
             self.leaving.push_back((now + ASK, product.place_of(product.decided, &self.sizes)));
+            self.nones.push_back(product.slots[(product.decided / product.rows) as usize].1.none == 1);
             product.decided += 1;
             self.outstanding += 1;
             let behind = self.last_decided + 1 == now;
@@ -539,7 +547,11 @@ impl Bench {
     fn sums(&mut self) {
         let now = self.cycle;
         if let Some((_, place)) = self.coming.pop_front_if(|asked| asked.0 == now) {
-            let row = |c| sum(c, place[0], place[1] % (1 << self.sizes.address), place[2]);
+            let none = self.nones.pop_front() == Some(true);
+            let row = |c| match none {
+                true => 0,
+                false => sum(c, place[0], place[1] % (1 << self.sizes.address), place[2]),
+            };
             self.entries.push_back((0..self.sizes.channels).map(row).collect());
             self.cover.hit("entry waits", self.entries.len() > 1);
         }

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
-use fastcar_arch::timing::{MAC_MAP, QUEUE_COMMANDS};
-use fastcar_hw::array::{Command, Mapping, Sequencer};
+use fastcar_arch::timing::{MAC_MAP, MASK_SEEK, QUEUE_COMMANDS};
+use fastcar_hw::array::{Command, Finder, Mapping, Sequencer};
 use fastcar_hw::pe::Cluster;
-use fastcar_hw::rtl::{Block, Builder, Module, RtlError, emit};
+use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError, emit};
 use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Random, Rtl, accept, gather, hold, skipped};
 use std::collections::VecDeque;
@@ -28,20 +28,40 @@ fn configs() -> Result<Vec<AccelConfig>, Box<dyn std::error::Error>> {
     Ok(all)
 }
 
-/// A round by the rules of `docs/cycles.md`: its slots, and those on each column.
-fn round(config: &AccelConfig, compact: bool, slots: u32, granules: u32) -> (u32, Vec<u32>) {
+/// A round by the rules of `docs/cycles.md`: its slots, those on each column, and where each slot is: slot, column, pass.
+fn places_of(
+    config: &AccelConfig,
+    compact: bool,
+    slots: u32,
+    granules: u32,
+) -> (u32, Vec<u32>, Vec<[u32; 3]>) {
     let columns = config.columns();
     let per_round = (config.acc_rows() / (granules * ROW_GRANULE)).max(1);
-    let mut counts = vec![0; columns as usize];
+    let (mut counts, mut places) = (vec![0; columns as usize], Vec::new());
     let mut taken = 0;
     for (rank, slot) in (0..config.slots()).filter(|slot| slots >> slot & 1 == 1).enumerate() {
         let column = if compact { rank as u32 % columns } else { slot % columns } as usize;
         if counts[column] < per_round {
+            places.push([slot, column as u32, counts[column]]);
             counts[column] += 1;
             taken |= 1 << slot;
         }
     }
+    (taken, counts, places)
+}
+
+fn round(config: &AccelConfig, compact: bool, slots: u32, granules: u32) -> (u32, Vec<u32>) {
+    let (taken, counts, _) = places_of(config, compact, slots, granules);
     (taken, counts)
+}
+
+/// Whether the places of a word are those of the slots that it says.
+fn are_places(config: &AccelConfig, word: &Bits, places: &[[u32; 3]]) -> bool {
+    let mapping = Mapping::new(config);
+    places.iter().all(|&[slot, column, pass]| {
+        let place = word.slice(slot * mapping.place_bits(), mapping.place_bits()).to_u64();
+        place == Some(u64::from(column | pass << mapping.column_bits()))
+    })
 }
 
 fn packed(counts: &[u32], width: u32) -> u64 {
@@ -86,10 +106,11 @@ fn slots_are_mapped() -> TestResult {
             dut.set(&pin("slots_i"), u64::from(slots));
             dut.set(&pin("granules_i"), u64::from(granules));
             (0..Mapping::LATENCY).for_each(|_| dut.tick());
-            let (taken, counts) = round(config, compact, slots, granules);
+            let (taken, counts, places) = places_of(config, compact, slots, granules);
             let found = (dut.get(&pin("round_o")), dut.get(&pin("counts_o")));
             let told = format!("{}: {slots:b} by {granules}, compact {compact}", config.name());
             assert_eq!(found, (taken.into(), packed(&counts, width)), "{told}");
+            assert!(are_places(config, &dut.bits(&pin("places_o")), &places), "{told}: {places:?}");
             cover.hit("all in one round", taken == slots);
             cover.hit("left for another", taken != slots);
             cover.hit("a column is empty", taken != 0 && counts.contains(&0));
@@ -172,7 +193,7 @@ struct Model {
 /// What the block says in a cycle.
 #[derive(PartialEq, Eq, Debug)]
 struct Said {
-    product: Option<(u32, u64, u32, u32, u64)>,
+    product: Option<(u32, u64, u32, u64)>,
     pop: bool,
     finished: u32,
     front: Option<u32>,
@@ -217,7 +238,7 @@ impl Model {
         Said { product, pop, finished, front, idle }
     }
 
-    fn arm(&mut self, now: u64, missing: u32) -> Option<(u32, u64, u32, u32, u64)> {
+    fn arm(&mut self, now: u64, missing: u32) -> Option<(u32, u64, u32, u64)> {
         let front = self.waiting.front()?.clone();
         if now < self.since.max(front.known) + MAC_MAP {
             return None;
@@ -232,7 +253,7 @@ impl Model {
                 return None;
             }
             let width = Mapping::new(&self.config).count_bits();
-            product = Some((slots, packed(&counts, width), passes, self.next, front.note));
+            product = Some((slots, packed(&counts, width), self.next, front.note));
             self.kept.push_back(need);
             self.next = (self.next + need) % self.words;
             self.rounds += 1;
@@ -251,9 +272,8 @@ impl Model {
 fn said(dut: &mut Rtl, pin: impl Fn(&str) -> String) -> Said {
     let mut get = |name: &str| dut.get(&pin(name));
     let product = (get("product_valid_o") == 1).then(|| {
-        let [slots, passes, word] =
-            ["slots", "passes", "word"].map(|name| get(&format!("product_{name}_o")) as u32);
-        (slots, get("product_counts_o"), passes, word, get("product_note_o"))
+        let [slots, word] = ["slots", "word"].map(|name| get(&format!("product_{name}_o")) as u32);
+        (slots, get("product_counts_o"), word, get("product_note_o"))
     });
     let front = (get("front_valid_o") == 1).then(|| get("front_o") as u32);
     let finished = get("finished_o") as u32;
@@ -372,5 +392,139 @@ fn cells_and_depth_are_held() -> TestResult {
     }
     modules.iter().try_for_each(|module| accept(&emit(module)?))?;
     hold("sequencer", &modules)?;
+    Ok(())
+}
+
+/// A masked product for the finder: masks of its groups, slots, columns.
+struct Search {
+    config: AccelConfig,
+    first_group: u32,
+    last_block: u32,
+    slots: u32,
+    places: Vec<[u32; 3]>,
+    /// By block of the activation buffer.
+    masks: Vec<u32>,
+}
+
+impl Search {
+    fn any(random: &mut Random, config: &AccelConfig) -> Self {
+        let compact = random.chance(50);
+        let (mut slots, granules) = (0, some_granules(random, config));
+        while slots == 0 {
+            slots = some_slots(random, config);
+        }
+        let (slots, _, places) = places_of(config, compact, slots, granules);
+        let groups = config.ab_blocks() / 16;
+        let blocks = [1, 16, 17, 1 + random.below(64) as u32, config.ab_blocks()][random.below(5) as usize];
+        let blocks = blocks.min(config.ab_blocks()).min(2048);
+        let first_group = random.below(u64::from(groups - blocks.div_ceil(16)) + 1) as u32;
+        let share = [0, 2, 30, 95][random.below(4) as usize];
+        let mut mask = || (0..config.slots()).map(|s| u32::from(random.chance(share)) << s).sum();
+        let masks = (0..config.ab_blocks()).map(|_| mask()).collect();
+        Self { config: config.clone(), first_group, last_block: blocks - 1, slots, places, masks }
+    }
+
+    /// The active blocks and their slots.
+    fn active(&self) -> VecDeque<(u32, u32)> {
+        let mask = |block: u32| self.masks[(16 * self.first_group + block) as usize] & self.slots;
+        (0..=self.last_block).map(|block| (block, mask(block))).filter(|(_, mask)| *mask != 0).collect()
+    }
+
+    fn counts(&self, mask: u32) -> u64 {
+        let width = Mapping::new(&self.config).count_bits();
+        let of = |column| self.places.iter().filter(|p| p[1] == column && mask >> p[0] & 1 == 1).count();
+        let counts: Vec<_> = (0..self.config.columns()).map(|column| of(column) as u32).collect();
+        packed(&counts, width)
+    }
+
+    fn drive(&self, dut: &mut Rtl, pin: impl Fn(&str) -> String) {
+        let slots = self.config.slots();
+        dut.set(&pin("product_i"), true);
+        dut.set(&pin("first_group_i"), u64::from(self.first_group));
+        dut.set(&pin("last_block_i"), u64::from(self.last_block));
+        dut.set(&pin("slots_i"), u64::from(self.slots));
+        let own = |column| self.places.iter().filter(|p| p[1] == column).map(|p| 1_u64 << p[0]).sum();
+        let columns: Vec<_> =
+            (0..self.config.columns()).rev().map(|column| Bits::from_u64(slots, own(column))).collect();
+        dut.set(&pin("columns_i"), Bits::concat(&columns));
+    }
+
+    /// The masks of the groups that are asked for.
+    fn answer(&self, dut: &mut Rtl, pin: impl Fn(&str) -> String) {
+        for (asks, answer) in [("look_o", "look_i"), ("block_group_o", "block_masks_i")] {
+            let group = dut.get(&pin(asks)) as usize;
+            let word = |block: usize| Bits::from_u64(self.config.slots(), self.masks[block].into());
+            let masks: Vec<_> = (16 * group..16 * group + 16).rev().map(word).collect();
+            dut.set(&pin(answer), Bits::concat(&masks));
+        }
+    }
+}
+
+#[test]
+fn blocks_are_found() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let configs = configs()?;
+    let parts: Vec<_> = configs
+        .iter()
+        .map(|config| Ok((config.name().to_owned(), Finder::new(config).module()?)))
+        .collect::<Result<_, RtlError>>()?;
+    let parts: Vec<_> = parts.iter().map(|(name, module)| (name.as_str(), module.clone())).collect();
+    let mut dut = Rtl::build(&gather("finders", &parts)?)?;
+    dut.reset();
+    let mut random = Random::new(7);
+    let mut cover = Cover::new(&["no block", "one block", "a slot without any", "no gap", "all blocks"]);
+    for config in &configs {
+        let pin = |name: &str| format!("{}_{name}", config.name());
+        for _ in 0..200 {
+            let search = Search::any(&mut random, config);
+            let mut active = search.active();
+            let some = active.iter().fold(0, |all, (_, mask)| all | mask);
+            cover.hit("no block", active.is_empty());
+            cover.hit("one block", active.len() == 1);
+            cover.hit("a slot without any", some != search.slots);
+            cover.hit("all blocks", active.len() as u32 == search.last_block + 1);
+            search.drive(&mut dut, pin);
+            dut.set(&pin("block_ready_i"), false);
+            dut.set(&pin("done_i"), false);
+            let groups = u64::from(search.last_block / 16 + 1);
+            for _ in 0..groups + MASK_SEEK {
+                assert!(!dut.is_set(&pin("ready_o")), "{}: too early", config.name());
+                search.answer(&mut dut, pin);
+                dut.tick();
+            }
+            assert!(dut.is_set(&pin("ready_o")));
+            assert_eq!(dut.get(&pin("none_o")), u64::from(search.slots & !some));
+            let (eager, mut wait) = (random.chance(50), 0_u32);
+            while let Some(&(block, mask)) = active.front() {
+                search.answer(&mut dut, pin);
+                let takes = wait == 0 && (eager || random.chance(30));
+                if wait == 0 {
+                    assert!(dut.is_set(&pin("block_valid_o")), "{}: a block is late", config.name());
+                    let found =
+                        ["block_o", "block_slots_o", "block_counts_o"].map(|name| dut.get(&pin(name)));
+                    assert_eq!(found, [block.into(), mask.into(), search.counts(mask)], "{}", config.name());
+                    assert_eq!(dut.is_set(&pin("block_last_o")), active.len() == 1);
+                }
+                dut.set(&pin("block_ready_i"), takes);
+                if takes {
+                    active.pop_front();
+                }
+                cover.hit("no gap", takes && eager);
+                wait = if takes { 1 } else { wait.saturating_sub(1) };
+                dut.tick();
+            }
+            dut.set(&pin("block_ready_i"), false);
+            dut.tick();
+            assert!(!dut.is_set(&pin("block_valid_o")));
+            dut.set(&pin("done_i"), true);
+            dut.tick();
+            dut.set(&pin("done_i"), false);
+            dut.set(&pin("product_i"), false);
+            (0..random.below(3)).for_each(|_| dut.tick());
+        }
+    }
+    cover.assert(20);
     Ok(())
 }

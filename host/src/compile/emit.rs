@@ -478,7 +478,8 @@ impl<'a> Emitter<'a> {
         let up = Product { epilogue: self.epilogue(), ..Product::new(pred, &layer.up, act, wide) };
         for (i, tile) in layer.up.tiles.iter().enumerate() {
             self.emit(up.tile(i));
-            let [before, end] = [tile.first_row, tile.first_row + tile.rows].map(|row| up.line_of(row) as u16);
+            let [before, end] =
+                [tile.first_row, tile.first_row + tile.rows].map(|row| up.line_of(row) as u16);
             let (src, dst) = (VbLine(wide.0 + before), AbBlock(mid.0 + before));
             self.emit(isa::Quant { pred, src, dst, before, blocks: end - before });
         }

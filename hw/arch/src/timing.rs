@@ -30,9 +30,15 @@ pub const HOP: u64 = 4;
 pub const ADDRESS: u64 = 20;
 /// The same for what a command writes, whose addresses go through the walk of keys and values too.
 pub const WRITE_ADDRESS: u64 = ADDRESS + 9;
-/// From masks that a stream may use to the address of their blocks on AXI, when the command itself was known
-/// [`ADDRESS`] before: the addresses are there, the runs of blocks are looked for.
-pub const MASK_ADDRESS: u64 = 12;
+/// From masks that a stream may use to the address of their blocks on AXI: slots of each column, passes of each block, runs of
+/// blocks, and from there on as the last cycles of [`ADDRESS`].
+pub const MASK_ADDRESS: u64 = 19;
+/// From a masked product that a stream takes to the first masks that it can use: the slots' columns, the job.
+pub const MASK_MAP: u64 = 5;
+/// From the last masks of a product's round to the first of the next: columns of the slots that are left.
+pub const MASK_ROUND: u64 = 3;
+/// From the last group of masks that is looked at for a product's operands to the first of these: a block, its slots, its passes.
+pub const MASK_SEEK: u64 = 3;
 /// From a port's decision for a burst to its address on AXI: base address, register in front of the bus.
 pub const PORT_ISSUE: u64 = 2;
 /// From the last beat of a burst, or from a response, on AXI to the port's decisions that count it.
@@ -102,7 +108,6 @@ pub fn masked_words(groups: u32, blocks: u32) -> u64 {
 
 // What the middle learns of the channels is on its way for a hop before it is counted; what it asks of them is as well.
 const _: () = assert!(HOP < MAC_LATENCY && HOP < MAC_START && HOP + PORT_ISSUE < MASK_ADDRESS);
-const _: () = assert!(MASK_ADDRESS <= ADDRESS);
 
 /// Cycles for which a part takes the vector unit's input at least.
 const LEAST_ISSUE: u64 = 2;

@@ -24,8 +24,7 @@
 //! | `busy_o` | out | 1 | a cycle more that a beat occupied |
 //! | `starved_o` | out | 1 | a product may go on, and its beat is not there |
 //!
-//! A product has at least one weight block: one of which nothing is streamed is over when those before it are, and is not
-//! sent. Only one of the streams is ready at a time. A weight block's columns have accumulators of their own, each
+//! A product of which nothing is streamed, as its header says, is passed over. Only one of the streams is ready at a time. A weight block's columns have accumulators of their own, each
 //! operand saying which: so slots of different passes of a command meet in one pass of a masked block.
 //!
 //! # Timing
@@ -62,19 +61,17 @@
 
 use super::operands::{OPERAND_SETS, Operands};
 use super::walk::{Next, Sizes, walk};
+use crate::cmd::fields::cut;
 use crate::pe::Cluster;
 use crate::pe::cluster::{ACT_BITS, BASE_BITS};
 use crate::prim::Fifo;
 use crate::rtl::{Block, Builder, Instance, Module, RamStyle, Reg, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
-use fastcar_arch::num::window::MAX_BLOCKS;
 use std::sync::Arc;
 
 /// A product of a chunk of weights; the first part in the lowest bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<T> {
-    /// Weight blocks that are streamed, less one.
-    pub last_block: T,
     /// The chunk's rows in sixteens, less one.
     pub last_granule: T,
     /// Weights are MXFP4.
@@ -107,7 +104,6 @@ impl Feeder {
         let sizes = Sizes {
             granules: beat / ROW_GRANULE,
             chunk: index_width((config.acc_rows() / ROW_GRANULE).into()),
-            blocks: index_width(MAX_BLOCKS as u64),
             word: cluster.word_width(),
         };
         Ok(Self { operands: Operands::new(config)?, cluster, beat, columns: config.columns(), sizes })
@@ -122,23 +118,18 @@ impl Feeder {
     /// Widths of a product's parts.
     #[must_use]
     pub fn product(&self) -> Product<u32> {
-        Product { last_block: self.sizes.blocks, last_granule: self.sizes.chunk, fp4: 1, ahead: 1 }
+        Product { last_granule: self.sizes.chunk, fp4: 1, ahead: 1 }
     }
 
     /// Width of a product.
     #[must_use]
     pub fn product_bits(&self) -> u32 {
-        self.sizes.blocks + self.sizes.chunk + 2
+        self.sizes.chunk + 2
     }
 
     fn product_of<'m>(&self, word: Wire<'m>) -> Product<Wire<'m>> {
-        let Sizes { blocks, chunk, .. } = self.sizes;
-        Product {
-            last_block: word.trunc(blocks),
-            last_granule: word.slice(blocks, chunk),
-            fp4: word.bit(blocks + chunk),
-            ahead: word.bit(blocks + chunk + 1),
-        }
+        let mut take = cut(word);
+        Product { last_granule: take(self.sizes.chunk), fp4: take(1), ahead: take(1) }
     }
 
     /// Gives the beats of the product's stream out of both; whether it is there.
@@ -168,8 +159,12 @@ struct Passes<'m> {
     number: Wire<'m>,
     /// Passes of the block, less one.
     count: Wire<'m>,
-    /// Columns that take part, and those whose sums begin.
-    columns: [Wire<'m>; 2],
+    /// Columns that take part.
+    columns: Wire<'m>,
+    /// There are none: it is a product without beats.
+    empty: Wire<'m>,
+    /// Of a product's last block.
+    last_block: Wire<'m>,
     /// The beat is used up in the next cycle.
     ending: Wire<'m>,
 }
@@ -191,15 +186,20 @@ impl<'m> Passes<'m> {
         let (number, count) = (m.reg("pass", left.q().width()), m.reg("last_pass", left.q().width()));
         number.update(&[(take, m.lit(left.q().width(), 0)), (steps, number.q() + 1)]);
         count.set_when(take, header.last_pass);
-        let columns = [0, 1].map(|which: usize| {
-            let of_passes: Vec<_> = header.columns.iter().map(|columns| columns[which]).collect();
-            let all = m.pack(&of_passes);
-            let reg = m.reg(["enables", "firsts"][which], all.width());
-            reg.update(&[(take, all), (steps, reg.q() >> f.columns)]);
-            reg.q().trunc(f.columns)
-        });
-        let ending = (take & header.last_pass.is_zero()) | (steps & left.q().eq(1));
-        Self { valid: valid.q(), last, steps, number: number.q(), count: count.q(), columns, ending }
+        let all = m.pack(&header.columns);
+        let columns = m.reg("enables", all.width());
+        columns.update(&[(take, all), (steps, columns.q() >> f.columns)]);
+        let flag = |name: &str, value: Wire<'m>| {
+            let reg = m.reg(name, 1);
+            reg.set_when(take, value);
+            reg.q()
+        };
+        let empty = flag("empty", !all.any());
+        let last_block = flag("last_block", header.last_block);
+        let ending = (take & header.last_pass.is_zero() & all.any()) | (steps & left.q().eq(1));
+        let columns = columns.q().trunc(f.columns);
+        let (valid, number, count) = (valid.q(), number.q(), count.q());
+        Self { valid, last, steps, number, count, columns, empty, last_block, ending }
     }
 }
 
@@ -235,7 +235,6 @@ impl<'m> Taken<'m> {
                 upper: keep("upper", next.upper),
                 word: keep("word", next.word),
                 ends_block: keep("ends_block", next.ends_block),
-                ends_product: keep("ends_product", next.ends_product),
             },
         }
     }
@@ -253,17 +252,18 @@ impl Feeder {
         let acts = acts.into_iter().flat_map(|act| vec![act; self.cluster.groups() as usize]);
         let bases = operands.get("base_o").chunks(BASE_BITS);
         let bases = bases.into_iter().flat_map(|base| vec![base; self.cluster.groups() as usize]);
-        m.output("scale_o", passes.valid & next.scale);
+        let valid = passes.valid & !passes.empty;
+        m.output("scale_o", valid & next.scale);
         m.output("scales_o", taken.beat);
-        m.output("valid_o", passes.valid & !next.scale);
+        m.output("valid_o", valid & !next.scale);
         m.output("beat_o", taken.beat);
         m.output("advance_o", passes.last & ends);
         m.output("fp4_o", taken.fp4);
         m.output("upper_o", next.upper);
         m.output("pass_o", passes.number);
         m.output("address_o", m.pack(&words));
-        m.output("enable_o", passes.columns[0]);
-        m.output("first_o", passes.columns[1]);
+        m.output("enable_o", passes.columns);
+        m.output("first_o", operands.get("first_o"));
         m.output("act_o", m.pack(&acts.collect::<Vec<_>>()));
         m.output("base_o", m.pack(&bases.collect::<Vec<_>>()));
     }
@@ -280,9 +280,10 @@ impl Feeder {
         let count =
             passes.count.zext(index_width(u64::from(self.operands.passes()) + 1).max(passes.count.width()));
         let sets = count + 1;
-        m.output("credit_o", (used & taken.next.ends_block).repeat(sets.width()) & sets);
-        m.output("done_o", used & taken.next.ends_product);
-        m.output("busy_o", passes.valid);
+        let ends = used & (taken.next.ends_block | passes.empty);
+        m.output("credit_o", ends.repeat(sets.width()) & sets);
+        m.output("done_o", ends & passes.last_block);
+        m.output("busy_o", passes.valid & !passes.empty);
     }
 }
 
@@ -300,19 +301,24 @@ impl Block for Feeder {
         let valid = m.reg("valid", 1).reset(0);
         let left = m.reg("passes_left", self.operands.pass_width()).reset(0);
         let may = (products.valid & Passes::free(valid.q(), left.q())).named("may");
+        let front = self.operands.parts(operands.get("front_o"));
+        let empty = (operands.get("front_valid_o") & !m.pack(&front.columns).any()).named("is_empty");
         let prepared = m.later("prepared", 1);
-        let ready = (may & prepared.wire()).named("ready");
+        let ready = (may & prepared.wire() & !empty).named("ready");
         let (there, data) = self.beats(&m, product.ahead, ready);
-        let take = (ready & there).named("take");
-        m.output("starved_o", may & !there);
-        let next = walk(&m, &self.sizes, &product, take);
+        let beat = (ready & there).named("takes_beat");
+        let passed = (may & empty).named("passes_over");
+        let take = (beat | passed).named("take");
+        m.output("starved_o", may & !there & !empty);
+        let next = walk(&m, &self.sizes, &product, beat);
         prepared.set(next.scale.mux(operands.get("front_valid_o"), operands.get("front_whole_o")));
-        products.ready.set(take & next.ends_product);
+        let ends_block = next.ends_block | empty;
+        products.ready.set(take & ends_block & front.last_block);
 
         let passes = Passes::new(self, &m, take, operands.get("front_o"), [valid, left]);
         let taken = Taken::new(&m, take, data, &product, &next);
         operands.set("take_i", take);
-        operands.set("last_i", next.ends_block);
+        operands.set("last_i", ends_block);
         operands.set("step_i", passes.steps);
         self.drive(&m, &taken, &passes, &operands);
         self.tell(&m, &taken, &passes, [take, product.ahead, data.msb()]);

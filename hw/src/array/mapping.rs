@@ -13,6 +13,7 @@
 //! | `granules_i` | in | [`Mapping::granule_bits`] | sixteens of rows in a chunk of the matrix |
 //! | `round_o` | out | slots | those of the round |
 //! | `counts_o` | out | columns x [`Mapping::count_bits`] | slots of the round on each column, column 0 low |
+//! | `places_o` | out | slots x [`Mapping::place_bits`] | a slot's column, low, and pass; of slots of the round |
 //!
 //! The k-th slot of a column, in ascending order, has pass k. A round takes as many passes as the accumulators have room for.
 //!
@@ -93,6 +94,28 @@ impl Mapping {
         index_width(u64::from(self.slots) + 1)
     }
 
+    /// Width of a column's number.
+    #[must_use]
+    pub fn column_bits(&self) -> u32 {
+        index_width(self.columns.into())
+    }
+
+    /// Width of a slot's place: its column and its pass.
+    #[must_use]
+    pub fn place_bits(&self) -> u32 {
+        self.column_bits() + index_width(self.passes().into())
+    }
+
+    /// The slots of each column, by places of all of them.
+    pub(crate) fn by_column<'m>(&self, m: &'m Builder, places: Wire<'m>) -> Vec<Wire<'m>> {
+        let places = places.chunks(self.place_bits());
+        let of = |column: u32| {
+            let here = |place: &Wire<'m>| place.trunc(self.column_bits()).eq(u64::from(column));
+            m.pack(&places.iter().map(here).collect::<Vec<_>>())
+        };
+        (0..self.columns).map(of).collect()
+    }
+
     /// Slots that a round takes of a column, or of all slots.
     fn most<'m>(&self, m: &'m Builder, granules: Wire<'m>, compact: Wire<'m>) -> Wire<'m> {
         let lit = |passes: u32| {
@@ -122,6 +145,15 @@ impl Mapping {
         (0..bits.len()).map(before).collect()
     }
 
+    /// The place of a slot that has so many before it, on its column or of all.
+    fn place<'m>(&self, m: &'m Builder, slot: u32, before: Wire<'m>, compact: Wire<'m>) -> Wire<'m> {
+        let (columns, width) = (self.columns, self.place_bits());
+        let place = |column: u32, pass: u32| m.lit(width, u64::from(column | pass << self.column_bits()));
+        let dealt: Vec<_> = (0..self.slots).map(|n| place(n % columns, n / columns)).collect();
+        let own: Vec<_> = (0..self.passes()).map(|pass| place(slot % columns, pass)).collect();
+        compact.mux(before.choose(&dealt), before.choose(&own))
+    }
+
     /// Slots on each column.
     fn counts<'m>(&self, m: &'m Builder, round: Wire<'m>, compact: Wire<'m>) -> Wire<'m> {
         let (width, columns) = (self.count_bits(), self.columns as usize);
@@ -148,12 +180,16 @@ impl Block for Mapping {
         let most = self.most(&m, m.input("granules_i", self.granule_bits()), compact);
         let most = m.register("most", most);
         let before = self.before(&m, &asked.bits(), compact);
+        let places: Vec<_> =
+            before.iter().zip(0..).map(|(before, slot)| self.place(&m, slot, *before, compact)).collect();
+        let places = m.register("places", m.pack(&places));
         let round: Vec<_> =
             asked.bits().iter().zip(before).map(|(slot, before)| *slot & before.lt(most)).collect();
         let round = m.register("round", m.pack(&round));
         let counts = m.register("counts", self.counts(&m, round, compact));
         m.output("round_o", m.register("round_again", round));
         m.output("counts_o", counts);
+        m.output("places_o", m.register("places_again", places));
         m.finish()
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! [`Feeder`] takes the beats of products from the stream buffers and says for each what
 //! [`Cluster`](crate::pe::Cluster) asks for; [`Operands`], within it, keeps activation blocks until they are used.
-//! [`Drain`] gives out a cluster's rows; [`Results`], in the middle, asks for them and gives them to the vector unit.
+//! [`Sender`], in the middle, sends them, of masked products those of the blocks that [`Finder`] finds. [`Drain`] gives out a cluster's rows; [`Results`], in the middle, asks for them and gives them to the vector unit.
 
 pub mod drain;
 pub mod feeder;
+pub mod finder;
 pub mod mapping;
 pub mod operands;
 pub mod results;
@@ -15,6 +16,7 @@ mod walk;
 
 pub use drain::Drain;
 pub use feeder::{Feeder, Product};
+pub use finder::Finder;
 pub use mapping::Mapping;
 pub use operands::{OPERAND_SETS, Operand, OperandHeader, Operands};
 pub use results::{Place, Results};

@@ -10,7 +10,7 @@
 //! Words come by a *pipe*. For each weight block that is streamed, in order: a [header](OperandHeader), then its
 //! [operands](Operand), pass by pass and in a pass column by column, of those columns that take part; in each pass there
 //! is at least one. A pass takes a *set*: one operand for each column. There are [`OPERAND_SETS`], and who sends has one
-//! for each pass before the header goes.
+//! for each pass before the header goes. A product of which no block is streamed has a header of one pass without any column, and a set.
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
@@ -23,7 +23,7 @@
 //! | `take_i` | in | 1 | pass 0 of the next weight block is used from the next cycle on |
 //! | `last_i` | in | 1 | with `take_i`: for the last time; the block behind it is the next one then |
 //! | `step_i` | in | 1 | the next pass is used from the next cycle on |
-//! | `act_o`, `base_o`, `word_o` | out | columns x 264, x 9, x word | the operands of the pass in use, column 0's low; of columns that take no part, anything |
+//! | `act_o`, `base_o`, `word_o`, `first_o` | out | columns x 264, x 9, x word, x 1 | the operands of the pass in use, column 0's low; of columns that take no part, anything |
 //!
 //! # Timing
 //!
@@ -54,6 +54,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::cmd::fields::cut;
 use crate::pe::Cluster;
 use crate::pe::cluster::{ACT_BITS, BASE_BITS};
 use crate::prim::{Fifo, within};
@@ -69,8 +70,10 @@ pub const OPERAND_SETS: u32 = 32;
 pub struct OperandHeader<T> {
     /// Number of passes, less one; in the lowest bits.
     pub last_pass: T,
-    /// By pass: the columns that take part, then those whose sums begin with this block.
-    pub columns: Vec<[T; 2]>,
+    /// It is its product's last block.
+    pub last_block: T,
+    /// By pass: the columns that take part.
+    pub columns: Vec<T>,
 }
 
 /// What a column's part of a pass is made of, the first in the lowest bits.
@@ -82,6 +85,8 @@ pub struct Operand<T> {
     pub base: T,
     /// The word of the accumulators in which the sums of the chunk's first rows stand.
     pub word: T,
+    /// The sums begin with this block.
+    pub first: T,
 }
 
 /// The operands of a cluster. See the [module](self).
@@ -120,21 +125,22 @@ impl Operands {
     /// Widths of a header's parts.
     #[must_use]
     pub fn header(&self) -> OperandHeader<u32> {
-        OperandHeader { last_pass: self.pass_width(), columns: vec![[self.columns; 2]; self.passes as usize] }
+        let (last_pass, columns) = (self.pass_width(), vec![self.columns; self.passes as usize]);
+        OperandHeader { last_pass, last_block: 1, columns }
     }
 
     /// Widths of an operand's parts.
     #[must_use]
     pub fn operand(&self) -> Operand<u32> {
-        Operand { act: ACT_BITS, base: BASE_BITS, word: self.word }
+        Operand { act: ACT_BITS, base: BASE_BITS, word: self.word, first: 1 }
     }
 
     fn header_bits(&self) -> u32 {
-        self.pass_width() + 2 * self.columns * self.passes
+        self.pass_width() + 1 + self.columns * self.passes
     }
 
     fn operand_bits(&self) -> u32 {
-        ACT_BITS + BASE_BITS + self.word
+        ACT_BITS + BASE_BITS + self.word + 1
     }
 
     /// Width of a word that comes.
@@ -145,16 +151,19 @@ impl Operands {
 
     /// A header's parts.
     pub(super) fn parts<'m>(&self, header: Wire<'m>) -> OperandHeader<Wire<'m>> {
-        let (last, columns) = (self.pass_width(), self.columns);
-        let part = |n: u32| header.slice(last + n * columns, columns);
-        let pass = |pass: u32| [part(2 * pass), part(2 * pass + 1)];
-        OperandHeader { last_pass: header.trunc(last), columns: (0..self.passes).map(pass).collect() }
+        let mut take = cut(header);
+        OperandHeader {
+            last_pass: take(self.pass_width()),
+            last_block: take(1),
+            columns: (0..self.passes).map(|_| take(self.columns)).collect(),
+        }
     }
 
     /// Where an operand goes that comes: whether it is the last one of its weight block, its column, its set.
     fn place<'m>(&self, m: &'m Builder, header: Wire<'m>, operand: Wire<'m>, data: Wire<'m>) -> Place<'m> {
-        let columns: Vec<_> =
-            self.parts(data.trunc(self.header_bits())).columns.iter().map(|c| c[0]).collect();
+        let columns = m.pack(&self.parts(data.trunc(self.header_bits())).columns);
+        // A header without any has its set all the same, and is whole.
+        let empty = header & columns.is_zero();
         // Columns whose operands have not come, the pass in turn in the low bits.
         let left = m.reg("left", self.columns * self.passes);
         let turn = left.q().trunc(self.columns);
@@ -165,10 +174,14 @@ impl Operands {
             1 => rest,
             _ => left.q().slice(self.columns, self.columns * (self.passes - 1)).cat(rest),
         };
-        left.update(&[(header, m.pack(&columns)), (filled, later), (operand, same)]);
+        left.update(&[(header, columns), (filled, later), (operand, same)]);
         let set = m.reg("fill_set", index_width(OPERAND_SETS.into())).reset(0);
-        set.set_when(filled, set.q() + 1);
-        Place { last: filled & later.is_zero(), column: column & operand.repeat(self.columns), set: set.q() }
+        set.set_when(filled | empty, set.q() + 1);
+        Place {
+            last: (filled & later.is_zero()) | empty,
+            column: column & operand.repeat(self.columns),
+            set: set.q(),
+        }
     }
 }
 
@@ -229,6 +242,7 @@ impl Block for Operands {
         m.output("act_o", part(0, ACT_BITS));
         m.output("base_o", part(ACT_BITS, BASE_BITS));
         m.output("word_o", part(ACT_BITS + BASE_BITS, self.word));
+        m.output("first_o", part(ACT_BITS + BASE_BITS + self.word, 1));
         m.finish()
     }
 }

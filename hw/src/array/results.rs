@@ -66,8 +66,9 @@
 //! ```
 
 use super::Drain;
+use crate::cmd::fields::cut;
 use crate::pe::cluster::BASE_BITS;
-use crate::prim::{Counter, CreditCounter, Fifo, lowest, number};
+use crate::prim::{Counter, CreditCounter, DelayLine, Fifo, lowest, number};
 use crate::rtl::{Block, Builder, Memory, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
 use fastcar_arch::num::window::ACC_BITS;
@@ -98,6 +99,8 @@ pub struct Place<T> {
     pub base: T,
     /// A scale is NaN, and so are all rows.
     pub nan: T,
+    /// No block takes part: all sums are zero, whatever the words hold.
+    pub none: T,
 }
 
 /// The way of rows to the vector unit. See the [module](self).
@@ -157,14 +160,20 @@ impl Results {
     /// Widths of a place's parts.
     #[must_use]
     pub fn place(&self) -> Place<u32> {
-        Place { column: self.drain.column_width(), word: self.drain.word_width(), base: BASE_BITS, nan: 1 }
+        Place {
+            column: self.drain.column_width(),
+            word: self.drain.word_width(),
+            base: BASE_BITS,
+            nan: 1,
+            none: 1,
+        }
     }
 
     /// Width of a place.
     #[must_use]
     pub fn place_width(&self) -> u32 {
-        let Place { column, word, base, nan } = self.place();
-        column + word + base + nan
+        let Place { column, word, base, nan, none } = self.place();
+        column + word + base + nan + none
     }
 
     /// Width of the number of a row, of those of a slot.
@@ -210,7 +219,7 @@ fn ahead<'m>(m: &'m Builder, name: &str, more: Wire<'m>, fewer: Wire<'m>) -> Wir
 struct Products<'m> {
     /// By number: the slots, and above them the number of the last row.
     products: Memory<'m>,
-    /// By slot and number: column and word; what sums count in.
+    /// By slot and number: column, word, and whether there is none; what sums count in.
     places: Memory<'m>,
     windows: Memory<'m>,
 }
@@ -228,11 +237,13 @@ impl<'m> Products<'m> {
         let slot = m.input("place_slot_i", r.slot_width());
         let address = slot.cat(m.input("place_product_i", Results::NUMBER));
         let place = m.input("place_i", r.place_width());
-        let Place { column, word, base, nan } = r.place();
-        let halves = [("places", 0, column + word), ("windows", column + word, base + nan)];
-        let [places, windows] = halves.map(|(name, low, width)| {
-            let memory = memory(name, width, Results::PRODUCTS << r.slot_width());
-            memory.write(valid, address, place.slice(low, width));
+        let mut take = cut(place);
+        let Place { column, word, base, nan, none } = r.place();
+        let [[column, word], [base, nan]] = [[column, word], [base, nan]].map(|widths| widths.map(&mut take));
+        let halves = [("places", take(none).cat(word).cat(column)), ("windows", nan.cat(base))];
+        let [places, windows] = halves.map(|(name, data)| {
+            let memory = memory(name, data.width(), Results::PRODUCTS << r.slot_width());
+            memory.write(valid, address, data);
             memory
         });
         Self { products, places, windows }
@@ -250,13 +261,13 @@ impl Results {
         through.wire()
     }
 
-    /// Asks for the rows of products that are due.
+    /// Asks for the rows of products that are due; whether the entry that comes is of a slot without sums.
     fn ask<'m>(
         &self,
         m: &'m Builder,
         p: &Products<'m>,
         [start, due, used]: [Wire<'m>; 3],
-    ) -> Result<(), RtlError> {
+    ) -> Result<Wire<'m>, RtlError> {
         let (taken, goes) = (m.later("product_taken", 1), m.later("row_goes", 1));
         let waits = ahead(m, "due", due, taken.wire());
         let next = numbered(m, "next", start, taken.wire());
@@ -282,12 +293,17 @@ impl Results {
         last_row.set_when(take, product.slice(self.slots, self.row_bits()));
         left.update(&[(take, product.trunc(self.slots)), (ends_slot, rest)]);
         row.update(&[(take | ends_slot, m.lit(self.row_bits(), 0)), (goes.wire(), row.q() + 1)]);
-        self.request(m, p, [goes.wire(), number(slot).cat(current.q()), row.q()]);
-        Ok(())
+        self.request(m, p, [goes.wire(), number(slot).cat(current.q()), row.q()])
     }
 
     /// The request for a row, [`ASK`] cycles after the decision: of which slot of which product, and which of its rows.
-    fn request<'m>(&self, m: &'m Builder, p: &Products<'m>, [goes, of, row]: [Wire<'m>; 3]) {
+    /// Whether its slot has no sums, when its entry comes.
+    fn request<'m>(
+        &self,
+        m: &'m Builder,
+        p: &Products<'m>,
+        [goes, of, row]: [Wire<'m>; 3],
+    ) -> Result<Wire<'m>, RtlError> {
         let of = m.register("request_of", of);
         let row = m.register("request_row_1", m.register("request_row_0", row));
         let place = m.register("request_place", p.places.read(of));
@@ -300,8 +316,10 @@ impl Results {
         let valid = late(m, "request_valid", ASK, goes);
         m.output("request_valid_o", valid[ASK as usize]);
         m.output("request_column_o", m.register("request_column", place.trunc(column)));
+        let none = m.register("request_none", place.msb());
         m.output("request_word_o", m.register("request_word", word));
         m.output("request_row_o", m.register("request_row", row));
+        DelayLine::new(1, ROUND_TRIP as u32).map(|line| line.build(m, "none", none))
     }
 
     /// The product in turn and its parts.
@@ -328,9 +346,10 @@ impl Results {
     }
 
     /// The rows that have come, in groups for the vector unit; when an entry is used up.
-    fn groups<'m>(&self, m: &'m Builder, used: Wire<'m>) -> Result<Wire<'m>, RtlError> {
+    fn groups<'m>(&self, m: &'m Builder, none: Wire<'m>, used: Wire<'m>) -> Result<Wire<'m>, RtlError> {
         let comes = m.input("row_valid_i", 1);
         let rows = m.input("rows_i", self.channels * ACC_BITS);
+        let rows = rows & (!none).repeat(rows.width());
         let ready = m.input("sums_ready_i", 1);
         // What comes is there at once if nothing waits before it.
         let waits = m.later("waits", 1);
@@ -370,9 +389,9 @@ impl Block for Results {
         let products = Products::new(self, &m, start);
         let through = late(&m, "through", READY, self.through(&m));
         let used = m.later("used", 1);
-        self.ask(&m, &products, [start, through[DUE as usize], used.wire()])?;
+        let none = self.ask(&m, &products, [start, through[DUE as usize], used.wire()])?;
         self.turn(&m, &products, [start, through[READY as usize]]);
-        used.set(self.groups(&m, used.wire())?);
+        used.set(self.groups(&m, none, used.wire())?);
         m.finish()
     }
 }

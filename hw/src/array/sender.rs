@@ -3,17 +3,17 @@
 //! # Purpose
 //!
 //! Sends the activation blocks of each product's slots to all clusters, weight block by weight block, as long as every cluster has room
-//! for them; says of each slot where its sums begin and what they count in; and sends the product itself.
+//! for them; says of each slot where its sums begin and what they count in; and sends the product itself. Of a masked product it sends the blocks that its [`Finder`] finds.
 //!
 //! # Interface
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `rst_i`, `start_i` | in | 1 | nothing is under way; a run begins |
-//! | `compact_i` | in | 1 | as in [`Mapping`] |
-//! | `product_valid_i`, `product_slots_i`, `product_counts_i`, `product_passes_i`, `product_word_i`, `product_note_i` | in | | a product that is armed, as [`Sequencer`](super::Sequencer) says it, with a [`Note`] |
+//! | `product_valid_i`, `product_slots_i`, `product_counts_i`, `product_places_i`, `product_word_i`, `product_note_i` | in | | a product that is armed, as [`Sequencer`](super::Sequencer) says it, with a [`Note`] |
 //! | `read_slot_o`, `read_block_o`, `read_first_o` | out | log2(slots), log2(blocks), log2(blocks) | a block of the activation buffer is asked for, and the first one of its vector |
 //! | `read_scale_i`, `read_elems_i`, `read_largest_i` | in | 8, 256, 8 | two cycles later: it, and the largest scale of the vector |
+//! | `look_o`, `look_i`, `block_group_o`, `block_masks_i` | | | masks, as in [`Finder`] |
 //! | `credits_i` | in | channels x log2(passes + 1) | sets of operands that a cluster gives back |
 //! | `operand_valid_o`, `operand_header_o`, `operand_data_o` | out | 1, 1, [`Operands::width`] | as in [`Operands`] |
 //! | `feed_valid_o`, `feed_o` | out | 1, [`Feeder::product_bits`] | the product for the [`Feeder`]s |
@@ -22,7 +22,8 @@
 //! # Timing
 //!
 //! A product that is armed in cycle t has its header in hand in t + 1, when the ones before are sent, and in each cycle behind an operand; block follows
-//! block without a gap as long as there is room. What is in hand in cycle h is on `operand_data_o` in h + 2; `feed_valid_o` comes in the cycle behind the first block's last operand.
+//! block without a gap as long as there is room. One of n groups of masks has its first header n + [`MASK_SEEK`](fastcar_arch::timing::MASK_SEEK) cycles later, and one for each slot without an active block; if there is no block at all, a header and a cycle
+//! stand for one. What is in hand in cycle h is on `operand_data_o` in h + 2; `feed_valid_o` comes in the cycle behind the first block's last operand.
 //!
 //! # Numeric contract
 //!
@@ -49,12 +50,13 @@
 
 use super::feeder::Feeder;
 use super::operands::{OPERAND_SETS, Operands};
-use super::{Mapping, Results};
+use super::{Finder, Mapping, Results};
 use crate::cmd::fields::cut;
 use crate::pe::Cluster;
-use crate::prim::{DelayLine, Fifo, lowest, number};
-use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
+use crate::prim::{DelayLine, Fifo, lowest, number, ones};
+use crate::rtl::{Block, Builder, Instance, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
+use fastcar_arch::timing::MASK_BLOCKS;
 use std::sync::Arc;
 
 /// Bits of a scale byte, and of the elements of a block.
@@ -77,26 +79,28 @@ pub struct Note<'m> {
     pub ahead: Wire<'m>,
     /// The largest scale of the matrix.
     pub scale_max: Wire<'m>,
+    /// Only blocks whose masks are set take part.
+    pub masked: Wire<'m>,
 }
 
 impl<'m> Note<'m> {
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { first, last_block, last_granule, fp4, ahead, scale_max } = *self;
-        m.pack(&[first, last_block, last_granule, fp4, ahead, scale_max])
+        let Self { first, last_block, last_granule, fp4, ahead, scale_max, masked } = *self;
+        m.pack(&[first, last_block, last_granule, fp4, ahead, scale_max, masked])
     }
 
     fn of(s: &Sender, word: Wire<'m>) -> Self {
         let mut take = cut(word);
-        let product = s.feeder.product();
         Self {
             first: take(s.block_bits()),
-            last_block: take(product.last_block),
-            last_granule: take(product.last_granule),
+            last_block: take(s.finder.block_bits()),
+            last_granule: take(s.feeder.product().last_granule),
             fp4: take(1),
             ahead: take(1),
             scale_max: take(SCALE),
+            masked: take(1),
         }
     }
 }
@@ -109,6 +113,7 @@ pub struct Sender {
     columns: u32,
     blocks: u32,
     mapping: Mapping,
+    finder: Finder,
     feeder: Feeder,
     results: Results,
     /// Width of a word of the accumulators, and words of a sixteen of rows.
@@ -132,6 +137,7 @@ impl Sender {
             columns: config.columns(),
             blocks: config.ab_blocks(),
             mapping: Mapping::new(config),
+            finder: Finder::new(config),
             feeder: Feeder::new(config)?,
             results: Results::new(config)?,
             word: cluster.address_width(),
@@ -148,8 +154,13 @@ impl Sender {
     /// Width of a [`Note`].
     #[must_use]
     pub fn note_bits(&self) -> u32 {
-        let product = self.feeder.product();
-        self.block_bits() + product.last_block + product.last_granule + 2 + SCALE
+        self.block_bits() + self.last_block_bits() + self.feeder.product().last_granule + 3 + SCALE
+    }
+
+    /// Width of [`Note::last_block`].
+    #[must_use]
+    pub fn last_block_bits(&self) -> u32 {
+        self.finder.block_bits()
     }
 
     fn operands(&self) -> Operands {
@@ -161,8 +172,8 @@ impl Sender {
 struct InHand<'m> {
     valid: Wire<'m>,
     slots: Wire<'m>,
-    counts: Vec<Wire<'m>>,
-    passes: Wire<'m>,
+    counts: Wire<'m>,
+    places: Wire<'m>,
     word: Wire<'m>,
     note: Note<'m>,
 }
@@ -170,11 +181,10 @@ struct InHand<'m> {
 impl<'m> InHand<'m> {
     /// The front of the queue of products; `done` takes it off.
     fn new(s: &Sender, m: &'m Builder, done: Wire<'m>) -> Result<Self, RtlError> {
-        let count = s.mapping.count_bits();
         let widths = [
             ("slots", s.slots),
-            ("counts", s.columns * count),
-            ("passes", count),
+            ("counts", s.columns * s.mapping.count_bits()),
+            ("places", s.slots * s.mapping.place_bits()),
             ("word", s.word),
             ("note", s.note_bits()),
         ];
@@ -186,42 +196,66 @@ impl<'m> InHand<'m> {
         let queue = queue.after(m, "u_products", input)?;
         queue.ready.set(done);
         let mut take = cut(queue.data);
-        let [slots, counts, passes, word, note] = widths.map(|width| take(width.1));
-        let counts = counts.chunks(count);
-        Ok(Self { valid: queue.valid, slots, counts, passes, word, note: Note::of(s, note) })
+        let [slots, counts, places, word, note] = widths.map(|width| take(width.1));
+        Ok(Self { valid: queue.valid, slots, counts, places, word, note: Note::of(s, note) })
     }
 
-    /// Columns that take part in each pass.
-    fn columns(&self, s: &Sender, m: &'m Builder) -> Vec<Wire<'m>> {
-        let of = |pass: u32| {
-            m.pack(&self.counts.iter().map(|count| count.gt(u64::from(pass))).collect::<Vec<_>>())
-        };
-        (0..s.operands().passes()).map(of).collect()
+    /// Accumulators' words of a chunk.
+    fn chunk(&self, s: &Sender) -> Wire<'m> {
+        let granules = self.note.last_granule.zext(s.word.max(self.note.last_granule.width()));
+        (granules.trunc(s.word) + 1) << s.words.ilog2()
     }
 }
 
-/// What is sent in a cycle: a header or an operand.
+/// The weight block whose operands are sent next: every one of a product, or those that take part in some slot.
+struct Next<'m> {
+    /// It may be sent; before it, `told` slots that take part in none are told.
+    there: Wire<'m>,
+    told: Wire<'m>,
+    number: Wire<'m>,
+    slots: Wire<'m>,
+    /// Slots of each column.
+    counts: Wire<'m>,
+    last: Wire<'m>,
+}
+
+/// What is sent in a cycle: a header or an operand; or a slot is told that has none.
 struct Turn<'m> {
     header: Wire<'m>,
     operand: Wire<'m>,
-    /// It is of the product's first block; it is its block's last operand.
+    tells: Wire<'m>,
+    /// The slot's sums begin with it.
+    begins: Wire<'m>,
+    /// Its block is the product's first; it is its block's last operand.
     first: Wire<'m>,
     ends_block: Wire<'m>,
+    /// One of the slots.
     slot: Wire<'m>,
     block: Wire<'m>,
-    /// One of the columns.
-    column: Wire<'m>,
-    word: Wire<'m>,
     done: Wire<'m>,
 }
 
 impl Sender {
+    /// Columns that take part in each pass.
+    fn columns<'m>(&self, m: &'m Builder, counts: Wire<'m>) -> Vec<Wire<'m>> {
+        let counts = counts.chunks(self.mapping.count_bits());
+        let of =
+            |pass: u32| m.pack(&counts.iter().map(|count| count.gt(u64::from(pass))).collect::<Vec<_>>());
+        (0..self.operands().passes()).map(of).collect()
+    }
+
+    /// The last pass in which columns take part: pass by pass there are no more of them.
+    fn last_pass<'m>(&self, m: &'m Builder, columns: &[Wire<'m>]) -> Wire<'m> {
+        let behind: Vec<_> = columns.iter().skip(1).map(|columns| columns.any()).collect();
+        ones(m, &behind, self.operands().pass_width())
+    }
+
     /// Whether every cluster had room for the sets of any block in the cycle before. No block comes in the cycle behind another's header.
-    fn credit<'m>(&self, m: &'m Builder, clear: Wire<'m>, header: Wire<'m>, passes: Wire<'m>) -> Wire<'m> {
+    fn credit<'m>(&self, m: &'m Builder, clear: Wire<'m>, header: Wire<'m>, last_pass: Wire<'m>) -> Wire<'m> {
         let bits = index_width(u64::from(OPERAND_SETS) + 1);
         let given = index_width(u64::from(self.operands().passes()) + 1);
         let wide = |wire: Wire<'m>| wire.zext(bits.max(wire.width())).trunc(bits);
-        let taken = wide(passes) & header.repeat(bits);
+        let taken = (wide(last_pass) + 1) & header.repeat(bits);
         let back = m.input("credits_i", self.channels * given).chunks(given);
         let room: Vec<_> = back
             .into_iter()
@@ -235,66 +269,122 @@ impl Sender {
         m.register_valid("room", m.pack(&room).all())
     }
 
+    /// The next block; `header` when its header is sent, `ends` when its operands are, `done` when those of the product are.
+    fn next<'m>(
+        &self,
+        m: &'m Builder,
+        product: &InHand<'m>,
+        [clear, header, ends, done]: [Wire<'m>; 4],
+    ) -> Result<Next<'m>, RtlError> {
+        let note = &product.note;
+        let finder = m.instance("u_finder", &self.finder)?;
+        let first_group = note.first >> MASK_BLOCKS.ilog2();
+        let groups = self.finder.group_bits();
+        finder.set("product_i", product.valid & note.masked);
+        finder.set("first_group_i", first_group.zext(groups.max(first_group.width())).trunc(groups));
+        finder.set("last_block_i", note.last_block);
+        finder.set("slots_i", product.slots);
+        finder.set("columns_i", m.pack(&self.mapping.by_column(m, product.places)));
+        finder.set("done_i", done & note.masked);
+        finder.set("block_ready_i", header & note.masked);
+        pass_masks(m, &finder);
+
+        let number = m.reg("number", note.last_block.width()).reset(0);
+        let none = m.lit(number.q().width(), 0);
+        number.update(&[(clear | done, none), (ends, number.q() + 1)]);
+        let found = finder.get("block_valid_o");
+        let dense = (number.q(), product.slots, product.counts, number.q().eq(note.last_block));
+        let get = |name: &str| finder.get(&format!("block_{name}_o"));
+        let only = |wire: Wire<'m>| wire & found.repeat(wire.width());
+        Ok(Next {
+            there: product.valid & (!note.masked | finder.get("ready_o")),
+            told: finder.get("none_o") & note.masked.repeat(self.slots),
+            number: note.masked.mux(m.own(finder.get("block_o")), dense.0),
+            slots: note.masked.mux(only(get("slots")), dense.1),
+            counts: note.masked.mux(only(get("counts")), dense.2),
+            last: note.masked.mux(!found | get("last"), dense.3),
+        })
+    }
+
     /// The walk over blocks, passes and columns.
     fn turn<'m>(
         &self,
         m: &'m Builder,
         clear: Wire<'m>,
         product: &InHand<'m>,
-        columns: &[Wire<'m>],
+        next: &Next<'m>,
         room: Wire<'m>,
     ) -> Turn<'m> {
         let flag = m.reg("operands", 1).reset(0);
-        let operand = flag.q();
-        let header = (product.valid & !operand & room).named("header");
+        // Slots whose sums have begun, or are told to be zero.
+        let told = m.reg("told", self.slots).reset(0);
+        let untold = next.told & !told.q();
+        let tells = (next.there & untold.any()).named("tells");
+        let header = (next.there & !tells & !flag.q() & room).named("header");
+        let keep = |name: &str, wire: Wire<'m>| {
+            let reg = m.reg(name, wire.width());
+            reg.set_when(header, wire);
+            reg.q()
+        };
+        let (last, number) = (keep("last", next.last), keep("block", next.number));
+        let columns = self.columns(m, keep("block_counts", next.counts));
+
         let (left, turn) = (m.reg("left", self.slots), m.reg("turn", self.columns));
         let column = lowest(turn.q());
-        let compact = m.input("compact_i", 1);
-        let own: Vec<_> = (0..self.slots).map(|slot| column.bit(slot % self.columns)).collect();
-        let slot = lowest(left.q() & (m.pack(&own) | compact.repeat(self.slots)));
+        let places = product.places.chunks(self.mapping.place_bits()).into_iter();
+        let own: Vec<_> =
+            places.map(|place| place.trunc(self.mapping.column_bits()).choose(&column.bits())).collect();
+        let slot = lowest(left.q() & m.pack(&own));
         let rest = left.q() & !slot;
-        let ends_block = (operand & rest.is_zero()).named("ends_block");
+        let ends_block = (flag.q() & rest.is_zero()).named("ends_block");
         let of_pass = turn.q() & !column;
         let ends_pass = of_pass.is_zero();
+        let operand = flag.q() & turn.q().any();
 
         let pass = m.reg("pass", self.operands().pass_width());
-        let next: Vec<_> =
+        let behind: Vec<_> =
             (0..columns.len()).map(|pass| columns.get(pass + 1).copied().unwrap_or(columns[0])).collect();
         let zero = m.lit(pass.q().width(), 0);
         pass.update(&[(header, zero), (operand & ends_pass, pass.q() + 1)]);
-        turn.update(&[(header, columns[0]), (operand, ends_pass.mux(pass.q().choose(&next), of_pass))]);
-        left.update(&[(header, product.slots), (operand, rest)]);
-        let word = m.reg("word", self.word);
-        let granules = product.note.last_granule.zext(self.word.max(product.note.last_granule.width()));
-        let chunk = (granules.trunc(self.word) + 1) << self.words.ilog2();
-        word.update(&[(header, product.word), (operand & ends_pass, word.q() + chunk)]);
+        let first_pass = self.columns(m, next.counts)[0];
+        turn.update(&[(header, first_pass), (operand, ends_pass.mux(pass.q().choose(&behind), of_pass))]);
+        left.update(&[(header, next.slots), (operand, rest)]);
 
-        // Blocks that are sent of the product.
-        let number_of = m.reg("block", product.note.last_block.width()).reset(0);
-        let last = number_of.q().eq(product.note.last_block);
         let done = (ends_block & last).named("product_sent");
-        let none = m.lit(number_of.q().width(), 0);
-        number_of.update(&[(clear | done, none), (ends_block, number_of.q() + 1)]);
         flag.update(&[(clear | ends_block, m.lit(1, 0)), (header, m.lit(1, 1))]);
-        let first = number_of.q().is_zero();
+        let opened = m.reg("opened", 1).reset(0);
+        opened.update(&[(clear | done, m.lit(1, 0)), (ends_block, m.lit(1, 1))]);
+        let slot = tells.mux(lowest(untold), slot);
+        told.update(&[(clear | done, m.lit(self.slots, 0)), (tells | operand, told.q() | slot)]);
         let bits = self.block_bits();
-        let within = number_of.q().zext(bits.max(number_of.q().width())).trunc(bits);
+        let within = number.zext(bits.max(number.width())).trunc(bits);
+        let begins = !(slot & told.q()).any();
         let block = product.note.first + within;
-        Turn { header, operand, first, ends_block, slot: number(slot), block, column, word: word.q(), done }
+        Turn { header, operand, tells, begins, first: !opened.q(), ends_block, slot, block, done }
     }
 
-    /// A header: number of passes, and for each the columns that take part and whose sums begin.
+    /// A header: number of passes, whether the block is the last, and for each pass the columns that take part.
     fn header<'m>(
         &self,
         m: &'m Builder,
-        product: &InHand<'m>,
+        next: &Next<'m>,
         columns: &[Wire<'m>],
-        first: Wire<'m>,
+        last_pass: Wire<'m>,
     ) -> Wire<'m> {
-        let last_pass = (product.passes - 1).trunc(self.operands().pass_width());
-        let begins = first.repeat(self.columns);
-        let each = columns.iter().flat_map(|pass| [*pass, *pass & begins]);
-        m.pack(&[last_pass].into_iter().chain(each).collect::<Vec<_>>())
+        m.pack(&[&[last_pass, next.last], columns].concat())
+    }
+
+    /// A slot's column, and the first word of its accumulators, [`Sender::READ`] cycles later.
+    fn place<'m>(&self, m: &'m Builder, product: &InHand<'m>, slot: Wire<'m>) -> [Wire<'m>; 2] {
+        let places = product.places.chunks(self.mapping.place_bits());
+        let place = m.one_hot(&slot.bits().into_iter().zip(places).collect::<Vec<_>>());
+        let place = m.register("place_of_slot", place);
+        let (word, chunk) = (m.register("word", product.word), m.register("chunk", product.chunk(self)));
+        let column = self.mapping.column_bits();
+        let pass = place.slice(column, place.width() - column);
+        let offset = pass.mul_unsigned(chunk);
+        let offset = offset.zext(self.word.max(offset.width())).trunc(self.word);
+        [m.register("place_column", place.trunc(column)), m.register("place_word", word + offset)]
     }
 
     /// Operands and headers, and where slots' sums are, from what is in hand.
@@ -315,10 +405,11 @@ impl Sender {
         let of_matrix = later("scale_max", product.note.scale_max)?;
         let base = largest.zext(BASE) + of_matrix.zext(BASE);
         let nan = largest.all() | of_matrix.all();
-        let word = later("operand_word", turn.word)?;
+        let [column, word] = self.place(m, product, turn.slot);
+        let begins = later("begins", turn.begins)?;
         let act = m.pack(&[m.input("read_elems_i", ELEMS), m.input("read_scale_i", SCALE)]);
         let widths = self.operands().operand();
-        let operand = m.pack(&[act, base, word.zext(widths.word)]);
+        let operand = m.pack(&[act, base, word.zext(widths.word), begins]);
         let bits = self.operands().width();
         let header = later("header_word", header)?;
         let is_header = valid("is_header", turn.header);
@@ -326,12 +417,23 @@ impl Sender {
         m.output("operand_header_o", is_header);
         m.output("operand_data_o", is_header.mux(header.zext(bits), operand.zext(bits)));
 
-        m.output("place_valid_o", valid("place", turn.operand & turn.first));
-        m.output("place_slot_o", later("place_slot", turn.slot)?);
-        let column = later("place_column", number(turn.column))?;
+        m.output("place_valid_o", valid("place", turn.operand & turn.begins | turn.tells));
+        m.output("place_slot_o", later("place_slot", number(turn.slot))?);
         let place = self.results.place();
-        m.output("place_o", m.pack(&[column.zext(place.column), word.zext(place.word), base, nan]));
+        let none = later("place_none", turn.tells)?;
+        m.output("place_o", m.pack(&[column.zext(place.column), word.zext(place.word), base, nan, none]));
         Ok(())
+    }
+}
+
+/// The ports by which masks are read.
+fn pass_masks<'m>(m: &'m Builder, finder: &Instance<'m>) {
+    for pin in finder.module().ports() {
+        match pin.name.as_str() {
+            "look_i" | "block_masks_i" => finder.set(&pin.name, m.input(&pin.name, pin.width)),
+            "look_o" | "block_group_o" => m.output(&pin.name, finder.get(&pin.name)),
+            _ => {}
+        }
     }
 }
 
@@ -340,28 +442,31 @@ impl Block for Sender {
         let Self { slots, channels, columns, blocks, .. } = *self;
         let m = Builder::new(format!("sender_s{slots}_c{columns}_h{channels}_b{blocks}"));
         let clear = m.input("start_i", 1);
-        let done = m.later("done", 1);
+        let [sends_header, ends, done] =
+            ["sends_header", "ends_operands", "done"].map(|name| m.later(name, 1));
         let product = InHand::new(self, &m, done.wire())?;
-        let columns = product.columns(self, &m);
-        let header = m.later("sends_header", 1);
-        let room = self.credit(&m, clear, header.wire(), product.passes);
-        let turn = self.turn(&m, clear, &product, &columns, room);
-        header.set(turn.header);
+        let next = self.next(&m, &product, [clear, sends_header.wire(), ends.wire(), done.wire()])?;
+        let columns = self.columns(&m, next.counts);
+        let last_pass = self.last_pass(&m, &columns);
+        let room = self.credit(&m, clear, sends_header.wire(), last_pass);
+        let turn = self.turn(&m, clear, &product, &next, room);
+        sends_header.set(turn.header);
+        ends.set(turn.ends_block);
         done.set(turn.done);
 
-        m.output("read_slot_o", turn.slot);
+        m.output("read_slot_o", number(turn.slot));
         m.output("read_block_o", turn.block);
         m.output("read_first_o", product.note.first);
-        let word = self.header(&m, &product, &columns, turn.first);
+        let word = self.header(&m, &next, &columns, last_pass);
         self.send(&m, &product, &turn, word)?;
         let bits = Results::NUMBER;
         let sent = m.reg("sent", bits).reset(0);
         sent.update(&[(clear, m.lit(bits, 0)), (turn.done, sent.q() + 1)]);
         m.output("place_product_o", DelayLine::new(bits, Self::READ)?.build(&m, "place_product", sent.q()));
 
-        let Note { last_block, last_granule, fp4, ahead, .. } = product.note;
+        let Note { last_granule, fp4, ahead, .. } = product.note;
         m.output("feed_valid_o", m.register_valid("feed_valid", turn.ends_block & turn.first));
-        m.output("feed_o", m.register("feed", m.pack(&[last_block, last_granule, fp4, ahead])));
+        m.output("feed_o", m.register("feed", m.pack(&[last_granule, fp4, ahead])));
         m.finish()
     }
 }

@@ -19,7 +19,7 @@
 //! | `frees_i` | in | 1 | the last result of the oldest product whose sums are kept is there |
 //! | `product_valid_o` | out | 1 | a product is armed; with it: |
 //! | `product_slots_o`, `product_counts_o` | out | slots, see [`Mapping`] | its slots, and those on each column |
-//! | `product_passes_o` | out | [`Mapping::count_bits`] | its passes |
+//! | `product_places_o` | out | slots x [`Mapping::place_bits`] | column and pass of each, see [`Mapping`] |
 //! | `product_word_o` | out | [`Cluster::address_width`] | the first word of its accumulators |
 //! | `product_note_o` | out | note | what its command's note says |
 //! | `through_i` | in | 1 | the array is through with the oldest product |
@@ -166,7 +166,7 @@ struct Front<'m> {
     mapped: Wire<'m>,
     round: Wire<'m>,
     counts: Wire<'m>,
-    passes: Wire<'m>,
+    places: Wire<'m>,
     /// Words that the round needs.
     need: Wire<'m>,
     rest: Wire<'m>,
@@ -222,7 +222,7 @@ impl Sequencer {
             mapped,
             round,
             counts: m.register("mapped_counts", counts),
-            passes: m.register("passes", passes),
+            places: m.register("mapped_places", mapping.get("places_o")),
             need,
             rest: now & !round,
         })
@@ -314,7 +314,7 @@ impl Block for Sequencer {
             ("product_valid", armed.wire()),
             ("product_slots", front.round),
             ("product_counts", front.counts),
-            ("product_passes", front.passes),
+            ("product_places", front.places),
             ("product_word", word),
             ("product_note", command.note),
         ];

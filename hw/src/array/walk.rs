@@ -9,9 +9,8 @@ use fastcar_arch::num::mx::BLOCK;
 pub(super) struct Sizes {
     /// Sixteens of rows in a full group: a power of two.
     pub(super) granules: u32,
-    /// Widths: of the number of a sixteen in a chunk, of a weight block in a product, of a word.
+    /// Widths: of the number of a sixteen in a chunk, of a word.
     pub(super) chunk: u32,
-    pub(super) blocks: u32,
     pub(super) word: u32,
 }
 
@@ -23,9 +22,8 @@ pub(super) struct Next<'m> {
     pub(super) upper: Wire<'m>,
     /// Its word, from the chunk's first one.
     pub(super) word: Wire<'m>,
-    /// The last one of a weight block, of the product.
+    /// The last one of a weight block.
     pub(super) ends_block: Wire<'m>,
-    pub(super) ends_product: Wire<'m>,
 }
 
 /// Counts to a last value, then from 0 again: the count, and whether it is the last.
@@ -36,7 +34,7 @@ fn count<'m>(m: &'m Builder, name: &str, step: Wire<'m>, last: Wire<'m>) -> [Wir
     [count.q(), ends]
 }
 
-/// The next beat of a product; the walk goes on when it is taken.
+/// The next beat of a product; the walk goes on from block to block when it is taken.
 pub(super) fn walk<'m>(m: &'m Builder, s: &Sizes, product: &Product<Wire<'m>>, take: Wire<'m>) -> Next<'m> {
     let scale = m.reg("scale_next", 1).reset(1);
     let element = take & !scale.q();
@@ -47,7 +45,6 @@ pub(super) fn walk<'m>(m: &'m Builder, s: &Sizes, product: &Product<Wire<'m>>, t
         count(m, "beat_next", element, product.fp4.mux(last_of(beats / 2), last_of(beats)));
     let [granule, last_granule] = count(m, "granule_next", element & ends_granule, product.last_granule);
     let ends_block = !scale.q() & ends_granule & last_granule;
-    let [_, last_block] = count(m, "block_next", take & ends_block, product.last_block);
     let full = match s.granules.ilog2() {
         0 => m.lit(1, 1),
         bits => granule.trunc(bits).all(),
@@ -59,5 +56,5 @@ pub(super) fn walk<'m>(m: &'m Builder, s: &Sizes, product: &Product<Wire<'m>>, t
     let zero = m.lit(s.word, 0);
     let ends_word = element & (product.fp4 | upper);
     word.update(&[(take & ends_block, zero), (ends_word, word.q() + 1)]);
-    Next { scale: scale.q(), upper, word: word.q(), ends_block, ends_product: ends_block & last_block }
+    Next { scale: scale.q(), upper, word: word.q(), ends_block }
 }

@@ -6,8 +6,8 @@ use crate::array::{Command, Drain, Feeder, Mapping, Note, Results, Sender, Seque
 use crate::pe::Cluster;
 use crate::port::WRITER_BITS;
 use crate::prim::Fifo;
-use crate::rtl::{Bits, Instance, RamStyle, RtlError, Wire};
-use crate::walk::{Matrix, WaitingProduct, WeightQueue, WeightSizes, WeightWalker};
+use crate::rtl::{Bits, Instance, RamStyle, RtlError, Stream, Wire};
+use crate::walk::{Matrix, RunFinder, WaitingProduct, WeightQueue, WeightSizes, WeightWalker};
 use fastcar_arch::timing::{HOP, WINDOW};
 
 /// The array's units in the middle of the machine.
@@ -35,9 +35,7 @@ impl<'m> Center<'m> {
         let sender = m.instance("u_sender", &sender)?;
         let rows_width = results.rows_width();
         let results = m.instance("u_results", &results)?;
-        for unit in [&sequencer, &sender] {
-            unit.set("compact_i", compact);
-        }
+        sequencer.set("compact_i", compact);
         for unit in [&sequencer, &sender, &results] {
             unit.set("start_i", *start);
         }
@@ -45,7 +43,7 @@ impl<'m> Center<'m> {
 
         // What is armed goes to those that send its operands and bring its rows.
         let product = |name: &str| sequencer.get(&format!("product_{name}_o"));
-        for name in ["valid", "slots", "counts", "passes", "word"] {
+        for name in ["valid", "slots", "counts", "places", "word"] {
             sender.set(&format!("product_{name}_i"), product(name));
         }
         let split = sender_block.note_bits();
@@ -76,11 +74,12 @@ impl<'m> Center<'m> {
         let feeder = Feeder::new(config)?.product();
         let note = Note {
             first: src.trunc(sender.block_bits()),
-            last_block: last_block.trunc(feeder.last_block),
+            last_block: last_block.trunc(sender.last_block_bits()),
             last_granule: matrix.last_granule.zext(feeder.last_granule),
             fp4: matrix.fp4,
             ahead: issue.classes.ahead,
             scale_max: issue.fields.field("matvec", "scale_max")?.trunc(8),
+            masked: issue.fields.field("matvec", "delta")?.bit(0),
         };
         // Whole groups of lanes, as many rows of each channel.
         let (lanes, channels) = (config.vector_lanes(), config.channels());
@@ -110,10 +109,11 @@ impl<'m> Center<'m> {
         Ok(())
     }
 
-    /// The addresses of weights on one of the two streams, on their way to the ports.
+    /// The addresses of weights on one of the two streams, on their way to the ports. Masked products come by main only.
     fn weights(&self, (name, reader): (&str, u32), ahead: bool, compact: Wire<'m>) -> Result<(), RtlError> {
         let Self { m, config, issue, dispatch, ports, .. } = self;
-        let queue = m.instance(&format!("u_{name}_queue"), &WeightQueue::new(config))?;
+        let queue = if ahead { WeightQueue::new(config) } else { WeightQueue::masked(config) };
+        let queue = m.instance(&format!("u_{name}_queue"), &queue)?;
         let classes = &issue.classes;
         let own = if ahead { classes.ahead } else { !classes.ahead };
         let waiting = WaitingProduct {
@@ -123,6 +123,10 @@ impl<'m> Center<'m> {
             decision: issue.decision,
             reads: own,
             matrix: Matrix::new(&WeightSizes::new(config), m, &issue.fields)?,
+            masked: classes.masked,
+            first: issue.fields.field("matvec", "src")?,
+            filled: issue.operand[0],
+            filler: issue.operand[1],
         };
         // What is read ahead has its turn in the main stream too.
         let comes = if ahead { classes.product & classes.ahead } else { classes.product };
@@ -142,7 +146,13 @@ impl<'m> Center<'m> {
             &format!("u_{name}_jobs"),
             jobs,
         )?;
-        let block = WeightWalker::new(config)?;
+        let mut block = WeightWalker::new(config)?;
+        let jobs = if ahead {
+            jobs
+        } else {
+            block = block.masked();
+            self.runs(&queue, jobs, compact)?
+        };
         let walker = m.instance(&format!("u_{name}_walker"), &block)?;
         walker.stream_in("job", jobs);
         let run = [walker.get("run_address_o"), walker.get("run_length_o")];
@@ -158,6 +168,27 @@ impl<'m> Center<'m> {
             port.stream_in(&format!("{name}_segment"), segments.stream_out(&format!("segment{c}")));
         }
         Ok(())
+    }
+
+    /// The pieces of products that may be masked, as their masks come.
+    fn runs(
+        &self,
+        queue: &Instance<'m>,
+        jobs: Stream<'m>,
+        compact: Wire<'m>,
+    ) -> Result<Stream<'m>, RtlError> {
+        let Self { m, config, masks, .. } = self;
+        let finder = m.instance("u_run_finder", &RunFinder::new(config))?;
+        finder.set("compact_i", compact);
+        finder.stream_in("job", jobs);
+        for (unit, asker) in [(queue, "queue"), (&finder, "walker")] {
+            masks.set(&format!("{asker}_number_i"), unit.get("filler_o"));
+            unit.set("all_i", masks.get(&format!("{asker}_all_o")));
+        }
+        finder.set("groups_i", masks.get("walker_groups_o"));
+        masks.set("walker_i", finder.get("look_o"));
+        finder.set("look_i", masks.get("walker_o"));
+        Ok(finder.stream_out("piece"))
     }
 
     /// The channels' shares, and what goes from the middle to them and back.
@@ -186,6 +217,10 @@ impl<'m> Center<'m> {
             // All clusters give their rows in the same cycle.
             row_valid.get_or_insert(bit("row_valid", drain.get("row_valid_o")));
             rows.push(word("row", drain.get("row_o")));
+        }
+        for (reader, asked, found) in [("finder", "look", "look"), ("sender", "block_group", "block_masks")] {
+            self.masks.set(&format!("{reader}_i"), sender.get(&format!("{asked}_o")));
+            sender.set(&format!("{found}_i"), self.masks.get(&format!("{reader}_o")));
         }
         sender.set("credits_i", m.pack(&credits));
         results.set("done_i", m.pack(&done));

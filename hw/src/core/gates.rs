@@ -71,11 +71,12 @@ impl<'m> Center<'m> {
         unit: &Instance<'m>,
         parts: &Instance<'m>,
         task: &Task<'m>,
-        slots: [Wire<'m>; 2],
+        (slots, finished): ([Wire<'m>; 2], Wire<'m>),
     ) {
-        let Self { m, masks, report, .. } = self;
+        let Self { masks, report, .. } = self;
         let begins = (parts.get("begin_o") & parts.get("first_o")) | parts.get("skips_o");
         masks.set("start_i", self.start);
+        masks.set("finished_i", finished);
         masks.set("begins_i", begins & task.is_delta());
         masks.set("first_i", task.block);
         masks.set("last_block_i", (task.lines - 1).trunc(task.block.width()));
@@ -89,11 +90,6 @@ impl<'m> Center<'m> {
             ("block", "block_number"),
         ] {
             masks.set(&format!("{name}_i"), unit.get(&format!("{from}_o")));
-        }
-        for pin in masks.module().ports().to_vec() {
-            if ["sender_i", "walker_i"].contains(&pin.name.as_str()) {
-                masks.set(&pin.name, m.lit(pin.width, 0));
-            }
         }
         for name in ["count_valid", "count_slot", "count"] {
             report.set(&format!("{name}_i"), masks.get(&format!("{name}_o")));

@@ -15,7 +15,8 @@
 //! | `entry_i` | in | 16 | its number in the step table |
 //! | `mask_valid_i`, `mask_i` | in | 1 | a block's mask, slot by slot in ascending order, block by block; with it: |
 //! | `slot_i`, `block_i` | in | log2(slots), block | whose it is |
-//! | `groups_o` | out | group | groups of the command whose masks may be used, but for its last one |
+//! | `finished_i` | in | 8 | commands of the vector unit whose results are all there, those of this cycle too: the number of what begins |
+//! | `<asker>_number_i`, `<asker>_all_o`, `<asker>_groups_o` | in, out, out | 8, 1, group | the number of a `delta`; in the same cycle: all its masks may be used; so many groups of them |
 //! | `<reader>_i`, `<reader>_o` | | group, [`MASK_BLOCKS`] x slots | a group of the activation buffer; in the same cycle the masks of its blocks, the first low |
 //! | `count_valid_o`, `count_slot_o`, `count_o` | out | 1, log2(slots), 16 | active blocks of a slot |
 //! | `nobody_o`, `ends_o` | out | 1 | the command was for no slot; all its masks have come; with either: |
@@ -23,7 +24,7 @@
 //!
 //! # Timing
 //!
-//! A group may be used [`Masks::LATENCY`] cycles after the last mask of it: its results `MASK_LATENCY` cycles before, which come a cycle behind their block. Masks can be read from the cycle behind the one in which they come. Counts and the end come in that cycle too; of a command for no slot in the
+//! A group may be used [`Masks::LATENCY`] cycles after the last mask of it: its results `MASK_LATENCY` cycles before, which come a cycle behind their block; all of a command `MASK_LATENCY` cycles after its results. Masks can be read from the cycle behind the one in which they come. Counts and the end come in that cycle too; of a command for no slot in the
 //! cycle behind `begins_i`.
 //!
 //! # Numeric contract
@@ -44,11 +45,12 @@
 //! use fastcar_arch::config::AccelConfig;
 //! use fastcar_hw::{core::Masks, rtl::Block};
 //!
-//! let masks = Masks::new(&AccelConfig::preset("tiny")?, &["sender"])?;
-//! assert_eq!(masks.module()?.name(), "masks_s4_b64_sender");
+//! let masks = Masks::new(&AccelConfig::preset("tiny")?, &["look"], &["queue"])?;
+//! assert_eq!(masks.module()?.name(), "masks_s4_b64_look_queue");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::cmd::NUMBER_BITS;
 use crate::drs::gates::ENTRY_BITS;
 use crate::prim::{lowest, within};
 use crate::rtl::{Block, Builder, Memory, Module, RamStyle, RtlError, Wire, index_width};
@@ -67,20 +69,25 @@ pub struct Masks {
     slots: u32,
     blocks: u32,
     readers: Vec<&'static str>,
+    askers: Vec<&'static str>,
 }
 
 impl Masks {
     /// From the last mask of a group to its use.
     pub const LATENCY: u64 = MASK_LATENCY + 1;
 
-    /// For a configuration, with readers of these names.
+    /// For a configuration, with readers and askers of these names.
     ///
     /// # Errors
     /// [`RtlError::Parameter`].
-    pub fn new(config: &AccelConfig, readers: &[&'static str]) -> Result<Self, RtlError> {
+    pub fn new(
+        config: &AccelConfig,
+        readers: &[&'static str],
+        askers: &[&'static str],
+    ) -> Result<Self, RtlError> {
         let allowed = "whole groups of masks";
         let blocks = within("masks", "blocks", config.ab_blocks(), MASK_BLOCKS..=1 << 16, allowed)?;
-        Ok(Self { slots: config.slots(), blocks, readers: readers.to_vec() })
+        Ok(Self { slots: config.slots(), blocks, readers: readers.to_vec(), askers: askers.to_vec() })
     }
 
     /// Width of the number of a block of the activation buffer.
@@ -176,6 +183,34 @@ impl Masks {
         (banks, before)
     }
 
+    /// What may be used of whose masks.
+    fn known<'m>(&self, m: &'m Builder, [start, begins]: [Wire<'m>; 2], mask: &Mask<'m>) {
+        // Whole groups, on their way to those that use them.
+        let whole = mask.valid & mask.is_last & mask.number.trunc(WITHIN).all();
+        let whole =
+            (1..Self::LATENCY).fold(whole, |bit, n| m.register_valid(&format!("whole_{n}"), bit & !begins));
+        let groups = m.reg("groups", self.group_bits()).reset(0);
+        let none = m.lit(self.group_bits(), 0);
+        groups.update(&[(start | begins, none), (whole, groups.q() + 1)]);
+        let finished = m.input("finished_i", NUMBER_BITS);
+        let number = m.reg("under_way", NUMBER_BITS);
+        number.set_when(begins, finished);
+        // None of the run before counts.
+        let all = (0..MASK_LATENCY).fold(finished, |finished, n| {
+            let late = m.reg(&format!("finished_{n}"), NUMBER_BITS).reset(0);
+            late.set(start.mux(m.lit(NUMBER_BITS, 0), finished));
+            late.q()
+        });
+        for asker in &self.askers {
+            let asked = m.input(&format!("{asker}_number_i"), NUMBER_BITS);
+            m.output(&format!("{asker}_all_o"), (asked - all).msb());
+            m.output(
+                &format!("{asker}_groups_o"),
+                groups.q() & asked.eq(number.q()).repeat(self.group_bits()),
+            );
+        }
+    }
+
     /// What the report is told.
     fn count<'m>(
         &self,
@@ -211,7 +246,8 @@ impl Masks {
 
 impl Block for Masks {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let m = Builder::new(format!("masks_s{}_b{}_{}", self.slots, self.blocks, self.readers.join("_")));
+        let names = [&self.readers[..], &self.askers].concat().join("_");
+        let m = Builder::new(format!("masks_s{}_b{}_{names}", self.slots, self.blocks));
         let (start, begins) = (m.input("start_i", 1), m.input("begins_i", 1));
         let (command, nobody) = self.command(&m, begins);
         let mask = self.mask(&m, &command);
@@ -223,14 +259,7 @@ impl Block for Masks {
         }
         self.count(&m, (begins, nobody), &command, &mask, before);
 
-        // Whole groups, on their way to those that use them.
-        let whole = mask.valid & mask.is_last & mask.number.trunc(WITHIN).all();
-        let whole =
-            (1..Self::LATENCY).fold(whole, |bit, n| m.register_valid(&format!("whole_{n}"), bit & !begins));
-        let groups = m.reg("groups", self.group_bits()).reset(0);
-        let none = m.lit(self.group_bits(), 0);
-        groups.update(&[(start | begins, none), (whole, groups.q() + 1)]);
-        m.output("groups_o", groups.q());
+        self.known(&m, [start, begins], &mask);
         m.finish()
     }
 }

@@ -340,7 +340,10 @@ impl Block for Machine {
             issue: Issue::of(&m, &dispatch, &table, slots),
             gates: m.instance("u_gates", &Gates::new(slots)?)?,
             report: m.instance("u_report", &Report::new(&self.config)?)?,
-            masks: m.instance("u_masks", &Masks::new(&self.config, &["sender", "walker"])?)?,
+            masks: m.instance(
+                "u_masks",
+                &Masks::new(&self.config, &["finder", "sender", "walker"], &["queue", "walker"])?,
+            )?,
             reporting: m.reg("reporting", 1).reset(0),
             decisions: m.instance("u_decisions", &Decisions::new(slots, READERS)?)?,
             writers: m.instance("u_writers", &Writers::new(slots, sizes.address, 1)?)?,

@@ -121,7 +121,9 @@ fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>;
     let head = c.field("rope", "head_dim")?;
     let blocks = (words >> REST_BITS).trunc(Writes::COUNT_BITS);
     let heads = c.field("kv_append", "kv_heads")?.zext(Writes::COUNT_BITS);
-    let cases = [(c.is("store_act")?, blocks), (c.is("kv_append")?, heads)];
+    // Of a product its rows are written, before they meet in pairs.
+    let rows = rows.trunc(Writes::COUNT_BITS);
+    let cases = [(c.is("store_act")?, blocks), (c.is("kv_append")?, heads), (c.is("matvec")?, rows)];
     let count = m.select(words.trunc(Writes::COUNT_BITS), &cases);
     Ok([lines, words.trunc(REST_BITS), head.slice(REST_BITS, HEAD_BITS), count])
 }

@@ -415,8 +415,9 @@ impl<'m> Center<'m> {
         operand.set_when(parts.get("begin_o"), task.operand);
         self.activations(&unit, array, operand.q())?;
         self.rows(&unit, &parts, array, task.sums)?;
-        self.progress(&unit, &parts, array, slots)?;
-        self.masks(&unit, &parts, task, [slots, reads]);
+        let finished = self.progress(&unit, &parts, array, slots)?;
+        self.scores(&unit, finished);
+        self.masks(&unit, &parts, task, ([slots, reads], finished));
         places.ready.set(parts.get("begin_o") & cache);
         let count = Port::new(config)?.count_bits();
         let length = task.written.length.zext(count.max(task.written.length.width())).trunc(count);
@@ -471,14 +472,14 @@ impl<'m> Center<'m> {
         Ok(())
     }
 
-    /// How far the unit is, for those that use its results.
+    /// How far the unit is, for those that use its results: commands whose results are all there.
     fn progress(
         &self,
         unit: &Instance<'m>,
         parts: &Instance<'m>,
         array: &Array<'m>,
         slots: Wire<'m>,
-    ) -> Result<(), RtlError> {
+    ) -> Result<Wire<'m>, RtlError> {
         let progress = Progress::new(self.config.slots(), &["product"])?;
         let progress = self.m.instance("u_progress", &progress)?;
         progress.set("start_i", self.start);
@@ -489,8 +490,7 @@ impl<'m> Center<'m> {
         progress.set("product_valid_i", array.sequencer.get("operand_valid_o"));
         progress.set("product_i", array.sequencer.get("operand_o"));
         array.sequencer.set("missing_i", progress.get("product_missing_o"));
-        self.scores(unit, progress.get("finished_o"));
-        Ok(())
+        Ok(progress.get("finished_o"))
     }
 
     /// Inputs of units that are not there yet.

@@ -3,22 +3,22 @@
 //! # Purpose
 //!
 //! Gives the run of beats of a matrix, the same on every channel ([`WeightLayout`]), once for each round of the product. All blocks that are streamed
-//! follow each other, so a round is one run; the ports cut it into bursts.
+//! follow each other, so a round is one run; the ports cut it into bursts. Where products may be masked, gives the runs of blocks that a [`RunFinder`](super::RunFinder) found too.
 //!
 //! # Interface
 //!
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | nothing to do |
-//! | `job_valid_i`, `job_data_i`, `job_ready_o` | | 1, [`WeightWalker::job_bits`], 1 | *stream* of products: [`Matrix`] low, rounds less one above it |
+//! | `job_valid_i`, `job_data_i`, `job_ready_o` | | 1, [`WeightWalker::job_bits`], 1 | *stream* of products: [`Matrix`] low, rounds less one above it; or, [`WeightWalker::masked`], of [`Piece`]s |
 //! | `go_i` | in | 1 | a run may be given [`WeightWalker::latency`] cycles from now |
 //! | `run_valid_o` | out | 1 | a run of beats |
 //! | `run_address_o`, `run_length_o` | out | address, address | its first beat, number of beats |
-//! | `run_last_o` | out | 1 | it is the product's last |
 //!
 //! # Timing
 //!
-//! A run a cycle while `go_i` is set, also from product to product; the first of one [`WeightWalker::latency`] cycles after its job was taken: as [`RecordWalker`].
+//! A run a cycle while `go_i` is set, also from job to job, and a cycle for a group of blocks without one; the first of a job that is taken in cycle t in t + [`WeightWalker::latency`]: as [`RecordWalker`]. A piece is used while it waits:
+//! its first run comes as if it had been taken in the cycle before it was there.
 //!
 //! # Numeric contract
 //!
@@ -27,7 +27,7 @@
 //!
 //! # Cost
 //!
-//! One product, of the number of blocks with the beats of one: a DSP block.
+//! The product of the number of blocks with the beats of one: a DSP block; masked, another for where they begin.
 //!
 //! # Verification
 //!
@@ -44,11 +44,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::RecordWalker;
 use super::job::Sizes;
+use super::{Piece, RecordWalker};
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
-use crate::prim::{DelayLine, within};
+use crate::prim::{DelayLine, lowest, number, within};
 use crate::rtl::{Block, Builder, Module, RtlError, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
 use fastcar_arch::isa::WeightFormat;
@@ -56,7 +56,7 @@ use fastcar_arch::layout::WeightLayout;
 use std::sync::Arc;
 
 /// Bits of a number of blocks.
-const BLOCKS_BITS: u32 = 16;
+pub(super) const BLOCKS_BITS: u32 = 16;
 /// Rows of a granule, as a power of two.
 const GRANULE: u32 = ROW_GRANULE.ilog2();
 /// Registers of the product.
@@ -162,6 +162,7 @@ impl<'m> Matrix<'m> {
 pub struct WeightWalker {
     sizes: WeightSizes,
     latency: u32,
+    masked: bool,
 }
 
 impl WeightWalker {
@@ -173,7 +174,13 @@ impl WeightWalker {
         let latency = RecordWalker::new(config, 1)?.latency();
         let latency =
             within("weight walker", "latency", latency, STAGES..=64, "what the product takes to 64")?;
-        Ok(Self { sizes: WeightSizes::new(config), latency })
+        Ok(Self { sizes: WeightSizes::new(config), latency, masked: false })
+    }
+
+    /// The same for pieces of products.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { masked: true, ..self }
     }
 
     /// Cycles from a job that is taken to its first run: those of a [`RecordWalker`], so that what follows is the same.
@@ -185,19 +192,21 @@ impl WeightWalker {
     /// Width of a job.
     #[must_use]
     pub fn job_bits(&self) -> u32 {
-        Matrix::width(&self.sizes) + self.sizes.rounds
+        if self.masked { Piece::width(&self.sizes) } else { Matrix::width(&self.sizes) + self.sizes.rounds }
     }
 }
 
-/// A step of the walk: a round of a product.
+/// A step of the walk: a round of a product, or a run of its blocks.
 struct Step<'m> {
     valid: Wire<'m>,
-    last: Wire<'m>,
     matrix: Matrix<'m>,
+    /// Blocks, and, of a run, those before it.
+    blocks: Wire<'m>,
+    before: Option<Wire<'m>>,
 }
 
 /// Takes jobs, and gives their rounds one by one.
-fn steps<'m>(s: &WeightSizes, m: &'m Builder) -> Step<'m> {
+fn rounds<'m>(s: &WeightSizes, m: &'m Builder) -> Step<'m> {
     let width = Matrix::width(s);
     let input = m.stream_in("job", width + s.rounds);
     let go = m.input("go_i", 1);
@@ -205,34 +214,71 @@ fn steps<'m>(s: &WeightSizes, m: &'m Builder) -> Step<'m> {
     matrix.set_when(input.passes(), input.data.trunc(width));
     let left = m.reg("left", s.rounds);
     let busy = m.reg("busy", 1).reset(0);
-    let last = left.q().is_zero();
-    let done = busy.q() & go & last;
+    let done = busy.q() & go & left.q().is_zero();
     input.ready.set(!busy.q() | done);
     left.update(&[(input.passes(), input.data.slice(width, s.rounds)), (busy.q() & go, left.q() - 1)]);
     busy.update(&[(input.passes(), m.lit(1, 1)), (done, m.lit(1, 0))]);
-    Step { valid: busy.q() & go, last, matrix: Matrix::of(s, matrix.q()) }
+    let matrix = Matrix::of(s, matrix.q());
+    Step { valid: busy.q() & go, matrix, blocks: matrix.blocks, before: None }
+}
+
+/// Gives the rounds and runs of the piece that waits, one by one.
+fn pieces<'m>(s: &WeightSizes, m: &'m Builder) -> Step<'m> {
+    let input = m.stream_in("job", Piece::width(s));
+    let piece = Piece::of(s, input.data);
+    let goes = (input.valid & m.input("go_i", 1)).named("goes");
+    // What has gone of it.
+    let (begun, round) = (m.reg("begun", 1).reset(0), m.reg("round", s.rounds).reset(0));
+    let [begins, ends] = [("begins", piece.begins), ("ends", piece.ends)].map(|(name, of_piece)| {
+        let left = m.reg(name, of_piece.width());
+        let now = begun.q().mux(left.q(), of_piece);
+        let first = lowest(now);
+        left.set_when(goes, now & !first);
+        (first, now & !first)
+    });
+    let done = goes & piece.masked.mux(begins.1.is_zero(), round.q().eq(piece.last_round));
+    begun.update(&[(done, m.lit(1, 0)), (goes, m.lit(1, 1))]);
+    round.update(&[(done, m.lit(s.rounds, 0)), (goes, round.q() + 1)]);
+    input.ready.set(done);
+
+    let [first, last] = [begins.0, ends.0].map(number);
+    let run = (last - first).zext(BLOCKS_BITS) + 1;
+    let blocks = piece.masked.mux(run, piece.matrix.blocks);
+    let before = piece.group.cat(first) & piece.masked.repeat(BLOCKS_BITS);
+    let valid = goes & (!piece.masked | begins.0.any());
+    Step { valid, matrix: piece.matrix, blocks, before: Some(before) }
 }
 
 impl Block for WeightWalker {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let s = &self.sizes;
         let Sizes { address, beat, .. } = s.common;
-        let name =
-            format!("weight_walker_a{address}_b{beat}_g{}_r{}_l{}", s.granules, s.rounds, self.latency);
+        let masked = if self.masked { "_masked" } else { "" };
+        let (granules, latency) = (s.granules, self.latency);
+        let name = format!("weight_walker_a{address}_b{beat}_g{granules}_r{}_l{latency}{masked}", s.rounds);
         let m = Builder::new(name);
-        let step = steps(s, &m);
+        let step = if self.masked { pieces(s, &m) } else { rounds(s, &m) };
         let late = |name: &str, cycles: u32, wire: Wire<'_>| {
             DelayLine::new(wire.width(), cycles).map(|line| line.build(&m, name, m.own(wire)))
         };
         let block = m.register("block", step.matrix.block_beats(s));
-        let blocks = m.register("blocks", step.matrix.blocks);
-        let length = blocks.mul_unsigned(block);
-        let length = length.zext(address.max(length.width())).trunc(address);
-        m.output("run_length_o", late("length", PRODUCT + self.latency - STAGES, length)?);
+        let beats = |blocks: Wire<'_>| {
+            let beats = m.own(blocks).mul_unsigned(block);
+            beats.zext(address.max(beats.width())).trunc(address)
+        };
+        let length = beats(m.register("blocks", step.blocks));
+        m.output("run_length_o", late("length", PRODUCT + latency - STAGES, length)?);
 
-        let all = self.latency - 1;
-        m.output("run_address_o", late("address", all, step.matrix.addr)?);
-        m.output("run_last_o", late("last", all, step.last)?);
+        let all = latency - 1;
+        let run = match step.before {
+            None => late("address", all, step.matrix.addr)?,
+            Some(before) => {
+                let offset = late("offset", PRODUCT - 1, beats(m.register("blocks_before", before)))?;
+                let first = late("address", PRODUCT, step.matrix.addr)?;
+                late("run", 1 + latency - STAGES, first + offset)?
+            }
+        };
+        m.output("run_address_o", run);
         let valid = (0..all).fold(step.valid, |valid, n| m.register_valid(&format!("valid_{n}"), valid));
         m.output("run_valid_o", valid);
         m.finish()

@@ -16,12 +16,15 @@
 //! | `pred_o`, `decision_valid_o`, `decision_o` | out | 2, 1, 8 | of the first: asks [`Decisions`](crate::drs::Decisions), which answer |
 //! | `known_i`, `slots_i` | in | 1, slots | in the same cycle |
 //! | `compact_i` | in | 1 | the k-th slot that runs has column `k % columns`; else slot s has column `s % columns` |
-//! | `job_valid_o`, `job_data_o`, `job_ready_i` | | 1, [`WeightWalker::job_bits`](super::WeightWalker::job_bits), 1 | *stream* of jobs |
+//! | `filled_o`, `filler_o` | out | 1, 8 | [`WeightQueue::masked`], of the first: whether the `delta` of a masked product may be under way, and its number |
+//! | `all_i` | in | 1 | in the same cycle: all its masks may be used |
+//! | `job_valid_o`, `job_data_o`, `job_ready_i` | | 1, [`WeightWalker::job_bits`](super::WeightWalker::job_bits) or [`MaskedJob::width`], 1 | *stream* of jobs |
 //!
 //! # Timing
 //!
 //! As [`RecordQueue`](super::RecordQueue) without a guard: the first command leaves [`Writers::LATENCY`] cycles after the cycle in which its slots are known, in the cycle in which its job goes (one for no slot, or whose
-//! weights another queue brings, makes none). The next can leave `STREAM_STEP` cycles later.
+//! weights another queue brings, makes none). The next can leave `STREAM_STEP` cycles later. A masked product's job goes then too, but it leaves only
+//! as many cycles after the first in which all its masks may be used.
 //!
 //! # Numeric contract
 //!
@@ -48,12 +51,14 @@
 
 use super::job::Sizes;
 use super::weights::{Matrix, WeightSizes};
+use super::{MaskedJob, RunFinder};
+use crate::array::Mapping;
 use crate::cmd::fields::cut;
 use crate::cmd::{NUMBER_BITS, Writers};
 use crate::prim::{Fifo, ones};
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
-use fastcar_arch::timing::WINDOW;
+use fastcar_arch::timing::{MASK_BLOCKS, WINDOW};
 use std::sync::Arc;
 
 /// Cycles in which the rounds are found: slots, their numbers, rounds. They are there when the command may leave.
@@ -67,6 +72,8 @@ pub struct WeightQueue {
     columns: u32,
     /// Granules that the accumulators of a column have room for.
     room: u32,
+    /// Products may be masked.
+    masks: Option<(RunFinder, Mapping)>,
 }
 
 /// A product that waits.
@@ -84,18 +91,29 @@ pub struct WaitingProduct<'m> {
     pub reads: Wire<'m>,
     /// Its weights.
     pub matrix: Matrix<'m>,
+    /// It streams the active blocks of its operand only.
+    pub masked: Wire<'m>,
+    /// The first block of that.
+    pub first: Wire<'m>,
+    /// Whether a command of the vector unit that may be under way fills it, and the number of that one.
+    pub filled: Wire<'m>,
+    /// See `filled`.
+    pub filler: Wire<'m>,
 }
+
+/// Bits of the number of a block of the activation buffer in a command.
+const BLOCK_BITS: u32 = 16;
 
 impl<'m> WaitingProduct<'m> {
     fn width(s: &WeightSizes) -> u32 {
-        2 * NUMBER_BITS + 4 + Matrix::width(s)
+        3 * NUMBER_BITS + 6 + Matrix::width(s) + BLOCK_BITS
     }
 
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, reads, matrix } = *self;
-        m.pack(&[index, pred, decides, decision, reads, matrix.word(m)])
+        let Self { index, pred, decides, decision, reads, matrix, masked, first, filled, filler } = *self;
+        m.pack(&[index, pred, decides, decision, reads, matrix.word(m), masked, first, filled, filler])
     }
 
     fn of(s: &WeightSizes, word: Wire<'m>) -> Self {
@@ -107,6 +125,10 @@ impl<'m> WaitingProduct<'m> {
             decision: take(NUMBER_BITS),
             reads: take(1),
             matrix: Matrix::of(s, take(Matrix::width(s))),
+            masked: take(1),
+            first: take(BLOCK_BITS),
+            filled: take(1),
+            filler: take(NUMBER_BITS),
         }
     }
 }
@@ -119,7 +141,14 @@ impl WeightQueue {
             sizes: WeightSizes::new(config),
             columns: config.columns(),
             room: config.acc_rows() / ROW_GRANULE,
+            masks: None,
         }
+    }
+
+    /// For products that may be masked, with jobs for a [`RunFinder`].
+    #[must_use]
+    pub fn masked(config: &AccelConfig) -> Self {
+        Self { masks: Some((RunFinder::new(config), Mapping::new(config))), ..Self::new(config) }
     }
 
     /// Width of what is pushed.
@@ -165,17 +194,48 @@ impl WeightQueue {
     }
 
     /// Whether a job is there to be made, and the number of its last round, [`STAGES`] cycles after its slots.
-    fn rounds<'m>(&self, m: &'m Builder, product: &WaitingProduct<'m>) -> (Wire<'m>, Wire<'m>) {
-        let slots = m.register("slots", m.input("slots_i", self.sizes.common.slots));
-        let [all, fullest] = self.counts(m, slots);
+    fn rounds<'m>(
+        &self,
+        m: &'m Builder,
+        product: &WaitingProduct<'m>,
+        [slots, compact]: [Wire<'m>; 2],
+    ) -> (Wire<'m>, Wire<'m>) {
+        let [all, fullest] = self.counts(m, m.register("slots", slots));
         let counts = [m.register("all", all), m.register("fullest", fullest)];
-        let passes = self.passes(m, counts, m.input("compact_i", 1));
+        let passes = self.passes(m, counts, compact);
         let chunk = product.matrix.last_granule;
         // A chunk of g granules is held k times if g is no more than the k-th part of the room.
         let fits = |k: u32| if k == 1 { m.lit(1, 1) } else { chunk.lt(u64::from(self.room / k)) };
         let fits = m.register("fits", m.pack(&(1..=self.most()).map(fits).collect::<Vec<_>>()));
         let some = m.register("some", passes.any());
         (some & product.reads, m.register("last_round", self.last_round(m, passes, fits)))
+    }
+
+    /// A job for the [`RunFinder`], as late as its rounds.
+    fn masked_job<'m>(
+        &self,
+        m: &'m Builder,
+        (finder, mapping): (&RunFinder, &Mapping),
+        product: &WaitingProduct<'m>,
+        ([slots, compact], last_round): ([Wire<'m>; 2], Wire<'m>),
+    ) -> Result<Wire<'m>, RtlError> {
+        let columns = m.instance("u_mapping", mapping)?;
+        columns.set("compact_i", compact);
+        columns.set("slots_i", slots);
+        columns.set("granules_i", product.matrix.last_granule.zext(mapping.granule_bits()) + 1);
+        let group = product.first >> MASK_BLOCKS.ilog2();
+        let job = MaskedJob {
+            matrix: product.matrix,
+            last_round,
+            masked: product.masked,
+            first_group: group.zext(BLOCK_BITS).trunc(finder.group_bits()),
+            filled: product.filled,
+            filler: product.filler,
+            slots,
+            round: columns.get("round_o"),
+            places: columns.get("places_o"),
+        };
+        Ok(job.word(m))
     }
 }
 
@@ -193,21 +253,43 @@ impl Block for WeightQueue {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let s = &self.sizes;
         let Sizes { slots, address, .. } = s.common;
-        let m = Builder::new(format!("weight_queue_s{slots}_c{}_g{}_a{address}", self.columns, self.room));
+        let masked = if self.masks.is_some() { "_masked" } else { "" };
+        let m = Builder::new(format!(
+            "weight_queue_s{slots}_c{}_g{}_a{address}{masked}",
+            self.columns, self.room
+        ));
         let front = waiting(self, &m)?;
         let first = WaitingProduct::of(s, front.data);
         let leaves = m.later("leaves", 1);
         front.ready.set(leaves.wire());
 
+        let known = front.valid & m.input("known_i", 1);
+        let given = [m.input("slots_i", slots), m.input("compact_i", 1)];
+        let (some, last_round) = self.rounds(&m, &first, given);
+        let (word, complete) = match &self.masks {
+            None => (last_round.cat(first.matrix.word(&m)), None),
+            Some((finder, mapping)) => {
+                m.output("filled_o", front.valid & first.masked & first.filled);
+                m.output("filler_o", first.filler);
+                let complete = !first.masked | !first.filled | m.input("all_i", 1);
+                (self.masked_job(&m, (finder, mapping), &first, (given, last_round))?, Some(complete))
+            }
+        };
         // What is found belongs to the first command when it has been the first, with its slots, for long enough.
-        let mut asked = front.valid & m.input("known_i", 1);
-        for stage in 0..Writers::LATENCY {
-            asked = m.register_valid(&format!("asked_{stage}"), asked & !leaves.wire());
-        }
-        let (some, last_round) = self.rounds(&m, &first);
-        let jobs = m.stream("job_ready", asked & some, last_round.cat(first.matrix.word(&m)));
+        let waits = |name: &str, since: Wire<'_>| {
+            (0..Writers::LATENCY).fold(m.own(since), |bit, stage| {
+                m.register_valid(&format!("{name}_{stage}"), bit & !leaves.wire())
+            })
+        };
+        let asked = waits("asked", known);
+        // A job goes once, also where its command stays until all masks are there.
+        let gone = m.reg("gone", 1).reset(0);
+        let jobs = m.stream("job_ready", asked & some & !gone.q(), word);
         m.stream_out("job", jobs);
-        leaves.set(asked & (jobs.ready.wire() | !some));
+        let goes = jobs.passes();
+        gone.update(&[(leaves.wire(), m.lit(1, 0)), (goes, m.lit(1, 1))]);
+        let complete = complete.map_or(asked, |complete| waits("complete", known & complete));
+        leaves.set(asked & (!some | (complete & (goes | gone.q()))));
 
         m.output("front_valid_o", front.valid);
         m.output("leaves_o", leaves.wire());

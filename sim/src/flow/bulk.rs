@@ -506,7 +506,7 @@ impl BulkFlow {
         }
     }
 
-    /// Takes the next burst of a wave's product, or ends a product that has no more beats here.
+    /// Takes the next burst of a wave's product, or, in a cycle, passes over a product that has no beats here.
     fn multiply(&mut self, class: usize, wave: usize) {
         let Some((start, held)) = candidate(&self.ports[class], wave) else { return };
         let port = &mut self.ports[class];
@@ -529,8 +529,11 @@ impl BulkFlow {
             if armed.beats > 0 {
                 return;
             }
+        } else {
+            cluster.cycles.starved += start.saturating_sub(hungry);
+            cluster.free = start + 1;
         }
-        let (tag, at) = (armed.tag, if held { cluster.free } else { start });
+        let (tag, at) = (armed.tag, cluster.free);
         cluster.armed[wave].pop_front();
         self.finish(tag, at, Signal::Multiplied(tag));
     }
@@ -613,7 +616,7 @@ fn awaits(port: &Port, job: &Job<Tag>, from: Cycle) -> Option<Cycle> {
     (at < counts).then_some(at)
 }
 
-/// When a wave's front product can go on in a cluster, and whether with a burst (or else to its end).
+/// When a wave's front product can go on in a cluster, and whether with a burst (or else it has none).
 fn candidate(port: &Port, wave: usize) -> Option<(Cycle, bool)> {
     let armed = port.cluster.armed[wave].front()?;
     let ready = port.cluster.free.max(armed.start);

@@ -258,8 +258,7 @@ impl StepFlow {
             None => (1..=self.waves).map(|i| (cluster.last_wave + i) % self.waves).collect(),
         };
         for wave in order {
-            self.end_empty(class, wave, now);
-            if self.multiply_wave(class, wave, now) {
+            if self.pass_over(class, wave, now) || self.multiply_wave(class, wave, now) {
                 return;
             }
         }
@@ -294,16 +293,15 @@ impl StepFlow {
         true
     }
 
-    /// Ends products that have no beats on this channel.
-    fn end_empty(&mut self, class: usize, wave: usize, now: Cycle) {
-        loop {
-            let armed = &mut self.clusters[class].armed[wave];
-            let Some(tag) = armed.front().filter(|a| a.beats == 0 && a.start <= now).map(|a| a.tag) else {
-                return;
-            };
-            armed.pop_front();
-            self.finish(tag, now, Signal::Multiplied(tag));
-        }
+    /// Passes over a product that has no beats on this channel, which takes a cycle.
+    fn pass_over(&mut self, class: usize, wave: usize, now: Cycle) -> bool {
+        let cluster = &mut self.clusters[class];
+        let empty = |a: &mut ArmedHere| a.beats == 0 && a.start <= now;
+        let Some(ArmedHere { tag, .. }) = cluster.armed[wave].pop_front_if(empty) else { return false };
+        self.quiet = 0;
+        cluster.free = now + 1;
+        self.finish(tag, now + 1, Signal::Multiplied(tag));
+        true
     }
 
     fn take_records(&mut self, wave: usize, now: Cycle) {

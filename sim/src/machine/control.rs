@@ -47,7 +47,7 @@ fn entry(now: Cycle) -> Cycle {
 
 /// The same for groups of blocks whose masks are known in cycle `now`, when the stream took their command in cycle `begun`.
 fn masked_entry(begun: Cycle, now: Cycle) -> Cycle {
-    entry(begun).max(now + timing::MASK_ADDRESS - timing::PORT_ISSUE)
+    now.max(begun + timing::MASK_MAP) + timing::MASK_ADDRESS - timing::PORT_ISSUE
 }
 
 /// Whether a command may read records.
@@ -437,15 +437,22 @@ impl<F: Flow> Machine<'_, F> {
             if stream_of(command, product, wave) != stream {
                 continue;
             }
+            let tag = Tag::Mac { wave, command: index, op };
             let total = product.groups.len();
-            let (lanes, ready) = match total {
-                0 => (product.lanes.clone(), entry(now)),
-                _ => (product.between(queued, known.min(total)), masked_entry(begun, now)),
-            };
-            if total == 0 || known.min(total) > queued {
+            if total == 0 {
+                self.count(traffic, &product.lanes);
+                let item = Item::free(tag, product.lanes.clone(), entry(now));
+                self.flow.push(stream, Item { after, ..item });
+            }
+            // The columns of a command's first round are found while it is taken.
+            if op > 0 && queued == 0 && known > 0 && total > 0 {
+                let none = Item::free(tag, Lanes::same([]), 0);
+                (0..timing::MASK_ROUND).for_each(|_| self.flow.push(stream, none.clone()));
+            }
+            for group in queued..known.min(total) {
+                let lanes = product.of_group(group);
                 self.count(traffic, &lanes);
-                let tag = Tag::Mac { wave, command: index, op };
-                self.flow.push(stream, Item { after, ..Item::free(tag, lanes, ready) });
+                self.flow.push(stream, Item::free(tag, lanes, masked_entry(begun, now)));
             }
             if known < total {
                 self.waves[wave].states[index].queued = (op, known);

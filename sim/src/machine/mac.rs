@@ -4,7 +4,7 @@ use super::control::stream_of;
 use super::{Due, MAC, Machine};
 use crate::dram::Cycle;
 use crate::flow::{Armed, Flow, Tag};
-use crate::plan::MacOp;
+use crate::plan::{MacOp, Operands};
 use crate::wave::Mlp;
 use fastcar_arch::isa::Command;
 use fastcar_arch::timing;
@@ -54,14 +54,16 @@ impl<F: Flow> Machine<'_, F> {
         self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
     }
 
-    /// Sends a product's operands, when those of the products before are sent; when it would have been armed if it had but one slot.
+    /// Sends a product's operands, when those of the products before are sent; when it would have been armed if these had all been
+    /// sent before, and it had but one slot.
     fn send_operands(&mut self, product: &MacOp) -> Cycle {
-        if product.words == 0 {
+        let Operands { before, first, cycles } = product.operands;
+        if cycles == 0 {
             return self.now;
         }
         let begun = self.now.max(self.operands_sent);
-        self.operands_sent = begun + product.words;
-        begun + u64::from(product.slots.count_ones()) - 1
+        self.operands_sent = begun + cycles;
+        begun + before + first - 1
     }
 
     fn armed_all(&mut self, wave: usize, command: usize) {

@@ -69,9 +69,10 @@ impl Model {
             out.credit = if beat.ends_block { beat.passes } else { 0 };
             out.done = beat.ends_product;
         }
-        out.busy = ended.is_some() || self.in_use.is_some();
+        let occupies = |used: &InUse| !used.beat.none;
+        out.busy = ended.as_ref().is_some_and(occupies) || self.in_use.as_ref().is_some_and(occupies);
         self.offer(inputs, &mut out, ended.as_ref(), cover);
-        let ending = self.in_use.as_ref().filter(|used| used.end == self.cycle + 1);
+        let ending = self.in_use.as_ref().filter(|used| used.end == self.cycle + 1 && !used.beat.none);
         out.free = ending.map(|used| (used.ahead, used.beat.ends_burst));
         self.counted[0] += u64::from(out.busy);
         self.counted[1] += u64::from(out.starved);
@@ -87,8 +88,9 @@ impl Model {
             None => false,
         };
         let stream = usize::from(product.ahead);
-        let there = inputs.beats[stream];
-        out.ready[stream] = prepared;
+        let passes_over = beat.none && prepared;
+        let there = inputs.beats[stream] || passes_over;
+        out.ready[stream] = prepared && !passes_over;
         out.starved = !there;
         cover.hit("starved", !there);
         cover.hit("header late", there && self.blocks.is_empty());
@@ -96,6 +98,7 @@ impl Model {
         if !(there && prepared) {
             return;
         }
+        cover.hit("passed over", passes_over);
         cover.hit("scale bytes before operands", self.blocks[0] > 0);
         if let Some(before) = ended {
             cover.hit("product right behind another", !product.begun);
@@ -112,7 +115,7 @@ impl Model {
         if beat.ends_product {
             self.products.pop_front();
         }
-        out.taken = Some(stream);
+        out.taken = (!passes_over).then_some(stream);
         self.in_use = Some(InUse { end: self.cycle + u64::from(beat.passes), ahead, beat });
     }
 

@@ -11,9 +11,10 @@ use fastcar_hw::rtl::Bits;
 use fastcar_tests::rtl::{Cover, Random};
 use std::ops::Range;
 
-/// A beat of a product.
+/// A beat of a product, or what stands for a product without any.
 #[derive(Clone)]
 pub struct Beat {
+    pub none: bool,
     pub bytes: Vec<u8>,
     pub scale: bool,
     pub fp4: bool,
@@ -90,9 +91,13 @@ impl Work {
                 (0..random.below(most + 1)).map(|place| Slot::new(random, &chunk, place, masked)).collect()
             })
             .collect();
-        // Something takes part, and all the places are somebody's.
+        // All the places are somebody's, and mostly something takes part.
         slots[0] = (0..most).map(|place| Slot::new(random, &chunk, place, masked)).collect();
-        slots[0][0].active[0] = true;
+        if random.chance(15) {
+            slots.iter_mut().flatten().for_each(|slot| slot.active.fill(false));
+        } else {
+            slots[0][0].active[0] = true;
+        }
         let work = Self { ahead: random.chance(50), chunk, slots, first_word, pass_words };
         work.note(cover, u64::from(rows) % config.beat().get() != 0);
         Some(work)
@@ -110,6 +115,7 @@ impl Work {
             };
             cover.hit("slots of different passes together", passes.iter().any(apart));
         }
+        cover.hit("nothing is streamed", self.streamed().next().is_none());
         let begins = |slot: &Slot| slot.first().map(|first| first > 0);
         cover.hit("a slot begins late", self.slots.iter().flatten().any(|slot| begins(slot) == Some(true)));
         cover.hit("a slot without a block", self.slots.iter().flatten().any(|slot| begins(slot).is_none()));
@@ -139,7 +145,6 @@ impl Work {
     pub fn descriptor(&self, feeder: &Feeder) -> Bits {
         let widths = feeder.product();
         pack([
-            Bits::from_u64(widths.last_block, self.streamed().count() as u64 - 1),
             Bits::from_u64(widths.last_granule, self.chunk.rows / u64::from(ROW_GRANULE) - 1),
             Bits::from_u64(1, u64::from(self.chunk.format == WeightFormat::Fp4)),
             Bits::from_u64(1, self.ahead.into()),
@@ -157,6 +162,7 @@ impl Work {
             let scales: Vec<_> = self.chunk.layout.groups().map(|group| group.scales as usize).collect();
             let memory = &self.chunk.memory[block * run..][..run];
             beats.extend(memory.chunks(size).enumerate().map(|(n, bytes)| Beat {
+                none: false,
                 bytes: bytes.to_vec(),
                 scale: scales.contains(&(n * size)),
                 fp4,
@@ -166,6 +172,20 @@ impl Work {
                 ends_block: (n + 1) * size == run,
                 ends_product: false,
             }));
+        }
+        if beats.is_empty() {
+            let (bytes, passes, ends_block) = (Vec::new(), 1, true);
+            let none = Beat {
+                none: true,
+                bytes,
+                scale: true,
+                fp4,
+                passes,
+                ends_burst: false,
+                ends_block,
+                ends_product: true,
+            };
+            beats.push(none);
         }
         beats.last_mut().unwrap().ends_product = true;
         beats
@@ -179,17 +199,23 @@ impl Work {
             more => pack([bits, Bits::zero(more)]),
         };
         let mut words = Vec::new();
-        for block in self.streamed() {
+        let mut blocks = self.streamed().peekable();
+        if blocks.peek().is_none() {
+            let last = pack([Bits::zero(header.last_pass), Bits::ones(1)]);
+            let columns = header.columns.iter().map(|width| Bits::zero(*width));
+            let bits = pack([last].into_iter().chain(columns));
+            words.push(Operand { bits: padded(bits), sets: 1, follow: 0 });
+        }
+        while let Some(block) = blocks.next() {
             let passes = self.passes_of(block);
-            let mut parts = vec![Bits::from_u64(header.last_pass, passes.len() as u64 - 1)];
-            for (pass, widths) in header.columns.iter().enumerate() {
-                let columns = passes.get(pass);
-                let mask = |of: &dyn Fn(&Slot) -> bool| -> u64 {
-                    let slots = columns.into_iter().flatten().enumerate();
-                    slots.map(|(c, slot)| u64::from(slot.is_some_and(of)) << c).sum()
-                };
-                parts.push(Bits::from_u64(widths[0], mask(&|_| true)));
-                parts.push(Bits::from_u64(widths[1], mask(&|slot| slot.first() == Some(block))));
+            let mut parts = vec![
+                Bits::from_u64(header.last_pass, passes.len() as u64 - 1),
+                Bits::from_u64(header.last_block, blocks.peek().is_none().into()),
+            ];
+            for (pass, width) in header.columns.iter().enumerate() {
+                let slots = passes.get(pass).into_iter().flatten().enumerate();
+                let columns = slots.map(|(c, slot)| u64::from(slot.is_some()) << c).sum();
+                parts.push(Bits::from_u64(*width, columns));
             }
             let slots: Vec<_> = passes.iter().flatten().flatten().collect();
             let (sets, follow) = (passes.len() as u32, slots.len() as u32);
@@ -197,7 +223,9 @@ impl Work {
             words.extend(slots.into_iter().map(|slot| {
                 let word = self.first_word + slot.place * self.pass_words;
                 let base = Bits::from_u64(widths.base, slot.base.into());
-                let bits = pack([act_bits(&slot.acts[block]), base, Bits::from_u64(widths.word, word)]);
+                let first = Bits::from_u64(widths.first, (slot.first() == Some(block)).into());
+                let bits =
+                    pack([act_bits(&slot.acts[block]), base, Bits::from_u64(widths.word, word), first]);
                 Operand { bits: padded(bits), sets: 0, follow: 0 }
             }));
         }

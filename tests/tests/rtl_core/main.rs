@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod masked;
 mod products;
 mod programs;
 
@@ -39,7 +40,7 @@ fn agrees(
     random: &mut Random,
     config: &AccelConfig,
     run: &Run,
-) -> Result<Policy, Box<dyn std::error::Error>> {
+) -> Result<(Policy, Decisions), Box<dyn std::error::Error>> {
     let Run { program, table, at } = run;
     let memory_seed = random.below(3);
     let policy = if random.chance(70) { Policy::Compact } else { Policy::Static };
@@ -68,7 +69,7 @@ fn agrees(
         let differs = expected.iter().zip(found).position(|(a, b)| a != b);
         assert_eq!(differs, None, "channel {channel}: {}", told());
     }
-    Ok(policy)
+    Ok((policy, decisions))
 }
 
 fn runs(preset: &str, count: u64, seed: u64) -> TestResult {
@@ -143,7 +144,7 @@ fn products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
     for _ in 0..count {
         let length = [1, 2, 4, random.below(20)][random.below(4) as usize];
         let run = product_run(&mut random, &config, length);
-        let policy = agrees(&mut board, &mut random, &config, &run)?;
+        let (policy, _) = agrees(&mut board, &mut random, &config, &run)?;
         products::hit(&mut cover, &config, &run, policy);
     }
     cover.assert(1);
@@ -154,6 +155,30 @@ fn products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
 fn products_are_made() -> TestResult {
     products_agree("tiny", 60, 8)?;
     products_agree("edge", 40, 9)
+}
+
+fn masked_products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    let mut cover = masked::cover();
+    for _ in 0..count {
+        let length = 1 + random.below(6);
+        let run = masked::run(&mut random, &config, length);
+        let (_, decisions) = agrees(&mut board, &mut random, &config, &run)?;
+        masked::hit(&mut cover, &run, &decisions);
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn masked_products_are_made() -> TestResult {
+    masked_products_agree("tiny", 60, 14)?;
+    masked_products_agree("edge", 40, 15)
 }
 
 #[test]

@@ -12,17 +12,25 @@ use fastcar_tests::rtl::{Cover, Random};
 /// Local bytes where weights begin, and those of a matrix.
 const WEIGHTS: u64 = programs::RECORDS;
 const MATRIX: u64 = 0x4_0000;
-/// Local bytes of all.
+/// Local bytes behind all of them.
 pub const END: u64 = WEIGHTS + MATRICES.len() as u64 * MATRIX;
-/// Rows, blocks and format of each matrix: less than a line, parts of lines, pairs of rows, more rows than two passes hold.
-const MATRICES: [(u32, u16, WeightFormat); 6] = [
+/// Rows, blocks and format of each matrix: less than a line, parts of lines, pairs of rows, more rows than two passes hold. Those behind
+/// the first are for masked products.
+pub const MATRICES: [(u32, u16, WeightFormat); 11] = [
     (16, 8, WeightFormat::Int8),
     (100, 8, WeightFormat::Fp4),
     (40, 16, WeightFormat::Int8),
     (256, 16, WeightFormat::Fp4),
     (600, 8, WeightFormat::Fp4),
     (1, 16, WeightFormat::Int8),
+    (16, 1, WeightFormat::Int8),
+    (100, 5, WeightFormat::Fp4),
+    (40, 16, WeightFormat::Int8),
+    (300, 20, WeightFormat::Fp4),
+    (64, 32, WeightFormat::Int8),
 ];
+/// Whole products' matrices.
+pub const WHOLE: usize = 6;
 const SCALES: std::ops::RangeInclusive<u8> = 112..=130;
 const BIAS: Addr = Addr(0x8000);
 
@@ -36,7 +44,8 @@ fn quant(random: &mut Random) -> Vec<Command> {
     let blocks = [8, 16][random.below(2) as usize];
     let (first, src) = (operand(blocks), random.below(16) as u16);
     let pred = programs::pred(random);
-    let mut cuts = [0, random.below(u64::from(blocks)) as u16, random.below(u64::from(blocks)) as u16, blocks];
+    let mut cuts =
+        [0, random.below(u64::from(blocks)) as u16, random.below(u64::from(blocks)) as u16, blocks];
     cuts.sort_unstable();
     let mut commands = Vec::new();
     for [before, end] in cuts.array_windows().copied().filter(|[before, end]| before < end) {
@@ -51,7 +60,12 @@ fn quant(random: &mut Random) -> Vec<Command> {
 }
 
 fn matvec(random: &mut Random) -> Matvec {
-    let which = random.below(MATRICES.len() as u64);
+    let which = random.below(WHOLE as u64);
+    product(random, which)
+}
+
+/// A product of a matrix.
+pub fn product(random: &mut Random, which: u64) -> Matvec {
     let (rows, blocks, format) = MATRICES[which as usize];
     let paired = rows.is_multiple_of(2) && random.chance(30);
     let epilogue = match random.below(4) {
@@ -73,30 +87,34 @@ fn matvec(random: &mut Random) -> Matvec {
     }
 }
 
-/// A product, what fills its operands, or a command that moves records.
-fn multiplying(random: &mut Random) -> Vec<Command> {
+/// A product, or what fills its operands.
+pub fn multiplying(random: &mut Random) -> Vec<Command> {
+    if random.chance(57) { vec![matvec(random).into()] } else { quant(random) }
+}
+
+/// The same, or a command that moves records.
+fn any(random: &mut Random) -> Vec<Command> {
     match random.below(10) {
-        0..4 => vec![matvec(random).into()],
-        4..7 => quant(random),
+        0..7 => multiplying(random),
         7 => vec![storing(random)],
         _ => vec![reading(random)],
     }
 }
 
 /// The operands, filled for every slot.
-fn fill() -> impl Iterator<Item = Command> {
+pub fn fill() -> impl Iterator<Item = Command> {
     [8, 16].map(|blocks| Quant { dst: operand(blocks), blocks, ..Quant::default() }.into()).into_iter()
 }
 
 /// All that products leave in the vector buffer, to memory.
-fn keep() -> [Command; 2] {
+pub fn keep() -> [Command; 2] {
     [(0, 4), (16, 5)].map(|(line, family)| programs::store_all(VbLine(line), family).into())
 }
 
 /// A program of so many commands between those that fill the buffers and those that show what they hold.
 pub fn product_run(random: &mut Random, config: &AccelConfig, length: u64) -> Run {
     let mut commands: Vec<Command> = programs::fill().into_iter().chain(fill()).collect();
-    commands.extend((0..length).flat_map(|_| multiplying(random)));
+    commands.extend((0..length).flat_map(|_| any(random)));
     commands.extend(keep());
     programs::set_out(random, config, commands)
 }

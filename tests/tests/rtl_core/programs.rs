@@ -1,6 +1,6 @@
 //! Random programs: commands on a few families of records that do not meet, step tables, memory.
 
-use crate::products::END;
+use crate::masked::END;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{
     AbBlock, Add, Addr, Command, Coupling, Delta, End, GateDelta, GateHost, IndexBy, KvAppend, Load, Norm,
@@ -41,7 +41,8 @@ pub fn for_nobody(random: &mut Random) -> Command {
     let (first, second) = (random.below(8) as u16, random.below(8) as u16);
     match random.below(3) {
         0 => Add { pred: Pred::Replay, dst: VbLine(2 * first), src: VbLine(2 * second), words: 64 }.into(),
-        1 => Quant { pred: Pred::Replay, src: VbLine(first), dst: AbBlock(second), blocks: 2, before: 0 }.into(),
+        1 => Quant { pred: Pred::Replay, src: VbLine(first), dst: AbBlock(second), blocks: 2, before: 0 }
+            .into(),
         _ => Store { pred: Pred::Replay, ..store(random) }.into(),
     }
 }

