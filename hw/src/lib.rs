@@ -8,6 +8,7 @@
 //! * [`cmd`] holds the command processor.
 //! * [`core`](mod@core) puts the units together.
 //! * [`drs`] holds dynamic resource scheduling.
+//! * [`gate`] holds the scores of past keys.
 //! * [`pe`] holds the arithmetic of the MAC array.
 //! * [`func`] holds functions by table and what softmax does to a score.
 //! * [`mod@generate`] writes the kernel of a configuration into a folder.
@@ -27,6 +28,7 @@ pub mod core;
 pub mod drs;
 pub mod fp;
 pub mod func;
+pub mod gate;
 pub mod generate;
 pub mod kernel;
 pub mod mx;

@@ -48,6 +48,8 @@ enum Due {
     Masks { wave: usize, command: usize, groups: usize },
     /// A gate has decided.
     Settled { wave: usize, command: usize },
+    /// The gate unit is through with the keys of a command.
+    KeysOver { wave: usize, command: usize },
     /// The ports learn whether the vector unit waits for room in the write buffer. What is queued in the same cycle knows it.
     Room(bool),
     /// What a part of a command writes is at the ports; of one for no slot, that there is nothing.
@@ -237,6 +239,7 @@ impl<'a, F: Flow> Machine<'a, F> {
                 self.waves[wave].states[command].mask_groups = groups;
             }
             Due::Settled { wave, command } => self.settled(wave, command),
+            Due::KeysOver { wave, command } => self.keys_over(wave, command),
             Due::Issued { wave } => self.issued(wave),
             Due::Decoded { wave } => self.decoded(wave),
             Due::Dispatched { wave, command } => self.dispatched(wave, command),
@@ -344,6 +347,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             let slots = work.map_or(0, |work| match tag {
                 Tag::Mac { op, .. } => work.mac[op].slots,
                 Tag::Record { part, .. } if part > 0 => 1 << work.slots[part - 1].slot,
+                Tag::Keys { part, .. } => 1 << work.past[part].slot,
                 _ => work.mask(),
             });
             self.span(READ, wave, command, slots, cycles);
@@ -389,7 +393,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             direction: if write { "write" } else { "read" },
             unit: match tag {
                 Tag::Mac { .. } => "MAC array",
-                Tag::Record { .. } if matches!(self.command(command), Command::GateTas(_)) => "gate unit",
+                Tag::Keys { .. } => "gate unit",
                 Tag::Record { .. } => "vector unit",
                 Tag::Write { .. } => "memory writer",
                 Tag::TableHead | Tag::Table | Tag::Commands { .. } | Tag::List { .. } | Tag::Report => {

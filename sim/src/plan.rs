@@ -9,7 +9,7 @@ use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormK
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
 use fastcar_arch::step::{SlotEntry, StepTable};
 use fastcar_arch::timing::{
-    self, MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, key_passes, value_passes,
+    self, MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, key_passes, past_key_cycles, value_passes,
 };
 use fastcar_golden::Decisions;
 use std::ops::Range;
@@ -114,12 +114,20 @@ impl MacOp {
     }
 }
 
-/// A record on its way to the vector or gate unit.
+/// A record on its way to the vector or gate unit, which takes it in step: one beat at a time from every channel that has some of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) lanes: Lanes,
-    /// Whether all channels give their beats in step (the vector unit) or each at its own pace (the gate unit).
-    pub(crate) in_step: bool,
+}
+
+/// What a `gate_tas` reads for a slot that it looks at.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    pub(crate) slot: u32,
+    /// Heads on the channel that has most.
+    pub(crate) places: usize,
+    /// Scale bytes and elements of the past keys, if there are any.
+    pub(crate) keys: Option<[Record; 2]>,
 }
 
 /// What a command does beside its products for one slot, or for one round of heads of a slot.
@@ -141,8 +149,10 @@ pub(crate) struct Work {
     pub(crate) mac: Vec<MacOp>,
     /// Record that all slots share, taken with the first.
     pub(crate) shared: Option<Record>,
-    /// Slots in the order in which the vector or gate unit takes them.
+    /// Slots in the order in which the vector unit takes them.
     pub(crate) slots: Vec<SlotWork>,
+    /// Slots in the order in which the gate unit looks at them: one at least, for a `gate_tas`.
+    pub(crate) past: Vec<Past>,
     /// Passes over a weight matrix.
     pub(crate) passes: u64,
     /// Weight blocks streamed and skipped.
@@ -237,7 +247,7 @@ impl Planner<'_> {
         let spare = (rows * in_row).saturating_sub(groups).min(in_row - 1);
         let [pace, spare] = [in_row, spare].map(|groups| (groups * cycles) as u32);
         let segment = Segment { pace, spare, guarded: true, ..striped };
-        Record { lanes: Lanes::same([segment]), in_step: true }
+        Record { lanes: Lanes::same([segment]) }
     }
 
     fn stored(&self, addr: u64, bytes: u64) -> Lanes {
@@ -295,13 +305,7 @@ impl Planner<'_> {
                 each(&|slot| SlotWork { write: Some(self.append(c, slot)), ..bare(slot) })
             }
             Command::Attn(c) => self.attn(index, c, slots),
-            Command::GateTas(c) => {
-                let scored = |slot: u32| {
-                    let allowed = self.table.gates[usize::from(c.gate)].allow >> slot & 1 == 1;
-                    allowed && self.entry(slot).pos >= c.period
-                };
-                each(&|slot| SlotWork { record: scored(slot).then(|| self.past_key(c, slot)), ..bare(slot) })
-            }
+            Command::GateTas(c) => Work { past: self.past(c, slots), ..each(&bare) },
             Command::GateDelta(c) => each(&|slot| {
                 let allowed = self.table.gates[usize::from(c.gate)].allow >> slot & 1 == 1;
                 let addr = self.record_addr(slot, IndexBy::Ring, (c.addr.0, c.slot_stride, c.index_stride));
@@ -513,17 +517,38 @@ impl Planner<'_> {
         Lanes::Each(self.leaders.iter().map(lane).collect())
     }
 
-    fn past_key(&self, c: &GateTas, slot: u32) -> Record {
+    /// The slots that a gate allows; for none of them, one that has no keys.
+    fn past(&self, c: &GateTas, slots: u32) -> Vec<Past> {
+        let allowed = slots & self.table.gates[usize::from(c.gate)].allow;
+        let places = self.kv(c.kv_heads, c.head_dim).units(self.config.channels()) as usize;
+        if allowed == 0 {
+            return vec![Past { slot: 0, places, keys: None }];
+        }
+        let keys = |slot| Some(self.past_keys(c, slot, self.entry(slot).pos.checked_sub(c.period)?));
+        slots_of(allowed).map(|slot| Past { slot, places, keys: keys(slot) }).collect()
+    }
+
+    /// Scale bytes of all heads, then their elements: the base of the window is known before the first element comes.
+    fn past_keys(&self, c: &GateTas, slot: u32, past: u32) -> [Record; 2] {
         let kv = self.kv(c.kv_heads, c.head_dim);
-        let past = self.entry(slot).pos - c.period;
+        let channels = self.config.channels();
         let base = c.addr.0 + u64::from(slot) * c.slot_stride;
         let group = u32::from(c.heads / c.kv_heads);
-        let lane = |&channel: &u32| {
-            let heads = kv.heads_of(channel, past / KV_BLOCK_TOKENS, self.config.channels());
-            let keys = heads.flat_map(|head| kv.key(base, head, past));
-            keys.map(|s| Segment { pace: group, ..s }).collect::<Vec<_>>().into()
-        };
-        Record { lanes: Lanes::Each(self.leaders.iter().map(lane).collect()), in_step: false }
+        [0, 1].map(|which| {
+            let lane = |&channel: &u32| {
+                let segment = |unit: u32| {
+                    let (head, residue) = kv.runs(channel, unit, channels)?;
+                    let here = past / KV_BLOCK_TOKENS % kv.interleave == residue;
+                    // One channel after the other.
+                    let heads = channels.min(u32::from(c.kv_heads) - unit * channels);
+                    let keys = past_key_cycles(self.config, c.head_dim.into(), heads, group);
+                    let pace = [heads, keys][which];
+                    here.then(|| Segment { pace, ..kv.key(base, head, past)[which] })
+                };
+                (0..kv.units(channels)).filter_map(segment).collect::<Vec<_>>().into()
+            };
+            Record { lanes: Lanes::Each(self.leaders.iter().map(lane).collect()) }
+        })
     }
 }
 

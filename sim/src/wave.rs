@@ -78,7 +78,7 @@ pub(crate) struct State {
     pub(crate) vector_finished: bool,
     /// Groups of the masks, or of the distances, that it made and that may be used; the largest number: all.
     pub(crate) mask_groups: usize,
-    /// When the addresses of what its parts write are at the ports.
+    /// When the addresses of what its parts write, or of the keys of the slots that it looks at, are at the ports.
     pub(crate) addressed: Vec<Cycle>,
     /// Parts whose writes are not acknowledged.
     pub(crate) writes: usize,
@@ -126,9 +126,10 @@ pub(crate) struct Wave {
     pub(crate) committed: Cycle,
     /// Records of the command that the record stream has taken.
     pub(crate) records_coming: Vec<Tag>,
-    /// Records queued and not taken, and how many of them, all keys, the clusters may take.
+    /// When the walker of the records is through with what it has.
+    pub(crate) records_walked: Cycle,
+    /// Records queued and not taken; behind the keys of each `gate_tas` one that stands for its end.
     pub(crate) records: VecDeque<Tag>,
-    pub(crate) keys_armed: usize,
     pub(crate) vector: VecDeque<usize>,
     pub(crate) vector_part: usize,
     /// Since when the front command is in front.
@@ -208,8 +209,8 @@ impl Wave {
             commits: VecDeque::new(),
             committed: 0,
             records_coming: Vec::new(),
+            records_walked: 0,
             records: VecDeque::new(),
-            keys_armed: 0,
             vector: VecDeque::new(),
             vector_part: 0,
             vector_since: 0,

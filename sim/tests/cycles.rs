@@ -269,8 +269,8 @@ fn scores_read_one_token() {
     let config = config(|_| ());
     let gate = GateTas { heads: 2, kv_heads: 2, head_dim: 32, period: 16, gate: 1, ..GateTas::default() };
     let gate: Command = GateTas { addr: Addr(1 << 20), slot_stride: 1 << 17, ..gate }.into();
-    let scored = time(&config, &ideal(), &[gate], &table(1, 200, 1)).counters;
-    let barred = time(&config, &ideal(), &[gate], &table(1, 200, 0)).counters;
+    let scored = time(&config, &ideal(), &[operand(2), gate], &table(1, 200, 1)).counters;
+    let barred = time(&config, &ideal(), &[operand(2), gate], &table(1, 200, 0)).counters;
     // Per head a beat of scales and two beats of 16 elements.
     assert_eq!(scored.traffic[1], 2 * 3 * 16);
     assert_eq!(barred.traffic[1], 0, "nothing is read where nothing can replay");

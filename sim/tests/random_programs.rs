@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 
 /// Blocks of a `delta`: two groups of masks and a half.
 const BLOCKS: u16 = 40;
+/// Where the queries of past keys are.
+const QUERIES: AbBlock = AbBlock(112);
 const ROWS: u32 = 64;
 /// Beats of the reference that a `delta` writes, over all channels: a write buffer holds its part.
 const REFERENCE_BEATS: u32 = BLOCKS as u32 * 8;
@@ -142,7 +144,7 @@ fn command(short: Short, gate: u16, masks: bool) -> Command {
         }
         Short::GateTas => {
             let tas = GateTas { gate, heads: 4, kv_heads: 2, head_dim: 32, period: 16, ..GateTas::default() };
-            GateTas { addr: kv, slot_stride: kv_stride, ..tas }.into()
+            GateTas { src: QUERIES, addr: kv, slot_stride: kv_stride, ..tas }.into()
         }
         Short::GateDelta => {
             let record = GateDelta { gate, blocks: BLOCKS, addr: Addr(0x140_0000), ..GateDelta::default() };
@@ -166,6 +168,9 @@ fn program(config: &AccelConfig, shorts: &[Short]) -> Program {
             }
             Command::Matvec(c) if !std::mem::replace(&mut filled[usize::from(c.src.0 > 0)], true) => {
                 commands.push(Quant { dst: c.src, blocks: BLOCKS, ..Quant::default() }.into());
+            }
+            Command::GateTas(_) => {
+                commands.push(Quant { dst: QUERIES, blocks: 4, ..Quant::default() }.into())
             }
             _ => {}
         }

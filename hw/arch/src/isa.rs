@@ -715,7 +715,8 @@ commands! {
     }
 
     /// Temporal Attention Score and replay decision: `TAS = scale * sum over heads of q_h . k_h[pos - period]`;
-    /// an allowed slot replays when it is forced or `TAS > threshold`. Writes the Index Register.
+    /// an allowed slot replays when it is forced or `TAS > threshold`. Writes the Index Register. The queries are what one `quant` filled, as
+    /// an operand of a product is.
     GateTas = 0x40 "gate_tas" {
         /// first block of the queries, before or after RoPE as the policy says
         src: AbBlock = 2,

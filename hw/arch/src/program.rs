@@ -119,7 +119,7 @@ pub enum ProgramError {
         /// Why, and what helps.
         reason: &'static str,
     },
-    /// An operand of a product that nothing filled.
+    /// An operand of a product, or of a score of past keys, that nothing filled.
     #[error(
         "command {index} ({command}): src reads blocks {read} of the activation buffer, which no command before it fills as one for all slots of '{pred}'; fill just these by a 'quant' or 'delta' before it, with pred=all or for the same slots"
     )]
@@ -133,9 +133,9 @@ pub enum ProgramError {
         /// Its predicate.
         pred: String,
     },
-    /// An operand of a product that is not what one command filled.
+    /// An operand of a product, or of a score of past keys, that is not what one command filled.
     #[error(
-        "command {index} ({command}): src reads blocks {read} of the activation buffer, of which command {filler} ({filler_command}) was the last to fill some, as {filled}; a product reads all that one 'quant' or 'delta' filled and nothing else: fill just what it reads"
+        "command {index} ({command}): src reads blocks {read} of the activation buffer, of which command {filler} ({filler_command}) was the last to fill some, as {filled}; an operand is all that one 'quant' or 'delta' filled and nothing else: fill just what it reads"
     )]
     OtherFill {
         /// Position in the program.
@@ -261,8 +261,8 @@ impl Program {
             (checker.index, checker.command) = (index, command.info().mnemonic);
             checker.check(command)?;
             checker.operands.end_command();
-            fills.follow(checker.at(), command)?;
             gates.follow(checker.at(), command)?;
+            fills.follow(checker.at(), command)?;
         }
         let reach = Bytes(checker.reach);
         let operands = checker.operands.finish(limits)?;

@@ -86,10 +86,22 @@ pub const QUANT_LATENCY: u64 = 8;
 /// Elements of an MXINT8 block to binary32.
 pub const DEQUANT_LATENCY: u64 = 1;
 
-/// From the last key beat in the clusters to a slot's score: products, tree over the clusters, conversion, scale.
+/// From a slot whose past keys may be taken to the first of their beats.
+pub const KEYS_START: u64 = 1;
+/// Products of a block of keys and their sum: a product, five levels of a tree.
+pub const KEY_DOT: u64 = 6;
+/// From the sum of a block of keys to its place in the window: the largest of the scale bytes, which came just before the first block, is there.
+pub const KEY_BASE: u64 = 2;
+/// Shift of a sum to its place, and its addition.
+pub const KEY_TERM: u64 = 3;
+/// From the last past key to a slot's score: its block chosen, products, window, conversion, scale.
+pub const TAS_LATENCY: u64 = 1 + KEY_DOT + KEY_BASE + KEY_TERM + CONVERT_LATENCY + MUL_LATENCY;
+
+/// Cycles that the gate unit needs for a beat of elements of past keys from so many channels, each of a head that serves a group of
+/// query heads: a block of keys and one of queries a cycle, or, of shorter beats, half a block of each.
 #[must_use]
-pub fn tas_latency(config: &AccelConfig) -> u64 {
-    MAC_LATENCY + u64::from(config.channels().ilog2()) + CONVERT_LATENCY + MUL_LATENCY
+pub fn past_key_cycles(config: &AccelConfig, head_dim: u32, heads: u32, group: u32) -> u32 {
+    heads * group * (config.fields().beat_bytes.min(head_dim) / LINE_WORDS).max(1)
 }
 
 /// From the last score of a gate to the Index Register: comparison, coupling, and the Mapping Registers' prefix sum.

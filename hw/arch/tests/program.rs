@@ -39,6 +39,10 @@ fn program(config: &AccelConfig, commands: &[Command]) -> Result<Program, Progra
 fn check(config: &AccelConfig, command: impl Into<Command>) -> Result<Program, ProgramError> {
     match command.into() {
         Command::Matvec(c) => program(config, &[operand_of(c), c.into()]),
+        Command::GateTas(c) => {
+            let (dst, blocks) = (c.src, c.heads.wrapping_mul(c.head_dim / 32));
+            program(config, &[Quant { dst, blocks, ..Quant::default() }.into(), c.into()])
+        }
         command => program(config, &[command]),
     }
 }
@@ -254,7 +258,7 @@ fn bounds_of_the_numbers_hold() {
     let text = error(GateTas { heads, kv_heads: 1, ..gate_tas() }.into());
     assert_eq!(
         text,
-        format!("command 0 (gate_tas): heads * head_dim / 32 is {heads}, the limit is {MAX_BLOCKS}")
+        format!("command 1 (gate_tas): heads * head_dim / 32 is {heads}, the limit is {MAX_BLOCKS}")
     );
 }
 

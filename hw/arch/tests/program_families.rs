@@ -37,11 +37,12 @@ fn number_gates(commands: &mut [Command]) {
     (0..).zip(gates).for_each(|(number, gate)| *gate = number);
 }
 
-/// With what fills the operands of products before each of them.
+/// With what fills the operands of products, and queries of one block a head, before each of them.
 fn filled(commands: &[Command]) -> Vec<Command> {
     let with_fill = |&command: &Command| match command {
         Command::Matvec(c) if c.delta => vec![delta(230 << 20).into(), command],
         Command::Matvec(c) => vec![Quant { blocks: c.blocks, ..Quant::default() }.into(), command],
+        Command::GateTas(c) => vec![Quant { blocks: c.heads, ..Quant::default() }.into(), command],
         _ => vec![command],
     };
     commands.iter().flat_map(with_fill).collect()
@@ -238,12 +239,12 @@ fn operands_are_numbered_by_family() {
     let bias = Matvec { bias: Addr(8 * APART), has_bias: true, ..delta_matvec(3 * APART) };
     let commands: [Command; 8] = [
         kv_append(APART).into(),
-        Quant { blocks: 1, ..Quant::default() }.into(),
+        Quant { dst: AbBlock(8), blocks: 4, ..Quant::default() }.into(),
         Attn { list: Addr(5 * APART), list_entries: 2, list_stride: 64, ..attn(APART) }.into(),
         delta(2 * APART).into(),
         bias.into(),
         store(3 * APART).into(),
-        gate_tas(APART).into(),
+        GateTas { src: AbBlock(8), ..gate_tas(APART) }.into(),
         load(3 * APART).into(),
     ];
     let program = program(LIMITS, &commands).unwrap();

@@ -85,7 +85,7 @@ fn products_read_what_one_command_filled() {
     legal(&[quant(All, 0, 4), quant(All, 2, 4), quant(All, 0, 4), matvec(All, 0, 4)]);
     assert_snapshot!(refusal(&[matvec(All, 4, 8)]), @"command 0 (matvec): src reads blocks 4..12 of the activation buffer, which no command before it fills as one for all slots of 'all'; fill just these by a 'quant' or 'delta' before it, with pred=all or for the same slots");
     assert_snapshot!(refusal(&[quant(All, 12, 8), matvec(All, 4, 8), quant(All, 4, 8)]), @"command 1 (matvec): src reads blocks 4..12 of the activation buffer, which no command before it fills as one for all slots of 'all'; fill just these by a 'quant' or 'delta' before it, with pred=all or for the same slots");
-    assert_snapshot!(refusal(&[quant(All, 4, 4), quant(All, 8, 4), matvec(All, 4, 8)]), @"command 2 (matvec): src reads blocks 4..12 of the activation buffer, of which command 1 (quant) was the last to fill some, as 8..12; a product reads all that one 'quant' or 'delta' filled and nothing else: fill just what it reads");
+    assert_snapshot!(refusal(&[quant(All, 4, 4), quant(All, 8, 4), matvec(All, 4, 8)]), @"command 2 (matvec): src reads blocks 4..12 of the activation buffer, of which command 1 (quant) was the last to fill some, as 8..12; an operand is all that one 'quant' or 'delta' filled and nothing else: fill just what it reads");
     for (first, blocks) in [(4, 7), (4, 9), (3, 8), (3, 9), (5, 8), (5, 7), (11, 1), (11, 2)] {
         let error = refusal(&[quant(All, 4, 8), matvec(All, first, blocks)]);
         assert!(error.contains("command 0 (quant) was the last to fill some, as 4..12"), "{error}");
@@ -100,7 +100,7 @@ fn products_read_what_one_command_filled() {
     }
     // The rest of an older fill is none of its own.
     let rest = refusal(&[quant(All, 0, 8), quant(All, 4, 4), matvec(All, 0, 4)]);
-    assert_snapshot!(rest, @"command 2 (matvec): src reads blocks 0..4 of the activation buffer, of which command 0 (quant) was the last to fill some, as 0..8; a product reads all that one 'quant' or 'delta' filled and nothing else: fill just what it reads");
+    assert_snapshot!(rest, @"command 2 (matvec): src reads blocks 0..4 of the activation buffer, of which command 0 (quant) was the last to fill some, as 0..8; an operand is all that one 'quant' or 'delta' filled and nothing else: fill just what it reads");
 }
 
 #[test]
@@ -186,16 +186,17 @@ fn masks_begin_a_group() {
 fn a_gate_decides_once() {
     let tas = |gate| {
         let heads = GateTas { heads: 1, kv_heads: 1, head_dim: 32, period: 1, gate, ..GateTas::default() };
-        Command::from(GateTas { slot_stride: 1 << 16, ..heads })
+        Command::from(GateTas { src: AbBlock(8), slot_stride: 1 << 16, ..heads })
     };
+    let queries = quant(All, 8, 1);
     let compare =
         |gate| Command::from(GateDelta { gate, blocks: 1, addr: Addr(90 << 20), ..GateDelta::default() });
     let users: [&dyn Fn(u16) -> Command; 4] = [&gate, &tas, &compare, &|gate| delta(All, gate, 0, 4)];
     for first in users {
         for second in users {
-            legal(&[first(0), second(1)]);
-            let error = refusal(&[first(1), second(1)]);
-            assert!(error.contains("gate is 1, which command 0 ("), "{error}");
+            legal(&[queries, first(0), second(1)]);
+            let error = refusal(&[queries, first(1), second(1)]);
+            assert!(error.contains("gate is 1, which command 1 ("), "{error}");
         }
     }
     assert_snapshot!(refusal(&[gate(3), gate(2), tas(3)]), @"command 2 (gate_tas): gate is 3, which command 0 (gate_host) uses too; the report has one entry for each gate: give each command a gate of its own");
@@ -286,6 +287,26 @@ fn attn(heads: u16, kv_heads: u16, head_dim: u16) -> Command {
     Attn { heads, kv_heads, head_dim, slot_stride: 1 << 22, ..Attn::default() }.into()
 }
 
+/// Queries are one operand, as those of products are.
+#[test]
+fn scores_read_what_one_command_filled() {
+    let tas = |pred, src, heads| {
+        let heads =
+            GateTas { pred, src: AbBlock(src), heads, kv_heads: 1, head_dim: 64, ..GateTas::default() };
+        Command::from(GateTas { period: 1, slot_stride: 1 << 16, ..heads })
+    };
+    legal(&[quant(All, 4, 8), tas(All, 4, 4)]);
+    legal(&[quant(Pred::Output, 4, 8), tas(Pred::Output, 4, 4)]);
+    assert!(
+        refusal(&[quant(Pred::Output, 4, 8), tas(All, 4, 4)]).contains("fills as one for all slots of 'all'")
+    );
+    assert!(refusal(&[quant(All, 4, 8), tas(All, 4, 3)]).contains("the last to fill some, as 4..12"));
+    assert!(refusal(&[quant(All, 0, 12), tas(All, 4, 4)]).contains("the last to fill some, as 0..12"));
+    assert!(
+        refusal(&[tas(All, 4, 4)]).contains("reads blocks 4..12 of the activation buffer, which no command")
+    );
+}
+
 /// Four passes over 256 positions fill the 1024 entries of the score buffer.
 #[test]
 fn scores_of_all_passes_fit() {
@@ -305,11 +326,12 @@ fn heads_are_blocks_or_beats() {
     let wide = AccelConfig::preset("u55c").unwrap();
     for head_dim in [32, 64, 96, 128, 160] {
         for command in [attn(1, 1, head_dim), append(1, head_dim), tas(head_dim)] {
-            assert_eq!(check(&tiny(), &[command]), Ok(()));
+            let commands = [quant(All, 0, head_dim / 32), command];
+            assert_eq!(check(&tiny(), &commands), Ok(()));
             let half = with("u55c", |f| f.beat_bytes = 32);
-            assert_eq!(check(&half, &[command]), Ok(()));
+            assert_eq!(check(&half, &commands), Ok(()));
             let legal = head_dim == 32 || head_dim % 64 == 0;
-            assert_eq!(check(&wide, &[command]).is_ok(), legal, "{command}");
+            assert_eq!(check(&wide, &commands).is_ok(), legal, "{command}");
         }
     }
     let refused = |command| check(&wide, &[command]).unwrap_err();

@@ -13,10 +13,10 @@
 //! | `write_slot_i`, `write_block_i` | in | log2(slots), log2(blocks) | its slot, and its number there |
 //! | `write_scale_i`, `write_elems_i` | in | 8, 256 | its scale and elements |
 //! | `write_first_i` | in | log2(blocks) | the first block of its vector, whose blocks come in ascending order; blocks of other slots may come in between |
-//! | `<reader>_slot_i`, `<reader>_block_i` | in | log2(slots), log2(blocks) | a block is asked for; readers are `vector` and `array` |
+//! | `<reader>_slot_i`, `<reader>_block_i` | in | log2(slots), log2(blocks) | a block is asked for; readers are `vector`, `array` and `gate` |
 //! | `<reader>_scale_o`, `<reader>_elems_o` | out | 8, 256 | it |
-//! | `array_first_i` | in | log2(blocks) | with a block: the first one of its vector |
-//! | `array_largest_o` | out | 8 | the largest scale byte of that |
+//! | `<reader>_first_i` | in | log2(blocks) | with a block: the first one of its vector; readers are `array` and `gate` |
+//! | `<reader>_largest_o` | out | 8 | the largest scale byte of that |
 //!
 //! # Timing
 //!
@@ -29,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! Two copies of a memory of 264 bits for each block of each slot, and one of 8 bits; distributed memory of 8 bits for each slot.
+//! Three copies of a memory of 264 bits for each block of each slot, and two of one of 8 bits; distributed memory of 8 bits for each slot.
 //!
 //! # Verification
 //!
@@ -87,8 +87,8 @@ impl Block for Activations {
         let (valid, scale) = (m.input("write_valid_i", 1), m.input("write_scale_i", SCALE));
         let word = scale.cat(m.input("write_elems_i", ELEMS));
         let (written, number) = (slot("write"), block("write", "block"));
-        let array = slot("array");
-        for (reader, slot) in [("vector", slot("vector")), ("array", array)] {
+        let readers = ["vector", "array", "gate"].map(|reader| (reader, slot(reader)));
+        for (reader, slot) in readers {
             let memory = m.memory(&format!("{reader}_blocks"), SCALE + ELEMS, depth, style);
             memory.write(valid, place(written, number), word);
             let at = place(slot, block(reader, "block"));
@@ -104,11 +104,13 @@ impl Block for Activations {
         let before = so_far.read(written);
         let largest = (number.eq(first) | scale.gt(before)).mux(scale, before);
         so_far.write(valid, written, largest);
-        let memory = m.memory("largest", SCALE, depth, RamStyle::Block);
-        memory.write(valid, place(written, first), largest);
-        let at = place(array, block("array", "first"));
-        let found = memory.read_registered("largest_found", m.lit(1, 1), at);
-        m.output("array_largest_o", m.register("largest_read", found));
+        for (reader, slot) in &readers[1..] {
+            let memory = m.memory(&format!("{reader}_largest"), SCALE, depth, RamStyle::Block);
+            memory.write(valid, place(written, first), largest);
+            let at = place(*slot, block(reader, "first"));
+            let found = memory.read_registered(&format!("{reader}_largest_found"), m.lit(1, 1), at);
+            m.output(&format!("{reader}_largest_o"), m.register(&format!("{reader}_largest_read"), found));
+        }
         m.finish()
     }
 }

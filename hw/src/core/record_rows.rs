@@ -2,8 +2,8 @@
 //!
 //! # Purpose
 //!
-//! The vector unit takes a record row by row, one beat from every channel. The beats cross to the middle as soon as they are there and wait
-//! for each other.
+//! The vector unit takes a record row by row, one beat from every channel; of past keys the gate unit takes rows of those channels that have some. The beats cross to the middle as soon as
+//! they are there and wait for each other.
 //!
 //! # Interface
 //!
@@ -12,6 +12,7 @@
 //! | `rst_i` | in | 1 | nothing is on its way |
 //! | `beat<c>_{valid,data}_i`, `beat<c>_ready_o` | | 1, beat + 1, 1 | *stream* of the port of channel c; last of its burst in the top bit |
 //! | `free<c>_o`, `free_last<c>_o` | out | 1, 1 | a beat is used up, for the port; it is the last of its burst |
+//! | `need_i` | in | channels | channels of which the row that is next is made |
 //! | `row_valid_o`, `row_data_o`, `row_ready_i` | | 1, beat x channels, 1 | a row, channel 0 low: taken when both are set |
 //!
 //! # Timing
@@ -97,10 +98,12 @@ impl Block for RecordRows {
         let m = Builder::new(format!("record_rows_b{}_c{}", self.beat, self.channels));
         let ready = m.input("row_ready_i", 1);
         let taken = m.later("taken", 1);
+        let need = m.input("need_i", self.channels);
         let beats: Result<Vec<_>, _> =
-            (0..self.channels).map(|c| self.channel(&m, c, taken.wire())).collect();
+            (0..self.channels).map(|c| self.channel(&m, c, taken.wire() & need.bit(c))).collect();
         let beats = beats?;
-        let valid = m.pack(&beats.iter().map(|beat| beat.valid).collect::<Vec<_>>()).all();
+        let there = m.pack(&beats.iter().map(|beat| beat.valid).collect::<Vec<_>>());
+        let valid = (there | !need).all();
         taken.set((valid & ready).named("row_taken"));
         m.output("row_valid_o", valid);
         let data: Vec<_> = beats.iter().map(|beat| beat.data.trunc(8 * self.beat)).collect();

@@ -10,9 +10,10 @@
 //! |---|---|---|---|
 //! | `rst_i` | in | 1 | nothing is on its way |
 //! | `run_valid_i`, `run_i` | in | 1, width | a run |
-//! | `run_channels_i`, `run_last_i` | in | channels | [`Segments::apart`]: the channels that it goes to; a bit for each that goes with it |
+//! | `run_channels_i` | in | channels | [`Segments::apart`], [`Segments::some`]: the channels that it goes to |
+//! | `run_last_i` | in | channels | [`Segments::apart`]: a bit for each that goes with it |
 //! | `go_o` | out | 1 | the walker may give one in as many cycles as it has said |
-//! | `segment<c>_{valid,data}_o`, `segment<c>_ready_i` | | 1, width, 1 | *stream* for the port of channel c; the channel's bit of `run_last_i` on top |
+//! | `segment<c>_{valid,data}_o`, `segment<c>_ready_i` | | 1, width, 1 | *stream* for the port of channel c; the channel's bit of `run_last_i`, if there is one, on top |
 //!
 //! # Timing
 //!
@@ -55,6 +56,8 @@ pub struct Segments {
     width: u32,
     channels: u32,
     ahead: u32,
+    /// Runs may go to some channels only.
+    some: bool,
     /// Depth of the queues of channels that have runs of their own.
     apart: Option<u32>,
 }
@@ -70,13 +73,19 @@ impl Segments {
     pub fn new(width: u32, channels: u32, ahead: u32) -> Result<Self, RtlError> {
         let ahead = within("segments", "cycles ahead", ahead, 0..=DEPTH / 4, "0 to 16")?;
         let channels = within("segments", "channels", channels, 1..=64, "1 to 64")?;
-        Ok(Self { width, channels, ahead, apart: None })
+        Ok(Self { width, channels, ahead, some: false, apart: None })
     }
 
-    /// The same for runs that go to some channels only, with queues for at least so many.
+    /// The same for runs that go to some channels only.
+    #[must_use]
+    pub fn some(self) -> Self {
+        Self { some: true, ..self }
+    }
+
+    /// The same with queues for at least so many, and a bit for each channel.
     #[must_use]
     pub fn apart(self, depth: u32) -> Self {
-        Self { apart: Some(depth.max(DEPTH)), ..self }
+        Self { some: true, apart: Some(depth.max(DEPTH)), ..self }
     }
 
     /// A channel's queue.
@@ -99,29 +108,29 @@ pub(super) fn hop_word<'m>(m: &'m Builder, name: &str, cycles: u64, word: Wire<'
 }
 
 /// A run as one channel gets it.
-fn of_channel<'m>(run: Wire<'m>, valid: Wire<'m>, apart: Option<[Wire<'m>; 2]>, c: u32) -> [Wire<'m>; 2] {
-    match apart {
-        None => [valid, run],
-        Some([channels, last]) => [valid & channels.bit(c), last.bit(c).cat(run)],
-    }
+fn of_channel<'m>(run: Wire<'m>, valid: Wire<'m>, masks: [Option<Wire<'m>>; 2], c: u32) -> [Wire<'m>; 2] {
+    let [channels, last] = masks.map(|mask| mask.map(|mask| mask.bit(c)));
+    [channels.map_or(valid, |own| valid & own), last.map_or(run, |last| last.cat(run))]
 }
 
 impl Block for Segments {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let Self { width, channels, ahead, apart } = *self;
+        let Self { width, channels, ahead, some, apart } = *self;
         let mut name = format!("segments_w{width}_c{channels}_a{ahead}");
-        if let Some(depth) = apart {
-            name.push_str(&format!("_d{depth}"));
+        match apart {
+            Some(depth) => name.push_str(&format!("_d{depth}")),
+            None if some => name.push_str("_some"),
+            None => {}
         }
         let m = Builder::new(name);
         let (valid, run) = (m.input("run_valid_i", 1), m.input("run_i", width));
-        let masks = |_| ["channels", "last"].map(|mask| m.input(&format!("run_{mask}_i"), channels));
-        let apart = apart.map(masks);
+        let masks = [("channels", some), ("last", apart.is_some())];
+        let masks = masks.map(|(mask, there)| there.then(|| m.input(&format!("run_{mask}_i"), channels)));
         let queue = self.queue()?;
         let (depth, bits) = (queue.depth(), queue.count_width());
         let room: Result<Vec<_>, RtlError> = (0..channels)
             .map(|c| {
-                let [valid, run] = of_channel(run, valid, apart, c);
+                let [valid, run] = of_channel(run, valid, masks, c);
                 let arrived = Stream {
                     valid: hop(&m, &format!("valid_{c}"), HOP, valid),
                     data: hop_word(&m, &format!("run_{c}"), HOP, run),

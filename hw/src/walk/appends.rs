@@ -78,9 +78,9 @@ pub(crate) const SCALES: u32 = (MAX_HEAD_DIM / LINE_WORDS).ilog2() + 1;
 /// Bits of a reciprocal's fraction.
 const FRACTION: u32 = 16;
 /// Bytes of a head's keys and values of a block of the cache, for each of its scale bytes.
-const BLOCK_BYTES: u64 = 2 * KV_BLOCK_TOKENS as u64 * (LINE_WORDS as u64 + 1);
+pub(super) const BLOCK_BYTES: u64 = 2 * KV_BLOCK_TOKENS as u64 * (LINE_WORDS as u64 + 1);
 /// Bits of the number of beats of a head's run: 1024 bytes.
-const RUN: u32 = 7;
+pub(crate) const RUN: u32 = 7;
 /// Bits of the number of beats of a head.
 const HEAD: u32 = RUN + 2;
 /// Runs of a part behind which it counts as placed.
@@ -127,23 +127,23 @@ impl Appends {
         STAGES + 2
     }
 
-    pub(super) fn channel_bits(&self) -> u32 {
+    pub(crate) fn channel_bits(&self) -> u32 {
         index_width(self.channels.into())
     }
 
     /// Channels that share so many heads' blocks in turns.
-    pub(super) fn interleave(&self, heads: u32) -> u32 {
+    pub(crate) fn interleave(&self, heads: u32) -> u32 {
         (self.channels / heads.max(1)).max(1)
     }
 
     /// By the number of heads, as long as there are fewer than channels, what a closure makes of it.
-    pub(super) fn by_heads<'m>(&self, m: &'m Builder, heads: Wire<'m>, f: impl Fn(u32) -> Bits) -> Wire<'m> {
+    pub(crate) fn by_heads<'m>(&self, m: &'m Builder, heads: Wire<'m>, f: impl Fn(u32) -> Bits) -> Wire<'m> {
         let each: Vec<_> = (0..self.channels).map(|heads| m.constant(f(heads))).collect();
         heads.trunc(self.channel_bits()).choose(&each)
     }
 
     /// Rounded up to beats.
-    fn up<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
+    pub(super) fn up<'m>(&self, bytes: Wire<'m>) -> Wire<'m> {
         let width = bytes.width() + 1;
         let up = bytes.zext(width) + u64::from(self.beat - 1);
         (up >> self.beat.ilog2()).trunc(RUN)
@@ -225,7 +225,7 @@ impl<'m> Pipe<'m> {
     }
 
     /// Where in its beat a token's scale bytes begin and how many beats they are; the beats before.
-    fn scales(&self, at: Wire<'m>, scales: Wire<'m>) -> (Wire<'m>, Wire<'m>) {
+    pub(super) fn scales(&self, at: Wire<'m>, scales: Wire<'m>) -> (Wire<'m>, Wire<'m>) {
         let (low, address) = (self.w.beat.ilog2(), self.w.address);
         let within = at.trunc(low).zext(at.width()) + scales.zext(at.width());
         ((at >> low).zext(address), self.w.up(within))
@@ -310,7 +310,12 @@ impl Appends {
     }
 
     /// Heads before the last one, and the channels that have so many.
-    fn spread<'m>(&self, m: &'m Builder, heads: Wire<'m>, residue: Wire<'m>) -> (Wire<'m>, Wire<'m>) {
+    pub(crate) fn spread<'m>(
+        &self,
+        m: &'m Builder,
+        heads: Wire<'m>,
+        residue: Wire<'m>,
+    ) -> (Wire<'m>, Wire<'m>) {
         let low = self.channels.ilog2();
         let before = (heads - 1) >> low;
         if low == 0 {

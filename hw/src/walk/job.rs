@@ -1,6 +1,6 @@
 //! What walkers need of a command: a record or a cache for each of its slots, and up to two records that all share.
 
-use super::appends::SCALES;
+use super::appends::{POSITION, SCALES};
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
 use crate::rtl::{Builder, RtlError, Wire, index_width};
@@ -52,6 +52,8 @@ impl Sizes {
 
 /// Bits of [`IndexBy`].
 pub const INDEX_BITS: u32 = 3;
+/// Bits of a number of tokens that may be more than there are positions.
+pub(crate) const PERIOD: u32 = POSITION + 1;
 
 /// What a command alone says of its records.
 #[derive(Clone, Copy, Debug)]
@@ -82,13 +84,17 @@ pub struct Shape<'m> {
     pub heads: Wire<'m>,
     /// See `heads`.
     pub scales: Wire<'m>,
+    /// They are past keys, which are walked over also for no slot; tokens that lie between, as far as there can be.
+    pub keys: Wire<'m>,
+    /// See `keys`.
+    pub period: Wire<'m>,
 }
 
 impl<'m> Shape<'m> {
     /// Width of [`Shape::word`].
     #[must_use]
     pub fn width(s: &Sizes) -> u32 {
-        6 + 5 * s.address + INDEX_BITS + s.length() + s.heads + SCALES
+        7 + 5 * s.address + INDEX_BITS + s.length() + s.heads + SCALES + PERIOD
     }
 
     /// All in one word.
@@ -96,16 +102,17 @@ impl<'m> Shape<'m> {
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
         let [first, second] = self.shared;
         let [first_addr, second_addr] = self.shared_addr;
-        let flags = [self.own, self.ringed, self.referenced, self.guarded, first, second];
+        let flags = [self.own, self.ringed, self.referenced, self.guarded, first, second, self.keys];
         let addresses = [self.addr, self.slot_stride, self.index_stride, first_addr, second_addr];
-        m.pack(&[&flags[..], &addresses[..], &[self.index, self.length, self.heads, self.scales]].concat())
+        let rest = [self.index, self.length, self.heads, self.scales, self.period];
+        m.pack(&[&flags[..], &addresses[..], &rest].concat())
     }
 
     /// What stands in a word.
     #[must_use]
     pub fn of(s: &Sizes, word: Wire<'m>) -> Self {
         let mut take = cut(word);
-        let [own, ringed, referenced, guarded, first, second] = [1; 6].map(&mut take);
+        let [own, ringed, referenced, guarded, first, second, keys] = [1; 7].map(&mut take);
         let [addr, slot_stride, index_stride, first_addr, second_addr] = [s.address; 5].map(&mut take);
         Self {
             own,
@@ -121,6 +128,8 @@ impl<'m> Shape<'m> {
             shared_addr: [first_addr, second_addr],
             heads: take(s.heads),
             scales: take(SCALES),
+            keys,
+            period: take(PERIOD),
         }
     }
 
@@ -175,10 +184,10 @@ impl<'m> Job<'m> {
         Self { slots: take(s.slots), shape: Shape::of(s, take(Shape::width(s))) }
     }
 
-    /// Whether there is a record.
+    /// Whether there is a record, or the walk has to be made all the same.
     #[must_use]
     pub fn some(&self) -> Wire<'m> {
-        self.slots.any() | self.shape.shared[0]
+        self.slots.any() | self.shape.shared[0] | self.shape.keys
     }
 }
 
@@ -219,7 +228,7 @@ fn place<'m>(s: &Sizes, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>; 4],
     let by = m.select(
         given.trunc(INDEX_BITS),
         &[
-            (rope | c.is("kv_append")?, index(IndexBy::Position)),
+            (rope | c.is_any(&["kv_append", "gate_tas"])?, index(IndexBy::Position)),
             (matvec | c.is_any(&["delta", "gate_delta"])?, index(IndexBy::Ring)),
         ],
     );
@@ -252,21 +261,26 @@ pub fn shape<'m>(
     let masked = flag("matvec", "delta")?;
     let read = m.lit(1, u64::from(direction == Direction::Read));
     let own: &[&'static str] = match direction {
-        Direction::Read => &["load", "rope", "delta", "gate_delta"],
+        Direction::Read => &["load", "rope", "delta", "gate_delta", "gate_tas"],
         Direction::Write => &["store", "store_act", "delta", "kv_append"],
     };
     let (rope, norm) = (c.is("rope")?, c.is("norm")?);
     let own = c.is_any(own)? | masked;
     let layer = c.field("norm", "kind")?.bit(0);
     let cache = c.is("kv_append")?;
-    let heads = c.field("kv_append", "kv_heads")?.trunc(s.heads.min(16)).zext(s.heads);
-    let scales = c.field("kv_append", "head_dim")?.slice(LINE_WORDS.ilog2(), SCALES);
+    let keys = read & c.is("gate_tas")?;
+    let of_cache =
+        |name| Ok::<_, RtlError>(keys.mux(c.field("gate_tas", name)?, c.field("kv_append", name)?));
+    let heads = of_cache("kv_heads")?.trunc(s.heads.min(16)).zext(s.heads);
+    let scales = of_cache("head_dim")?.slice(LINE_WORDS.ilog2(), SCALES);
+    let period = c.field("gate_tas", "period")?;
+    let far = (period >> POSITION).any();
     let first = norm.mux(c.field("norm", "gamma")?, c.field("matvec", "bias")?);
     Ok(Shape {
         own,
         ringed: index.eq(IndexBy::Ring as u64),
-        referenced: read & (masked | c.is_any(&["delta", "gate_delta"])?),
-        guarded: read & own & !rope,
+        referenced: read & (masked | c.is_any(&["delta", "gate_delta", "gate_tas"])?),
+        guarded: read & own & !rope & !keys,
         addr,
         slot_stride,
         index_stride,
@@ -274,7 +288,9 @@ pub fn shape<'m>(
         length: beats_of(s, m, bytes(m, c)?),
         shared: [read & (norm | flag("matvec", "has_bias")?), read & norm & layer],
         shared_addr: [s.beats(first), s.beats(c.field("norm", "beta")?)],
-        heads: heads & (cache & !read).repeat(s.heads),
+        heads: heads & ((cache & !read) | keys).repeat(s.heads),
         scales,
+        keys,
+        period: far.cat(period.trunc(POSITION) & (!far).repeat(POSITION)),
     })
 }

@@ -125,19 +125,16 @@ impl Port {
     }
 }
 
-/// A record on its way through the vector or gate unit.
+/// A record on its way to the vector or gate unit.
 struct Taking {
     tag: Tag,
-    in_step: bool,
-    /// From when on it may be taken.
-    start: Option<Cycle>,
-    /// Bursts that have not been taken, by class; none when the unit is through with it there.
-    left: Vec<Option<u32>>,
-    /// Beats that have been taken in step, and where to tell so.
+    /// When it may be taken, and what has been taken is behind; none before its turn.
+    taken: Option<Cycle>,
+    /// Bursts that have not been taken, by class. Those of some classes may be the first ones of others.
+    left: Vec<u32>,
+    /// Beats that have been taken, and where to tell so.
     beats: u64,
     marks: Marks,
-    /// When the unit has taken what it has of each class.
-    taken: Vec<Cycle>,
 }
 
 /// Moves whole bursts.
@@ -148,8 +145,6 @@ pub(crate) struct BulkFlow {
     read_bursts: usize,
     ports: Vec<Port>,
     records: Vec<VecDeque<Taking>>,
-    /// When the gate's part of each cluster is through with the records so far.
-    keys_taken: Vec<Cycle>,
     /// Classes in which a product or control item is not finished yet, and the latest cycle so far.
     open: HashMap<Tag, (usize, Cycle)>,
     told: Vec<(Cycle, Signal)>,
@@ -199,7 +194,6 @@ impl Flow for BulkFlow {
             read_bursts: config.read_bursts() as usize,
             ports: leaders.iter().map(port).collect(),
             records: (0..waves).map(|_| VecDeque::new()).collect(),
-            keys_taken: vec![0; leaders.len()],
             open: HashMap::new(),
             told: Vec::new(),
             log: ReadLog::new(log),
@@ -209,7 +203,7 @@ impl Flow for BulkFlow {
     fn push(&mut self, stream: Stream, item: Item) {
         let index = stream.index(self.waves);
         match item.tag {
-            Tag::Record { .. } => self.expect_record(stream, &item),
+            Tag::Record { .. } | Tag::Keys { .. } => self.expect_record(stream, &item),
             Tag::Mac { .. } => {}
             _ => self.expect_control(&item),
         }
@@ -231,10 +225,7 @@ impl Flow for BulkFlow {
 
     fn take(&mut self, wave: usize, tag: Tag, at: Cycle) {
         if let Some(record) = self.records[wave].iter_mut().find(|r| r.tag == tag) {
-            record.start = Some(at);
-            if record.in_step {
-                record.taken.iter_mut().for_each(|t| *t = at);
-            }
+            record.taken = Some(at);
         }
         self.take_records(wave);
     }
@@ -361,18 +352,9 @@ impl Flow for BulkFlow {
 impl BulkFlow {
     fn expect_record(&mut self, stream: Stream, item: &Item) {
         let Stream::Record(wave) = stream else { return };
-        let left = |class| Some(bursts(item.lanes.get(class)));
-        let left: Vec<Option<u32>> = (0..self.ports.len()).map(left).collect();
-        let taken = vec![0; left.len()];
-        self.records[wave].push_back(Taking {
-            tag: item.tag,
-            in_step: item.in_step,
-            start: None,
-            left,
-            beats: 0,
-            marks: Marks::new(item.marks.clone()),
-            taken,
-        });
+        let left = (0..self.ports.len()).map(|class| bursts(item.lanes.get(class))).collect();
+        let marks = Marks::new(item.marks.clone());
+        self.records[wave].push_back(Taking { tag: item.tag, taken: None, left, beats: 0, marks });
     }
 
     fn expect_control(&mut self, item: &Item) {
@@ -470,7 +452,7 @@ impl BulkFlow {
                 queue.held.push_back(Held { tag, arrival, pace, spare });
                 self.multiply_ready(class);
             }
-            Tag::Record { wave, .. } => {
+            Tag::Record { wave, .. } | Tag::Keys { wave, .. } => {
                 queue.held.push_back(Held { tag, arrival, pace, spare });
                 self.take_records(wave);
             }
@@ -538,50 +520,13 @@ impl BulkFlow {
         self.finish(tag, at, Signal::Multiplied(tag));
     }
 
-    /// Takes what has come of the records whose turn it is.
+    /// Takes what has come of the record whose turn it is.
     fn take_records(&mut self, wave: usize) {
         let stream = Stream::Record(wave).index(self.waves);
-        match self.records[wave].front_mut() {
-            Some(front) if front.in_step && front.start.is_some() => {
-                take_in_step(front, &mut self.ports, stream, &mut self.told);
-            }
-            Some(front) if !front.in_step => self.take_keys(wave, stream),
-            _ => return,
-        }
-        while let Some(front) = self.records[wave].front().filter(|f| f.left.iter().all(Option::is_none)) {
-            let hop = if front.in_step { 0 } else { HOP };
-            let at = front.taken.iter().copied().max().unwrap_or(0) + hop;
-            self.told.push((at, Signal::Taken(front.tag)));
-            self.records[wave].pop_front();
-        }
-    }
-
-    /// Every cluster takes its own keys, record by record, as far as they may be taken, and passes over records of which it
-    /// has none.
-    fn take_keys(&mut self, wave: usize, stream: usize) {
-        for (class, port) in self.ports.iter_mut().enumerate() {
-            let through = &mut self.keys_taken[class];
-            let allowed =
-                self.records[wave].iter_mut().map_while(|r| r.start.filter(|_| !r.in_step).map(|at| (at, r)));
-            for (start, record) in allowed {
-                let Some(mut left) = record.left[class] else { continue };
-                if left == 0 {
-                    *through = start.max(*through) + 1;
-                }
-                while left > 0 {
-                    let here = |h: &&Held| h.tag == record.tag;
-                    let Some(held) = port.streams[stream].held.front().filter(here) else { break };
-                    *through = after_burst(start.max(*through), &held.arrival, held.pace.into());
-                    left -= 1;
-                    free_front(port, stream, *through);
-                }
-                record.left[class] = Some(left).filter(|&left| left > 0);
-                record.taken[class] = *through;
-                if left > 0 {
-                    break;
-                }
-            }
-        }
+        let Some(front) = self.records[wave].front_mut() else { return };
+        let Some(at) = take_in_step(front, &mut self.ports, stream, &mut self.told) else { return };
+        self.told.push((at, Signal::Taken(front.tag)));
+        self.records[wave].pop_front();
     }
 
     fn issue_write(&mut self, class: usize, now: Cycle) {
@@ -627,30 +572,32 @@ fn candidate(port: &Port, wave: usize) -> Option<(Cycle, bool)> {
     Some((ready.max(burst.arrival.start() + 1), true))
 }
 
-/// The vector unit takes a row of beats, one from every channel, every `pace` cycles.
-fn take_in_step(front: &mut Taking, ports: &mut [Port], stream: usize, told: &mut Vec<(Cycle, Signal)>) {
-    while front.left[0].is_some() {
-        let here = |p: &Port| p.streams[stream].held.front().is_some_and(|h| h.tag == front.tag);
-        if !ports.iter().all(here) {
-            return;
-        }
-        let from = front.taken[0];
-        let burst = ports[0].streams[stream].held.front().map_or(0, |h| h.arrival.beats());
-        let after = |beats: u32| {
-            let fronts = ports.iter().filter_map(|p| p.streams[stream].held.front());
-            fronts.map(|held| held.after_beats(from, beats, HOP)).max().unwrap_or(from)
-        };
+/// A unit takes a row of beats, one from every channel that has some left, every `pace` cycles. When all are taken.
+fn take_in_step(
+    front: &mut Taking,
+    ports: &mut [Port],
+    stream: usize,
+    told: &mut Vec<(Cycle, Signal)>,
+) -> Option<Cycle> {
+    let mut from = front.taken?;
+    while front.left.iter().any(|&left| left > 0) {
+        let some = ports.iter().zip(&front.left).filter(|(_, left)| **left > 0);
+        let fronts = some.map(|(port, _)| port.streams[stream].held.front().filter(|h| h.tag == front.tag));
+        let helds = fronts.collect::<Option<Vec<_>>>()?;
+        let burst = helds[0].arrival.beats();
+        let after =
+            |beats: u32| helds.iter().map(|held| held.after_beats(from, beats, HOP)).max().unwrap_or(from);
         while let Some((mark, reached)) = front.marks.pass(front.beats + u64::from(burst)) {
             told.push((after((mark - front.beats) as u32), Signal::Reached(front.tag, reached)));
         }
-        front.beats += u64::from(burst);
-        let taken = after(burst);
-        for port in ports.iter_mut() {
-            free_front(port, stream, taken + HOP);
+        from = after(burst);
+        (front.taken, front.beats) = (Some(from), front.beats + u64::from(burst));
+        for (port, left) in ports.iter_mut().zip(&mut front.left).filter(|(_, left)| **left > 0) {
+            free_front(port, stream, from + HOP);
+            *left -= 1;
         }
-        front.taken.iter_mut().for_each(|t| *t = taken);
-        front.left.iter_mut().for_each(|l| *l = l.map(|left| left - 1).filter(|&left| left > 0));
     }
+    Some(from)
 }
 
 fn free_front(port: &mut Port, stream: usize, at: Cycle) {

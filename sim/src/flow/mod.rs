@@ -59,6 +59,8 @@ pub(crate) enum Tag {
     List { wave: usize, command: usize, slot: u32 },
     /// The n-th record of a command, that shared by its slots first.
     Record { wave: usize, command: usize, part: usize },
+    /// The past keys of the n-th slot that a `gate_tas` looks at: their scale bytes, or their elements.
+    Keys { wave: usize, command: usize, part: usize, elements: bool },
     /// The n-th product of a command.
     Mac { wave: usize, command: usize, op: usize },
     /// What a part of a command writes.
@@ -73,6 +75,7 @@ impl Tag {
         match self {
             Self::List { wave, command, .. }
             | Self::Record { wave, command, .. }
+            | Self::Keys { wave, command, .. }
             | Self::Mac { wave, command, .. }
             | Self::Write { wave, command, .. } => Some((wave, command)),
             Self::TableHead | Self::Table | Self::Commands { .. } | Self::Report => None,
@@ -94,16 +97,14 @@ pub(crate) struct Item {
     pub(crate) ready: Cycle,
     /// Command of the wave whose writes, and those before, guarded segments wait for.
     pub(crate) after: Option<usize>,
-    /// Records: whether all channels give their beats in step.
-    pub(crate) in_step: bool,
-    /// Records in step: numbers of beats of a channel behind which the flow tells how far the record is.
+    /// Records: numbers of beats of a channel behind which the flow tells how far the record is.
     pub(crate) marks: Rc<[u64]>,
 }
 
 impl Item {
     /// An item that waits for no writes.
     pub(crate) fn free(tag: Tag, lanes: Lanes, ready: Cycle) -> Self {
-        Self { tag, lanes, ready, after: None, in_step: false, marks: Rc::default() }
+        Self { tag, lanes, ready, after: None, marks: Rc::default() }
     }
 
     /// The writer that its guarded segments wait for.
@@ -157,8 +158,8 @@ pub(crate) trait Flow {
     /// Queues an item on a stream.
     fn push(&mut self, stream: Stream, item: Item);
 
-    /// Lets a unit take the beats of a record from cycle `at` on. It is the first of its wave's record stream that may not
-    /// be taken yet; for the vector unit, all before it are taken.
+    /// Lets a unit take the beats of a record from cycle `at` on, one at a time from every channel that has some of it. It is
+    /// the first of its wave's record stream that is not taken.
     fn take(&mut self, wave: usize, tag: Tag, at: Cycle);
 
     /// Lets the clusters begin a product as soon as they are done with the one before.

@@ -33,16 +33,13 @@ struct Cluster {
 
 struct Taking {
     tag: Tag,
-    in_step: bool,
-    /// From when on it may be taken.
-    start: Option<Cycle>,
-    /// Beats not taken, by class; none when the unit is through with it there.
-    left: Vec<Option<u64>>,
-    /// Beats that have been taken in step, and where to tell so.
+    /// When it may be taken, and the unit is through with what it has taken; none before its turn.
+    free: Option<Cycle>,
+    /// Beats not taken, by class. Those of some classes may be the first ones of others.
+    left: Vec<u64>,
+    /// Beats that have been taken, and where to tell so.
     beats: u64,
     marks: Marks,
-    /// When the unit is through with what it has taken of each class.
-    free: Vec<Cycle>,
 }
 
 /// Moves one beat a cycle.
@@ -53,8 +50,6 @@ pub(crate) struct StepFlow {
     ports: Vec<Port<Tag>>,
     clusters: Vec<Cluster>,
     records: Vec<VecDeque<Taking>>,
-    /// When the gate's part of each cluster is through with the records so far.
-    keys_free: Vec<Cycle>,
     open: HashMap<Tag, (usize, Cycle)>,
     told: Vec<(Cycle, Signal)>,
     log: ReadLog,
@@ -78,7 +73,6 @@ impl Flow for StepFlow {
             ports: leaders.iter().map(|&leader| Port::new(config, leader, waves)).collect(),
             clusters: leaders.iter().map(cluster).collect(),
             records: (0..waves).map(|_| VecDeque::new()).collect(),
-            keys_free: vec![0; leaders.len()],
             open: HashMap::new(),
             told: Vec::new(),
             log: ReadLog::new(log),
@@ -89,13 +83,10 @@ impl Flow for StepFlow {
 
     fn push(&mut self, stream: Stream, item: Item) {
         self.quiet = 0;
-        if let (Stream::Record(wave), Tag::Record { .. }) = (stream, item.tag) {
-            let left = |class| Some(item.lanes.beats(class, self.beat));
-            let left: Vec<Option<u64>> = (0..self.ports.len()).map(left).collect();
-            let free = vec![0; left.len()];
+        if let Stream::Record(wave) = stream {
+            let left = (0..self.ports.len()).map(|class| item.lanes.beats(class, self.beat)).collect();
             let marks = Marks::new(item.marks.clone());
-            let (tag, in_step) = (item.tag, item.in_step);
-            self.records[wave].push_back(Taking { tag, in_step, start: None, left, beats: 0, marks, free });
+            self.records[wave].push_back(Taking { tag: item.tag, free: None, left, beats: 0, marks });
         } else if stream == Stream::Control {
             let classes = (0..self.ports.len()).filter(|&c| !item.lanes.get(c).is_empty()).count();
             self.open.insert(item.tag, (classes, 0));
@@ -113,7 +104,7 @@ impl Flow for StepFlow {
     fn take(&mut self, wave: usize, tag: Tag, at: Cycle) {
         self.quiet = 0;
         if let Some(record) = self.records[wave].iter_mut().find(|r| r.tag == tag) {
-            record.start = Some(at);
+            record.free = Some(at);
         }
     }
 
@@ -304,63 +295,34 @@ impl StepFlow {
         true
     }
 
+    /// A unit takes a beat from every channel that has some left of the record in front, a hop away.
     fn take_records(&mut self, wave: usize, now: Cycle) {
-        match self.records[wave].front() {
-            Some(front) if front.in_step => self.take_in_step(wave, now),
-            Some(_) => (0..self.ports.len()).for_each(|class| self.take_key(wave, class, now)),
-            None => return,
-        }
-        while let Some(front) = self.records[wave].front().filter(|f| f.left.iter().all(Option::is_none)) {
-            let hop = if front.in_step { 0 } else { HOP };
-            let at = front.free.iter().copied().max().unwrap_or(now) + hop;
-            self.told.push((at, Signal::Taken(front.tag)));
-            self.records[wave].pop_front();
-        }
-    }
-
-    /// The vector unit takes a beat from every channel, a hop away.
-    fn take_in_step(&mut self, wave: usize, now: Cycle) {
         let stream = Stream::Record(wave).index(self.waves);
         let Some(front) = self.records[wave].front_mut() else { return };
-        if front.start.is_none_or(|start| now < start.max(front.free[0])) || now < HOP {
+        if front.free.is_none_or(|free| now < free) || now < HOP {
             return;
         }
-        let beats = self.ports.iter().map(|p| p.front(stream, now - HOP).filter(|b| b.label == front.tag));
-        let Some(pace) = beats.map(|b| b.map(|b| b.pace)).collect::<Option<Vec<u64>>>() else { return };
-        self.quiet = 0;
-        for (class, port) in self.ports.iter_mut().enumerate() {
-            front.free[class] = now + pace[class];
-            port.pop(stream, front.free[class] + HOP);
-            front.left[class] = front.left[class].map(|left| left - 1).filter(|&left| left > 0);
-        }
-        front.beats += 1;
-        if let Some((_, reached)) = front.marks.pass(front.beats) {
-            self.told.push((front.free[0], Signal::Reached(front.tag, reached)));
-        }
-    }
-
-    /// A cluster takes the next of its own beats of the keys, or passes over a record of which it has none.
-    fn take_key(&mut self, wave: usize, class: usize, now: Cycle) {
-        let stream = Stream::Record(wave).index(self.waves);
-        let of_class = |r: &&mut Taking| r.in_step || r.left[class].is_some();
-        let Some(record) = self.records[wave].iter_mut().find(of_class).filter(|r| !r.in_step) else {
+        let some = |left: &&u64| **left > 0;
+        let beats = self.ports.iter().zip(&front.left).filter(|(_, left)| some(left)).map(|(port, _)| {
+            port.front(stream, now - HOP).filter(|beat| beat.label == front.tag).map(|beat| beat.pace)
+        });
+        let Some(pace) = beats.collect::<Option<Vec<u64>>>().and_then(|paces| paces.into_iter().max()) else {
             return;
-        };
-        if record.start.is_none_or(|start| now < start.max(self.keys_free[class])) {
-            return;
-        }
-        let (port, left) = (&mut self.ports[class], record.left[class].unwrap_or(0));
-        let pace = match port.front(stream, now).filter(|b| b.label == record.tag) {
-            Some(beat) => beat.pace,
-            None if left == 0 => 1,
-            None => return,
         };
         self.quiet = 0;
         let free = now + pace;
-        if left > 0 {
-            port.pop(stream, free);
+        front.free = Some(free);
+        for (port, left) in self.ports.iter_mut().zip(&mut front.left).filter(|(_, left)| **left > 0) {
+            port.pop(stream, free + HOP);
+            *left -= 1;
         }
-        record.left[class] = left.checked_sub(1).filter(|&left| left > 0);
-        (record.free[class], self.keys_free[class]) = (free, free);
+        front.beats += 1;
+        if let Some((_, reached)) = front.marks.pass(front.beats) {
+            self.told.push((free, Signal::Reached(front.tag, reached)));
+        }
+        if front.left.iter().all(|&left| left == 0) {
+            self.told.push((free, Signal::Taken(front.tag)));
+            self.records[wave].pop_front();
+        }
     }
 }

@@ -50,6 +50,11 @@ fn masked_entry(begun: Cycle, now: Cycle) -> Cycle {
     now.max(begun + timing::MASK_MAP) + timing::MASK_ADDRESS - timing::PORT_ISSUE
 }
 
+/// What stands behind the keys of a `gate_tas` in the record stream.
+pub(super) fn keys_end(wave: usize, command: usize, work: &Work) -> Tag {
+    Tag::Keys { wave, command, part: work.past.len(), elements: false }
+}
+
 /// Whether a command may read records.
 fn reads_records(command: &Command) -> bool {
     match command {
@@ -357,11 +362,12 @@ impl<F: Flow> Machine<'_, F> {
         let push = |machine: &mut Self, part: usize, record: &Record, after: Option<usize>| {
             machine.count_record(index, part, &record.lanes);
             let tag = Tag::Record { wave, command: index, part };
-            let (lanes, in_step) = (record.lanes.clone(), record.in_step);
+            let lanes = record.lanes.clone();
+            let ready = enter(&mut machine.waves[wave].records_walked, ready, lanes.longest());
             // The masks are whole when the last slot's blocks have been compared.
             let marks = if part == last { marks.clone() } else { Rc::default() };
             machine.waves[wave].records_coming.push(tag);
-            machine.flow.push(Stream::Record(wave), Item { tag, lanes, ready, after, in_step, marks });
+            machine.flow.push(Stream::Record(wave), Item { tag, lanes, ready, after, marks });
         };
         if let Some(shared) = &work.shared {
             push(self, 0, shared, None);
@@ -371,7 +377,31 @@ impl<F: Flow> Machine<'_, F> {
                 push(self, i + 1, record, after);
             }
         }
+        self.queue_keys(wave, index, work);
         true
+    }
+
+    /// Queues the past keys of a `gate_tas`. The walker takes a cycle for each run of the channel that has most, whether the slot has
+    /// past keys or not.
+    fn queue_keys(&mut self, wave: usize, index: usize, work: &Work) {
+        let mut addressed = Vec::new();
+        for (part, past) in work.past.iter().enumerate() {
+            let at = enter(&mut self.waves[wave].records_walked, entry(self.now), 2 * past.places);
+            addressed.push(at);
+            self.at(at, Due::Look);
+            let records = past.keys.iter().flatten().zip([false, true]);
+            for (record, elements) in records {
+                let tag = Tag::Keys { wave, command: index, part, elements };
+                let ready = at + if elements { past.places as Cycle } else { 0 };
+                self.count(Traffic::KvRead, &record.lanes);
+                self.waves[wave].records_coming.push(tag);
+                self.flow.push(Stream::Record(wave), Item::free(tag, record.lanes.clone(), ready));
+            }
+        }
+        if !work.past.is_empty() {
+            self.waves[wave].records_coming.push(keys_end(wave, index, work));
+            self.waves[wave].states[index].addressed = addressed;
+        }
     }
 
     /// Sends the addresses of what a command writes to the ports, run by run.
@@ -407,7 +437,6 @@ impl<F: Flow> Machine<'_, F> {
 
     fn count_record(&mut self, index: usize, part: usize, lanes: &Lanes) {
         let traffic = match self.command(index) {
-            Command::GateTas(_) => Traffic::KvRead,
             Command::Delta(_) | Command::GateDelta(_) => Traffic::RingRead,
             Command::Matvec(_) if part > 0 => Traffic::RingRead,
             Command::Load(c) if c.index == fastcar_arch::isa::IndexBy::Ring => Traffic::RingRead,

@@ -1,22 +1,20 @@
 //! The gate unit: temporal attention scores, and the settling of every kind of gate into the Index Register.
 
+use super::control::keys_end;
 use super::{Due, GATE, Machine};
 use crate::dram::Cycle;
 use crate::flow::{Flow, Tag};
+use crate::plan::{Lanes, Past};
 use fastcar_arch::isa::Command;
 use fastcar_arch::timing;
-use std::collections::VecDeque;
 
 /// State of the gate unit.
 #[derive(Default)]
 pub(super) struct GateUnit {
     /// When it can look at the next slot.
     free: Cycle,
-    /// Wave whose keys are under way, and since when each record is.
-    wave: usize,
-    armed: VecDeque<Cycle>,
-    /// When the last keys had been taken.
-    taken: Cycle,
+    /// Since when it takes keys.
+    taking: Option<Cycle>,
 }
 
 impl<F: Flow> Machine<'_, F> {
@@ -42,57 +40,79 @@ impl<F: Flow> Machine<'_, F> {
                 return true;
             }
         }
-        let under_way = !self.gate.armed.is_empty();
-        let Some(slot) = work.slots.get(w.gate_part) else {
-            if under_way && self.gate.wave == wave {
-                return false;
-            }
-            let scores = w.gate_scores.max(self.now);
+        let part = w.gate_part;
+        let Some(past) = work.past.get(part) else {
+            let scores = w.gate_scores.max(self.gate.free).max(self.now);
             self.settle(wave, command, scores);
             return true;
         };
-        if self.now < self.gate.free || !w.filled(state.operands, 1 << slot.slot) {
+        let addressed = state.addressed.get(part).is_some_and(|&at| at <= self.now);
+        if !addressed || self.gate.taking.is_some() || self.now < self.gate.free {
             return false;
         }
-        if slot.record.is_some() {
-            let tag = Tag::Record { wave, command, part: w.gate_part + 1 };
-            let turn = w.records.get(w.keys_armed) == Some(&tag);
-            if !turn || under_way && self.gate.wave != wave {
-                return false;
-            }
-            self.arm_keys(wave, tag);
+        self.look_at(wave, command, part, past)
+    }
+
+    /// Passes over a slot without past keys, or begins to take those of another.
+    fn look_at(&mut self, wave: usize, command: usize, part: usize, past: &Past) -> bool {
+        if past.keys.is_none() {
+            let next = self.now + 1;
+            self.gate.free = next;
+            self.at(next, Due::Look);
+            self.through(wave, command, next);
+            return true;
         }
-        self.waves[wave].gate_part += 1;
-        self.gate.free = self.now + 1;
-        self.at(self.now + 1, Due::Look);
+        let w = &self.waves[wave];
+        let tag = Tag::Keys { wave, command, part, elements: false };
+        if w.records.front() != Some(&tag) || !w.filled(w.states[command].operands, 1 << past.slot) {
+            return false;
+        }
+        self.gate.taking = Some(self.now);
+        self.flow.take(wave, tag, self.now + timing::KEYS_START);
         true
     }
 
-    /// Lets the clusters take a slot's keys as soon as they are through with those before.
-    fn arm_keys(&mut self, wave: usize, tag: Tag) {
-        self.gate.wave = wave;
-        self.gate.armed.push_back(self.now);
-        self.waves[wave].keys_armed += 1;
-        self.flow.take(wave, tag, self.now + timing::HOP);
+    /// Is through with a slot in cycle `at`.
+    fn through(&mut self, wave: usize, command: usize, at: Cycle) {
+        let w = &mut self.waves[wave];
+        w.gate_part += 1;
+        if w.states[command].work.as_ref().is_some_and(|work| work.past.len() == w.gate_part) {
+            self.at(at, Due::KeysOver { wave, command });
+        }
     }
 
-    /// The clusters took a slot's keys a hop ago.
+    /// What is behind the keys of a command in the record stream has its turn.
+    pub(super) fn keys_over(&mut self, wave: usize, command: usize) {
+        let w = &mut self.waves[wave];
+        let Some(work) = &w.states[command].work else { return };
+        let end = keys_end(wave, command, work);
+        w.records.retain(|tag| *tag != end);
+    }
+
+    /// The gate unit took the scale bytes of a slot's keys, or their elements.
     pub(super) fn keys_taken(&mut self, tag: Tag) {
-        let (Some(armed), Tag::Record { wave, command, part }) = (self.gate.armed.pop_front(), tag) else {
+        let Tag::Keys { wave, command, part, elements } = tag else { return };
+        if !elements {
+            self.flow.take(wave, Tag::Keys { wave, command, part, elements: true }, self.now);
+            return;
+        }
+        let w = &mut self.waves[wave];
+        w.gate_scores = self.now + timing::TAS_LATENCY;
+        let (Some(since), Some(work)) = (self.gate.taking.take(), w.states[command].work.clone()) else {
             return;
         };
-        let taken = self.now - timing::HOP;
-        let since = armed.max(self.gate.taken);
-        self.gate.taken = taken;
-        let w = &mut self.waves[wave];
-        w.keys_armed -= 1;
-        w.gate_scores = taken + timing::tas_latency(self.config);
-        let Some(work) = w.states[command].work.clone() else { return };
-        let part = &work.slots[part - 1];
+        let past = &work.past[part];
+        let cycles = past.keys.iter().flatten().map(|record| self.cycles(&record.lanes)).sum::<u64>();
+        self.counters.units[GATE].busy += cycles;
+        self.span(GATE, wave, command, 1 << past.slot, since..self.now);
+        self.through(wave, command, self.now);
+    }
+
+    /// Cycles that a record takes, if its beats are there.
+    fn cycles(&self, lanes: &Lanes) -> u64 {
         let beat = self.config.beat().get();
-        let keys = part.record.iter().flat_map(|r| r.lanes.get(0).iter());
-        self.counters.units[GATE].busy += keys.map(|s| s.bytes / beat * u64::from(s.pace)).sum::<u64>();
-        self.span(GATE, wave, command, 1 << part.slot, since..taken);
+        let of = |class| lanes.get(class).iter().map(|s| s.bytes / beat * u64::from(s.pace)).sum();
+        (0..self.sizes.len()).map(of).max().unwrap_or(0)
     }
 
     /// All scores are there in cycle `scores`.

@@ -1,12 +1,13 @@
-//! What stands in the activation buffer: whether a product reads what one command filled, for every slot that it runs for.
+//! What stands in the activation buffer: whether a product, or a score of past keys, reads what one command filled, for every slot that it runs for.
 //!
 //! The largest scale byte of a vector, and the block masks of a `delta`, are kept under the first block of what was filled.
-//! So a product has to read all of one fill and nothing else.
+//! So both have to read all of one fill and nothing else.
 
 use super::ProgramError;
 use super::family::CommandRef;
 use crate::field::Field;
 use crate::isa::{AbBlock, Command, Delta, Matvec, Pred, Quant};
+use crate::num::mx::BLOCK;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -231,11 +232,9 @@ impl Fills {
                 self.fill(by, blocks, *pred);
             }
             Command::Matvec(c) => {
-                let latest = self.operand(by, c)?;
                 let read = BlockRange::new(c.src, c.blocks);
-                if let Some(open) = self.open.as_mut().filter(|open| open.blocks.meets(read)) {
-                    open.reader.get_or_insert(by.index);
-                }
+                let latest = self.operand(by, read, c.pred)?;
+                self.uses(by, read);
                 match self.fault(latest, c) {
                     Some(fault) if c.delta => {
                         return Err(ProgramError::Masks { index: by.index, command: by.mnemonic, fault });
@@ -243,10 +242,25 @@ impl Fills {
                     _ => {}
                 }
             }
-            Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_) => self.decisions += 1,
+            Command::GateTas(c) => {
+                let blocks = u32::from(c.heads) * u32::from(c.head_dim) / BLOCK as u32;
+                let start = u32::from(c.src.0);
+                let read = BlockRange { start, end: start + blocks };
+                self.operand(by, read, c.pred)?;
+                self.uses(by, read);
+                self.decisions += 1;
+            }
+            Command::GateDelta(_) | Command::GateHost(_) => self.decisions += 1,
             _ => {}
         }
         Ok(())
+    }
+
+    /// A command that uses a whole operand: what it reads of the latest does not go on.
+    fn uses(&mut self, by: CommandRef, read: BlockRange) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.blocks.meets(read)) {
+            open.reader.get_or_insert(by.index);
+        }
     }
 
     /// Fills a whole operand, or goes on with one.
@@ -314,9 +328,8 @@ impl Fills {
         before.take_while(move |(_, (end, _))| *end > blocks.start).map(|(&start, (_, fill))| (start, fill))
     }
 
-    /// The latest fill of any of these blocks, if it is of just these and the product's slots all have it.
-    fn operand(&self, by: CommandRef, c: &Matvec) -> Result<CommandRef, ProgramError> {
-        let read = BlockRange::new(c.src, c.blocks);
+    /// The latest fill of any of these blocks, if it is of just these and the slots all have it.
+    fn operand(&self, by: CommandRef, read: BlockRange, pred: Pred) -> Result<CommandRef, ProgramError> {
         let latest = self.overlapping(read).map(|(_, fill)| fill).max_by_key(|fill| fill.by.index);
         match latest {
             Some(fill) if fill.blocks != read => Err(ProgramError::OtherFill {
@@ -327,12 +340,12 @@ impl Fills {
                 filler_command: fill.by.mnemonic,
                 filled: fill.blocks,
             }),
-            Some(fill) if fill.is_for(Slots::new(c.pred, self.decisions)) => Ok(fill.by),
+            Some(fill) if fill.is_for(Slots::new(pred, self.decisions)) => Ok(fill.by),
             _ => Err(ProgramError::NotFilled {
                 index: by.index,
                 command: by.mnemonic,
                 read,
-                pred: c.pred.show(),
+                pred: pred.show(),
             }),
         }
     }
