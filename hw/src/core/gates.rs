@@ -30,8 +30,7 @@ impl<'m> Center<'m> {
         let [known, slots] = self.slots_of(GATES, get("pred"), get("decision_valid"), get("decision"));
         gates.set("known_i", known);
         gates.set("slots_i", slots);
-        // Keys are not compared yet.
-        gates.set("scored_i", m.lit(1, 0));
+        self.past_scores()?;
 
         let settles = get("settles");
         // The dispatcher sees the room in the cycle in which the decision may be used.
@@ -43,7 +42,7 @@ impl<'m> Center<'m> {
             report.set(&format!("gate_{name}_i"), get(from));
         }
 
-        m.output("gate_busy_o", get("busy"));
+        m.output("gate_busy_o", get("busy") | self.tas.get("busy_o"));
         m.output("gate_there_o", get("front_valid"));
         let width = index_width(u64::from(self.sizes.slots) + 1);
         let (active, decided) = (get("active"), get("decided"));
@@ -54,13 +53,14 @@ impl<'m> Center<'m> {
         Ok(!get("front_valid"))
     }
 
-    /// Scores of the vector unit, and how far it is.
+    /// Scores of the vector unit or of past keys, those of one gate at a time, and how far the vector unit is.
     pub(super) fn scores(&self, unit: &Instance<'m>, finished: Wire<'m>) {
-        let Self { gates, report, .. } = self;
-        for unit_of in [gates, report] {
-            unit_of.set("score_valid_i", unit.get("score_valid_o"));
-            unit_of.set("score_slot_i", unit.get("block_slot_o"));
-            unit_of.set("score_i", unit.get("score_o"));
+        let Self { gates, report, tas, .. } = self;
+        let past = tas.get("score_valid_o");
+        for taker in [gates, report] {
+            taker.set("score_valid_i", past | unit.get("score_valid_o"));
+            taker.set("score_slot_i", past.mux(tas.get("score_slot_o"), unit.get("block_slot_o")));
+            taker.set("score_i", past.mux(tas.get("score_o"), unit.get("score_o")));
         }
         gates.set("compared_i", finished);
     }

@@ -20,7 +20,7 @@
 //! | `error_channel_o`, `error_response_o` | out | 8, 2 | with it: a read's or write's channel and response |
 //! | `compact_i` | in | 1 | the policy is `compact`, not `static` |
 //! | `mac_busy_o`, `mac_there_o` | out | 1 | a cycle in which a beat occupies channel 0's cluster; a product's command is dispatched and not finished |
-//! | `gate_busy_o`, `gate_there_o` | out | 1 | a cycle in which a gate settles; in which a gate command is in the queue |
+//! | `gate_busy_o`, `gate_there_o` | out | 1 | a cycle in which keys are taken or a gate settles; in which a gate command is in the queue |
 //! | `replays_o`, `computes_o` | out | log2(slots + 1) | slots for which a gate has decided so |
 //! | `command_valid_o`, `command_busy_o`, `command_stalled_o` | out | 1 | a command is dispatched; the command processor works, or is held up |
 //! | `read_beat<c>_o`, `written_beat<c>_o`, `reading_o`, `writing_o` | out | 1 | beats of the channels; channel 0 has reads, or writes, queued or under way |
@@ -58,6 +58,7 @@ mod array;
 pub mod commits;
 pub mod control_reads;
 mod gates;
+mod keys;
 pub mod masks;
 pub mod parts;
 pub mod progress;
@@ -81,9 +82,10 @@ pub use top::Core;
 
 use crate::cmd::{Classes, Dispatch, Fields, NUMBER_BITS, Prefetch, TableReader, Writers};
 use crate::drs::{Decisions, Gates};
+use crate::gate::Tas;
 use crate::port::Port;
 use crate::rtl::{Bits, Block, Builder, Instance, Module, Reg, RtlError, Wire};
-use crate::walk::{Direction, Sizes, shape};
+use crate::walk::{Direction, PastWalker, Sizes, shape};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::timing::{DISPATCH, FINISH, HOP};
 use segments::{hop, hop_word};
@@ -144,6 +146,9 @@ struct Center<'m> {
     table: Instance<'m>,
     decisions: Instance<'m>,
     gates: Instance<'m>,
+    /// Scores of past keys, and the walk over these.
+    tas: Instance<'m>,
+    past: Instance<'m>,
     report: Instance<'m>,
     masks: Instance<'m>,
     /// The report is being written.
@@ -339,6 +344,8 @@ impl Block for Machine {
             base: bases[0],
             issue: Issue::of(&m, &dispatch, &table, slots),
             gates: m.instance("u_gates", &Gates::new(slots)?)?,
+            tas: m.instance("u_tas", &Tas::new(&self.config))?,
+            past: m.instance("u_past_walker", &PastWalker::new(&self.config))?,
             report: m.instance("u_report", &Report::new(&self.config)?)?,
             masks: m.instance(
                 "u_masks",

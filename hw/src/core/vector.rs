@@ -10,10 +10,10 @@ use crate::port::{Port, WRITER_BITS};
 use crate::prim::Fifo;
 use crate::rtl::{Bits, Builder, Instance, RamStyle, RtlError, Stream, Wire, index_width};
 use crate::vec::{Records, Shape, VectorUnit, Writes};
-use crate::walk::appends::{BLOCK_BITS, POSITION, SCALES, TOKEN};
+use crate::walk::appends::{POSITION, SCALES, TOKEN};
 use crate::walk::queue::Waiting;
-use crate::walk::{Appends, Direction, RecordQueue, RecordWalker, shape};
-use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
+use crate::walk::{Appends, Direction, PastWalker, RecordQueue, RecordWalker, shape};
+use fastcar_arch::config::AccelConfig;
 use fastcar_arch::timing::{HOP, QUEUE_COMMANDS, WINDOW};
 
 /// Bits of a guard: a writer's number, and whether there is one.
@@ -40,8 +40,9 @@ struct Queued<'m> {
     pred: Wire<'m>,
     decides: Wire<'m>,
     decision: Wire<'m>,
-    /// Commands before it that read records.
+    /// Commands before it that read records, and those of them that read past keys.
     records: Wire<'m>,
+    keys: Wire<'m>,
     /// It may write, and its number among those that may.
     closes: Wire<'m>,
     writer: Wire<'m>,
@@ -57,9 +58,11 @@ struct Queued<'m> {
 
 impl<'m> Queued<'m> {
     fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, records, closes, writer, task, .. } = self;
+        let Self { index, pred, decides, decision, records, keys, closes, writer, task, .. } = self;
         let writes = [*closes, *writer, self.read, self.product, self.compared, self.gate, self.allow];
-        m.pack(&[&[*index, *pred, *decides, *decision, *records][..], &writes, &[task.word(m)]].concat())
+        m.pack(
+            &[&[*index, *pred, *decides, *decision, *records, *keys][..], &writes, &[task.word(m)]].concat(),
+        )
     }
 
     fn of(center: &Center<'m>, shape: &Shape, word: Wire<'m>) -> Self {
@@ -70,6 +73,7 @@ impl<'m> Queued<'m> {
             decides: take(1),
             decision: take(NUMBER_BITS),
             records: take(NUMBER_BITS),
+            keys: take(NUMBER_BITS),
             closes: take(1),
             writer: take(WRITER_BITS),
             read: take(1),
@@ -153,9 +157,14 @@ impl<'m> Center<'m> {
             jobs,
         )?;
         let walker = m.instance(&format!("u_{name}_walker"), &RecordWalker::new(config, GUARD_BITS)?)?;
-        walker.stream_in("job", jobs);
-        let entry = usize::from(direction == Direction::Write);
-        table.set(&format!("slot_{entry}_i"), walker.get("slot_o"));
+        let (entry, slot) = match direction {
+            Direction::Read => (0, self.past_keys(&walker, jobs)),
+            Direction::Write => {
+                walker.stream_in("job", jobs);
+                (1, walker.get("slot_o"))
+            }
+        };
+        table.set(&format!("slot_{entry}_i"), slot);
         walker.set("entry_i", table.get(&format!("entry_{entry}_o")));
         for name in ["front_valid", "front"] {
             let front = queue.get(&format!("{name}_o"));
@@ -203,10 +212,19 @@ impl<'m> Center<'m> {
         let guarded = run.guard.msb() & !run.shared;
         let guard = guarded.cat(run.guard.trunc(WRITER_BITS));
         let word = m.pack(&[run.address, run.length, guard]);
-        let latency = RecordWalker::new(config, GUARD_BITS)?.latency();
-        let segments = Segments::new(word.width(), config.channels(), latency)?;
-        let segments = self.send("record", &segments, run.valid, word)?;
-        walker.set("go_i", segments.get("go_o"));
+        // Both walkers take as long, and never give something at once.
+        let past = |name: &str| self.past.get(&format!("run_{name}_o"));
+        let keys = [past("address"), past("length").zext(self.sizes.address), m.lit(guard.width(), 0)];
+        let word = past("valid").mux(m.pack(&keys), word);
+        let all = m.constant(Bits::ones(config.channels()));
+        let segments = Segments::new(word.width(), config.channels(), PastWalker::LATENCY)?.some();
+        let segments = self.send("record", &segments, run.valid | past("valid"), word)?;
+        segments.set("run_channels_i", past("valid").mux(past("channels"), all));
+        for walker in [&walker, &self.past] {
+            walker.set("go_i", segments.get("go_o"));
+        }
+        self.tas
+            .set("rows_i", self.count_rows("rows_walked", run.length & run.valid.repeat(run.length.width())));
 
         let beat = config.fields().beat_bytes;
         let rows = m.instance("u_record_rows", &RecordRows::new(beat, config.channels())?)?;
@@ -215,7 +233,9 @@ impl<'m> Center<'m> {
             port.set("record_free_i", rows.get(&format!("free{c}_o")));
             port.set("record_free_last_i", rows.get(&format!("free_last{c}_o")));
         }
-        self.groups(unit, rows.stream_out("row"), bytes)?;
+        let own = self.rows_of_keys(&rows);
+        self.tas.set("taken_i", self.count_rows("rows_taken", own.passes()));
+        self.groups(unit, own, bytes)?;
         Ok(self.count("streamed", queue.get("leaves_o")))
     }
 
@@ -318,8 +338,7 @@ impl<'m> Center<'m> {
         appends.set("position_i", take(POSITION));
         appends.set("heads_i", take(walk.heads_bits()));
         appends.set("scales_i", take(SCALES));
-        let blocks = self.table.get("positions_o") + u64::from(KV_BLOCK_TOKENS - 1);
-        appends.set("blocks_i", blocks.slice(KV_BLOCK_TOKENS.ilog2(), BLOCK_BITS + 1));
+        appends.set("blocks_i", self.blocks_of_head());
         Ok(appends)
     }
 
@@ -334,6 +353,7 @@ impl<'m> Center<'m> {
             decides: issue.decides,
             decision: issue.decision,
             records: self.count("records", issue.valid & classes.records),
+            keys: self.count("keys", issue.valid & issue.fields.is("gate_tas")?),
             closes: classes.writes,
             writer: issue.writer.trunc(WRITER_BITS),
             read: issue.product[0],
@@ -386,7 +406,11 @@ impl<'m> Center<'m> {
             ("shared", task.shared),
             ("writes", task.written.slots(ring, queued.allow)),
             ("closes", queued.closes),
-            ("streamed", !(streamed - queued.records - 1).msb()),
+            // The stream is through with the command, and the gate unit with the keys before it.
+            (
+                "streamed",
+                !(streamed - queued.records - 1).msb() & !(self.tas.get("over_o") - queued.keys).msb(),
+            ),
             ("placed", !cache | places.valid),
             ("room", room),
             ("free", free),
@@ -442,6 +466,7 @@ impl<'m> Center<'m> {
             unit.set(&format!("ab_{name}_i"), buffer.get(&format!("vector_{name}_o")));
         }
         array.reads(&buffer);
+        self.reads_queries(&buffer);
         Ok(())
     }
 
@@ -480,7 +505,7 @@ impl<'m> Center<'m> {
         array: &Array<'m>,
         slots: Wire<'m>,
     ) -> Result<Wire<'m>, RtlError> {
-        let progress = Progress::new(self.config.slots(), &["product"])?;
+        let progress = Progress::new(self.config.slots(), &["product", "gate"])?;
         let progress = self.m.instance("u_progress", &progress)?;
         progress.set("start_i", self.start);
         progress.set("begins_i", parts.get("begin_o") & parts.get("first_o"));
@@ -490,6 +515,9 @@ impl<'m> Center<'m> {
         progress.set("product_valid_i", array.sequencer.get("operand_valid_o"));
         progress.set("product_i", array.sequencer.get("operand_o"));
         array.sequencer.set("missing_i", progress.get("product_missing_o"));
+        progress.set("gate_valid_i", self.tas.get("operand_valid_o"));
+        progress.set("gate_i", self.tas.get("operand_o"));
+        self.tas.set("missing_i", progress.get("gate_missing_o"));
         Ok(progress.get("finished_o"))
     }
 

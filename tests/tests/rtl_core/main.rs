@@ -5,6 +5,7 @@ mod faults;
 mod masked;
 mod products;
 mod programs;
+mod scores;
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::End;
@@ -19,6 +20,7 @@ use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Board, Counted, Cover, Failed, Random, accept, skipped};
 use products::{product_run, weights};
 use programs::{Any, Run, any_run, appending, deciding, for_nobody, memory, reading, storing};
+use scores::scoring_run;
 
 /// What the simulator says of a run, in the words of the board.
 fn simulated(
@@ -185,6 +187,30 @@ fn masked_products_are_made() -> TestResult {
 fn gates_decide() -> TestResult {
     agree("tiny", deciding, 80, 10)?;
     agree("edge", deciding, 40, 11)
+}
+
+fn scores_agree(preset: &str, count: u64, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    let mut cover = scores::cover();
+    for _ in 0..count {
+        let length = [1, 2, 4, random.below(16)][random.below(4) as usize];
+        let run = scoring_run(&mut random, &config, length);
+        agrees(&mut board, &mut random, &config, &run)?;
+        scores::hit(&mut cover, &config, &run);
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn past_keys_are_scored() -> TestResult {
+    scores_agree("tiny", 80, 14)?;
+    scores_agree("edge", 50, 15)
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub fn for_nobody(random: &mut Random) -> Command {
     }
 }
 
-fn line(random: &mut Random) -> VbLine {
+pub fn line(random: &mut Random) -> VbLine {
     VbLine(random.below(LINES) as u16)
 }
 
@@ -133,10 +133,10 @@ fn store_act(random: &mut Random) -> StoreAct {
 }
 
 /// Local byte of the caches, and from slot to slot.
-const CACHES: u64 = 0x20_0000;
-const CACHE: u64 = 0xC000;
+pub const CACHES: u64 = 0x20_0000;
+pub const CACHE: u64 = 0xC000;
 /// Heads of the caches of each family, and blocks of a head.
-const CACHE_HEADS: [(u16, u16); 8] = [(1, 1), (2, 1), (4, 1), (5, 1), (1, 2), (2, 2), (1, 3), (1, 4)];
+pub const CACHE_HEADS: [(u16, u16); 8] = [(1, 1), (2, 1), (4, 1), (5, 1), (1, 2), (2, 2), (1, 3), (1, 4)];
 
 fn append(random: &mut Random) -> KvAppend {
     let family = random.below(CACHE_HEADS.len() as u64);
@@ -197,6 +197,7 @@ fn number_gates(commands: &mut [Command]) -> u16 {
         let gate = match command {
             Command::GateHost(c) => &mut c.gate,
             Command::GateDelta(c) => &mut c.gate,
+            Command::GateTas(c) => &mut c.gate,
             Command::Delta(c) => &mut c.gate,
             _ => continue,
         };
