@@ -12,7 +12,7 @@
 //! | `rst_i`, `start_i` | in | 1 | no keys; a run begins |
 //! | `wanted_i` | in | 1 | the first gate is a `gate_tas` whose slots are known; what follows is its command's: |
 //! | `src_i`, `heads_i`, `kv_heads_i`, `scales_i` | in | block, heads, heads, 6 | first block of queries; query heads; key/value heads; blocks of a head |
-//! | `place_valid_i`, `place_i`, `place_ready_o` | | 1, [`Place::width`], 1 | *stream* of slots |
+//! | `place_{valid,data}_i`, `place_ready_o` | | 1, [`Place::width`], 1 | *stream* of slots |
 //! | `turn_i` | in | 1 | the records before the slot's keys are taken |
 //! | `missing_i` | in | slots | slots whose queries are not in the activation buffer |
 //! | `row_valid_i`, `row_ready_o` | in, out | 1 | a row of beats; taken when both are set |
@@ -183,7 +183,7 @@ impl<'m> Heads<'m> {
         self.left.set_when(changes, left);
         self.last.set_when(changes, last);
         self.most.set_when(changes, last.mux(rest, m.lit(bits, channels - 1)));
-        let mask = moves.kept("last_channels", walk.spread(m, wide, place.channel).1);
+        let mask = moves.kept("last_channels", place.last_channels);
         m.output("need_o", mask | (!self.last.q()).repeat(s.channels));
     }
 }
@@ -206,7 +206,7 @@ impl<'m> Scales<'m> {
     fn new(s: &Sizes, moves: &Moves<'m>, place: &Place<'m>) -> Self {
         let reg = |name, width| moves.reg(name, width);
         let (kept, row) = (reg("kept", s.block_bits()), reg("kept_of_row", s.block_bits()));
-        let (rest, byte) = (reg("bytes_left", s.run_bits()), reg("byte", s.run_bits()));
+        let (rest, byte) = (reg("bytes_left", s.run_bits()), reg("block_byte", s.run_bits()));
         let offset = moves.kept("offset", place.offset);
         Self { kept, row, beat: reg("scale_beat", SCALE_BEATS), rest, byte, offset }
     }
@@ -270,7 +270,7 @@ impl<'m> Queries<'m> {
             block: block("query"),
             group: block("query_of_group"),
             row: block("query_of_row"),
-            before: block("before"),
+            before: block("blocks_before"),
         }
     }
 

@@ -53,7 +53,7 @@ use super::{Keys, SCALES, Score, Sizes, Token};
 use crate::cmd::fields::cut;
 use crate::cmd::{Fields, NUMBER_BITS, Writers};
 use crate::prim::{DelayLine, Fifo};
-use crate::rtl::{Block, Builder, Instance, Module, RamStyle, RtlError, Stream, Wire, index_width};
+use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use crate::walk::PastWalker;
 use crate::walk::past::Place;
 use fastcar_arch::config::{AccelConfig, LINE_WORDS};
@@ -166,9 +166,8 @@ impl Tas {
         Fifo::new(data.width(), depth, RamStyle::Block)?.after(m, "u_places", named)
     }
 
-    /// Slots whose scores are on their way; whether those of all slots of the first gate have come by this cycle.
-    fn scored<'m>(m: &'m Builder, clear: [Wire<'m>; 2], keys: &Instance<'m>, comes: Wire<'m>) -> Wire<'m> {
-        let ([start, settles], slot) = (clear, keys.get("slot_o"));
+    /// Slots whose scores are on their way: whether those of all so far have come by this cycle.
+    fn come<'m>(m: &'m Builder, start: Wire<'m>, slot: Wire<'m>, comes: Wire<'m>) -> Wire<'m> {
         let bits = index_width(u64::from(Score::LATENCY));
         let under_way = m.reg("under_way", bits).reset(0);
         under_way.update(&[
@@ -176,9 +175,7 @@ impl Tas {
             (slot & !comes, under_way.q() + 1),
             (comes & !slot, under_way.q() - 1),
         ]);
-        let through = m.reg("through", 1).reset(0);
-        through.update(&[(start | settles, m.lit(1, 0)), (keys.get("over_o"), m.lit(1, 1))]);
-        through.q() & (under_way.q().is_zero() | (under_way.q().eq(1) & comes))
+        under_way.q().is_zero() | (under_way.q().eq(1) & comes)
     }
 }
 
@@ -197,12 +194,15 @@ impl Block for Tas {
         let keys = m.instance("u_keys", &Keys::new(&self.config))?;
         let split = Place::width(&self.config);
         keys.set("place_valid_i", places.valid);
-        keys.set("place_i", places.data.trunc(split));
+        keys.set("place_data_i", places.data.trunc(split));
         places.ready.set(keys.get("place_ready_o"));
+        // The first gate's last slot is behind the unit: the next one's wait.
+        let through = m.reg("through", 1).reset(0);
+        through.update(&[(start | settles, m.lit(1, 0)), (keys.get("over_o"), m.lit(1, 1))]);
         let turn = places.data.slice(split, ROWS_BITS).eq(m.input("taken_i", ROWS_BITS));
         let inputs = [
             ("start", start),
-            ("wanted", m.input("scores_i", 1)),
+            ("wanted", m.input("scores_i", 1) & !through.q()),
             ("src", task.src),
             ("heads", task.heads),
             ("kv_heads", task.kv_heads),
@@ -234,7 +234,8 @@ impl Block for Tas {
             m.output(&format!("{name}_o"), score.get(&format!("{name}_o")));
         }
 
-        m.output("scored_o", Self::scored(&m, [start, settles], &keys, score.get("score_valid_o")));
+        let come = Self::come(&m, start, keys.get("slot_o"), score.get("score_valid_o"));
+        m.output("scored_o", through.q() & come);
         let over = m.reg("over", NUMBER_BITS).reset(0);
         over.update(&[(start, m.lit(NUMBER_BITS, 0)), (keys.get("over_o"), over.q() + 1)]);
         m.output("over_o", over.q());

@@ -310,18 +310,12 @@ impl Appends {
     }
 
     /// Heads before the last one, and the channels that have so many.
-    pub(crate) fn spread<'m>(
-        &self,
-        m: &'m Builder,
-        heads: Wire<'m>,
-        residue: Wire<'m>,
-    ) -> (Wire<'m>, Wire<'m>) {
-        let low = self.channels.ilog2();
-        let before = (heads - 1) >> low;
-        if low == 0 {
-            return (before, m.lit(1, 1));
-        }
-        let few = heads.lt(u64::from(self.channels));
+    fn spread<'m>(&self, m: &'m Builder, heads: Wire<'m>, residue: Wire<'m>) -> (Wire<'m>, Wire<'m>) {
+        ((heads - 1) >> self.channels.ilog2(), self.last_channels(m, heads).at(residue))
+    }
+
+    /// The channels that have a head in the last place of heads.
+    pub(super) fn last_channels<'m>(&self, m: &'m Builder, heads: Wire<'m>) -> LastChannels<'m> {
         // Heads that share channels lie apart by as many as share one.
         let mask = |heads: u32| {
             let step = self.interleave(heads);
@@ -329,10 +323,41 @@ impl Appends {
                 mask.or(&Bits::from_u64(self.channels, 1).shl(u64::from(head * step)))
             })
         };
-        let apart = self.by_heads(m, heads, mask).shl_by(residue);
-        let rest = heads.trunc(low);
-        let first = (0..self.channels).map(|channel| rest.is_zero() | rest.gt(u64::from(channel)));
-        (before, few.mux(apart, m.pack(&first.collect::<Vec<_>>())))
+        let low = self.channels.ilog2();
+        let rest = heads.trunc(low.max(1));
+        let first = |channel: u32| match low {
+            0 => m.lit(1, 1),
+            _ => rest.is_zero() | rest.gt(u64::from(channel)),
+        };
+        LastChannels {
+            few: heads.lt(u64::from(self.channels)),
+            apart: self.by_heads(m, heads, mask),
+            first: m.pack(&(0..self.channels).map(first).collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// Channels of the last place of heads, by where the first of few heads lies.
+#[derive(Clone, Copy)]
+pub(super) struct LastChannels<'m> {
+    few: Wire<'m>,
+    apart: Wire<'m>,
+    first: Wire<'m>,
+}
+
+impl<'m> LastChannels<'m> {
+    /// The same, of other wires.
+    pub(super) fn map(self, mut f: impl FnMut(&'static str, Wire<'m>) -> Wire<'m>) -> Self {
+        Self {
+            few: f("few_heads", self.few),
+            apart: f("heads_apart", self.apart),
+            first: f("first_heads", self.first),
+        }
+    }
+
+    /// Where the first of few heads lies on a channel.
+    pub(super) fn at(self, residue: Wire<'m>) -> Wire<'m> {
+        self.few.mux(self.apart.shl_by(residue), self.first)
     }
 }
 

@@ -75,8 +75,10 @@ pub struct Place<'m> {
     pub none: Wire<'m>,
     /// It is the command's last.
     pub last: Wire<'m>,
-    /// The first channel that has some.
+    /// The first channel that has some, and the channels of the last heads: those before them have all.
     pub channel: Wire<'m>,
+    /// See `channel`.
+    pub last_channels: Wire<'m>,
     /// Where in its beat a head's first scale byte is, and how many beats a head's scale bytes lie in.
     pub offset: Wire<'m>,
     /// See `offset`.
@@ -92,31 +94,25 @@ impl<'m> Place<'m> {
         Self::widths(config).iter().sum()
     }
 
-    fn widths(config: &AccelConfig) -> [u32; 7] {
-        let beat = config.fields().beat_bytes.ilog2();
-        [
-            index_width(config.slots().into()),
-            1,
-            1,
-            index_width(config.channels().into()),
-            beat,
-            SCALE_BEATS,
-            1,
-        ]
+    fn widths(config: &AccelConfig) -> [u32; 8] {
+        let (beat, channels) = (config.fields().beat_bytes.ilog2(), config.channels());
+        let [slot, channel] = [config.slots(), channels].map(|count| index_width(count.into()));
+        [slot, 1, 1, channel, channels, beat, SCALE_BEATS, 1]
     }
 
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { slot, none, last, channel, offset, scale_beats, odd } = *self;
-        m.pack(&[slot, none, last, channel, offset, scale_beats, odd])
+        let Self { slot, none, last, channel, last_channels, offset, scale_beats, odd } = *self;
+        m.pack(&[slot, none, last, channel, last_channels, offset, scale_beats, odd])
     }
 
     /// What stands in a word.
     #[must_use]
     pub fn of(config: &AccelConfig, word: Wire<'m>) -> Self {
-        let [slot, none, last, channel, offset, scale_beats, odd] = Self::widths(config).map(cut(word));
-        Self { slot, none, last, channel, offset, scale_beats, odd }
+        let [slot, none, last, channel, last_channels, offset, scale_beats, odd] =
+            Self::widths(config).map(cut(word));
+        Self { slot, none, last, channel, last_channels, offset, scale_beats, odd }
     }
 }
 
@@ -252,7 +248,8 @@ impl Block for PastWalker {
         let base = pipe.later("base", pipe.later("base_early", base, 1) + at.q(), 1);
         let extent = fit(rows.mul_unsigned(pipe.later("block_beats_again", beats, 3))) + offset;
         let sum = base + pipe.later("extent", extent, 1);
-        let (_, most) = self.places.spread(&m, pipe.later("heads_again", of_command, 3), residue);
+        let last = self.places.last_channels(&m, pipe.later("heads_again", of_command, 2));
+        let most = last.map(|name, wire| pipe.later(name, wire, 1)).at(residue);
         let others = (!of_step("ends", step.ends, 5)).repeat(most.width());
 
         // Last.
@@ -266,6 +263,7 @@ impl Block for PastWalker {
             none,
             last: of_step("last", step.last, 6),
             channel: pipe.later("channel_out", residue, 1),
+            last_channels: pipe.later("last_channels", most, 1),
             offset: pipe.later("offset_out", place.trunc(beat), 3),
             scale_beats: pipe.later("scale_beats_out", scale_beats.trunc(SCALE_BEATS), 3),
             odd: pipe.later("odd", past.bit(0), 4),

@@ -76,8 +76,8 @@ struct Slot {
     /// Rows of other records before it.
     others: u64,
     queries: Vec<Mx>,
-    /// Its rows, the first channel, the offset of scale bytes, the beats that they lie in, whether the token is odd; its score.
-    keys: Option<(Vec<Row>, [u64; 4], u32)>,
+    /// Its rows, the first channel, the channels of the last heads, the offset of scale bytes, the beats that they lie in, whether the token is odd; its score.
+    keys: Option<(Vec<Row>, [u64; 5], u32)>,
 }
 
 struct Task {
@@ -91,7 +91,8 @@ impl Task {
     fn any(random: &mut Random, config: &AccelConfig, cover: &mut Cover) -> Self {
         let beat = config.fields().beat_bytes;
         let scales = loop {
-            let scales = 1 + random.below(if random.chance(10) { 32 } else { 4 }) as u32;
+            let most = if random.chance(10) { 32 } else { 4 };
+            let scales = 1 + random.below(most) as u32;
             if scales == 1 || (scales * 32).is_multiple_of(beat) {
                 break scales;
             }
@@ -138,12 +139,9 @@ impl Slot {
         let (rows, offset, beats) = rows(random, config, c, &keys, (token, residue));
         cover.hit("scale bytes in two beats", beats > 1);
         cover.hit("channels apart", interleave > 1);
-        Self {
-            slot,
-            others,
-            queries,
-            keys: Some((rows, [residue, offset, beats, token % 2], score.to_bits())),
-        }
+        let last = rows.last().map_or(0, |row| row.need);
+        let place = [residue, last, offset, beats, token % 2];
+        Self { slot, others, queries, keys: Some((rows, place, score.to_bits())) }
     }
 }
 
@@ -300,15 +298,16 @@ impl Bench {
         let named = task + usize::from(push) < self.pushed && self.gaps[0].next(random);
         dut.set(&self.port("place_valid_i"), named);
         let s = &self.tasks[task.min(3)].slots[slot];
-        let of_keys = s.keys.as_ref().map_or([0; 4], |keys| keys.1);
+        let of_keys = s.keys.as_ref().map_or([0; 5], |keys| keys.1);
         let widths = [
             (s.slot, 3),
             (u64::from(s.keys.is_none()), 1),
             (u64::from(slot + 1 == self.tasks[task.min(3)].slots.len()), 1),
             (of_keys[0], self.config.channels().ilog2().max(1)),
-            (of_keys[1], self.config.fields().beat_bytes.ilog2()),
-            (of_keys[2], 2),
-            (of_keys[3], 1),
+            (of_keys[1], self.config.channels()),
+            (of_keys[2], self.config.fields().beat_bytes.ilog2()),
+            (of_keys[3], 2),
+            (of_keys[4], 1),
         ];
         let (word, _) =
             widths.iter().fold((0, 0), |(word, low), &(value, bits)| (word | value << low, low + bits));
@@ -543,7 +542,7 @@ fn keys_are_scored() -> TestResult {
         "scores that follow",
     ]);
     let mut benches: Vec<_> = configs.into_iter().map(|c| Bench::new(c.name().to_owned(), c)).collect();
-    for _ in 0..20_000 {
+    for _ in 0..10_000 {
         for bench in &mut benches {
             bench.cycle(&mut dut, &mut random, &mut cover);
         }

@@ -47,6 +47,7 @@ impl Block for Walk {
             ("none", place.none),
             ("last", place.last),
             ("channel", place.channel),
+            ("channels", place.last_channels),
             ("offset", place.offset),
             ("beats", place.scale_beats),
             ("odd", place.odd),
@@ -64,13 +65,13 @@ struct Step {
     place: Option<Named>,
 }
 
-/// What is said of a slot: its number, whether it is the last; of one with keys the first channel, offset and beats of its scale bytes, and whether
-/// the token is odd.
+/// What is said of a slot: its number, whether it is the last; of one with keys the first channel, the channels of the last heads, offset and beats of its
+/// scale bytes, and whether the token is odd.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Named {
     slot: u64,
     last: bool,
-    keys: Option<[u64; 4]>,
+    keys: Option<[u64; 5]>,
 }
 
 /// A command with the step that it is for.
@@ -88,7 +89,8 @@ impl Task {
         let beat = config.beat().get();
         let beats = config.channel_capacity().get() / beat;
         let scales = loop {
-            let scales = 1 + random.below(if random.chance(20) { 32 } else { 4 });
+            let most = if random.chance(20) { 32 } else { 4 };
+            let scales = 1 + random.below(most);
             if scales == 1 || (scales * 32).is_multiple_of(beat) {
                 break scales;
             }
@@ -154,10 +156,14 @@ impl Task {
                     offset = places.key_scales % beat;
                 }
                 let begins = steps.is_empty();
-                let keys = found.map(|run| [first, offset, run[1], u64::from(past.unwrap_or(0) % 2)]);
+                let keys = found.map(|run| [first, 0, offset, run[1], u64::from(past.unwrap_or(0) % 2)]);
                 let place = begins.then_some(Named { slot, last, keys });
                 steps.push(Step { run: found, place });
             }
+        }
+        let last = steps.last().and_then(|step: &Step| step.run).map_or(0, |run| run[2]);
+        if let Some(keys) = steps.first_mut().and_then(|step| step.place.as_mut()?.keys.as_mut()) {
+            keys[1] = last;
         }
         steps
     }
@@ -214,7 +220,7 @@ impl Bench {
             cover.hit("nobody", self.task.slots & self.task.allow == 0);
             cover.hit("several places", some && heads > channels);
             cover.hit("shared heads", some && heads < channels);
-            let straddles = |step: &Step| step.place.and_then(|p| p.keys).is_some_and(|keys| keys[2] > 1);
+            let straddles = |step: &Step| step.place.and_then(|p| p.keys).is_some_and(|keys| keys[3] > 1);
             cover.hit("scale bytes in two beats", steps.iter().any(straddles));
             (self.left, self.from) = (steps.into(), now + 1);
             // The next may come right behind; the step table stays.
@@ -242,7 +248,8 @@ impl Bench {
         assert_eq!(get("place_last_o") == 1, place.last);
         assert_eq!(get("place_none_o") == 1, place.keys.is_none());
         if let Some(keys) = place.keys {
-            let found = ["channel", "offset", "beats", "odd"].map(|name| get(&format!("place_{name}_o")));
+            let found =
+                ["channel", "channels", "offset", "beats", "odd"].map(|name| get(&format!("place_{name}_o")));
             assert_eq!(found, keys, "cycle {now}: {:?}", self.task.command);
         }
     }
