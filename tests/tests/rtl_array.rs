@@ -81,6 +81,7 @@ struct Mood {
     operands: Gaps,
     products: Gaps,
     drain: Gaps,
+    turn: Gaps,
     /// Cycles for which it lasts.
     left: u64,
 }
@@ -88,14 +89,14 @@ struct Mood {
 impl Mood {
     fn new(random: &mut Random) -> Self {
         let mut gaps = || Gaps::new([100, 100, 80, 30][random.below(4) as usize]);
-        let [main, ahead, mut operands, products, drain] = std::array::from_fn(|_| gaps());
+        let [main, ahead, mut operands, products, drain, turn] = std::array::from_fn(|_| gaps());
         let mut left = 1 + random.below(400);
         if random.chance(20) {
             // Hardly any words, until all sets are used up.
             operands = Gaps::new(1);
             left += 8000;
         }
-        Self { beats: [main, ahead], operands, products, drain, left }
+        Self { beats: [main, ahead], operands, products, drain, turn, left }
     }
 }
 
@@ -126,7 +127,8 @@ struct Bench {
     counted: [u64; 2],
 }
 
-const BINS: [&str; 19] = [
+const BINS: [&str; 20] = [
+    "not its turn",
     "several passes",
     "passes change",
     "slots of different passes together",
@@ -216,11 +218,13 @@ impl Bench {
         }
         let product = self.waiting.front().filter(|_| self.product_shown);
         let product = product.map(|work| (work.ahead, work.beats()));
-        Inputs { product, beats: self.beat_shown, operand: self.next_operand() }
+        let turn = self.mood.turn.next(&mut self.random);
+        Inputs { product, beats: self.beat_shown, operand: self.next_operand(), turn }
     }
 
     fn drive(&mut self, inputs: &Inputs) {
         let dut = &mut self.dut;
+        dut.set("turn_i", inputs.turn);
         dut.set("product_valid_i", inputs.product.is_some());
         if let Some(work) = self.waiting.front() {
             dut.set("product_data_i", work.descriptor(&self.feeder));
@@ -255,6 +259,8 @@ impl Bench {
         }
         assert_eq!(dut.get("credit_o"), u64::from(expected.credit), "cycle {at}");
         same(dut, "done_o", expected.done);
+        same(dut, "over_o", expected.over);
+        same(dut, "free_o", expected.unused);
         same(dut, "busy_o", expected.busy);
         same(dut, "starved_o", expected.starved);
         self.counted[0] += u64::from(dut.is_set("busy_o"));

@@ -1,14 +1,22 @@
 //! Attention in a cluster: scores, weights, what channels exchange; values bit for bit, cycles, cells and depth.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "rtl_attn/channels.rs"]
+mod channels;
 #[path = "rtl_attn/exchange.rs"]
 mod exchange;
 #[path = "rtl_attn/heads.rs"]
 mod heads;
 #[path = "rtl_attn/numbers.rs"]
 mod numbers;
+#[path = "rtl_attn/scale_bytes.rs"]
+mod scale_bytes;
 #[path = "rtl_attn/scores.rs"]
 mod scores;
+#[path = "rtl_attn/span_walk.rs"]
+mod span_walk;
+#[path = "rtl_attn/turn.rs"]
+mod turn;
 #[path = "rtl_attn/value_scales.rs"]
 mod value_scales;
 #[path = "rtl_attn/weights.rs"]

@@ -1122,7 +1122,7 @@ fn clusters_are_accepted() -> TestResult {
 fn what_cannot_be_built_is_refused() {
     let texts = [
         BlockDot::new(shape(24, 1, 0, 2)).unwrap_err(),
-        BlockDot::new(shape(16, 33, 0, 2)).unwrap_err(),
+        BlockDot::new(shape(16, 2049, 0, 2)).unwrap_err(),
         BlockDot::new(shape(16, 1, 17, 2)).unwrap_err(),
         BlockDot::new(shape(64, 1, 0, 1)).unwrap_err(),
         WindowTerm::new(33).unwrap_err(),
@@ -1134,7 +1134,7 @@ fn what_cannot_be_built_is_refused() {
     .map(|error| error.to_string());
     let expected = [
         "block dot: bytes is 24; it must be 16, 32 or 64",
-        "block dot: passes is 33; it must be 1 to 32",
+        "block dot: passes is 2049; it must be 1 to 2048",
         "block dot: code_multipliers is 17; it must be at most the bytes of a group, 16 or 32",
         "block dot: value_words is 1; it must be 2 to 1024",
         "window term: width is 33; it must be 2 to 32 bits",

@@ -19,10 +19,13 @@
 //! | `<stream>_free_o`, `<stream>_free_last_o` | out | 1, 1 | a beat of the stream is used up in the next cycle; it is the last of its burst |
 //! | `operand_valid_i`, `operand_header_i`, `operand_data_i` | in | 1, 1, [`Operands::width`] | as in [`Operands`] |
 //! | `credit_o` | out | log2(passes + 1) | so many sets of operands are given back |
+//! | `turn_i` | in | 1 | a beat may be taken: it is weights' turn ([`Turn`](crate::attn::Turn)), and no beat of another is in use |
+//! | `over_o` | out | 1 | a product's last beat is taken |
+//! | `free_o` | out | 1 | all beats that were taken are used up by the end of the cycle |
 //! | `scale_o`, `scales_o`, `valid_o`, `beat_o`, `advance_o`, `fp4_o`, `upper_o`, `pass_o`, `address_o`, `enable_o`, `first_o`, `act_o`, `base_o` | out | | as the inputs of [`Cluster`] |
 //! | `done_o` | out | 1 | a product's last beat is used up |
 //! | `busy_o` | out | 1 | a cycle more that a beat occupied |
-//! | `starved_o` | out | 1 | a product may go on, and its beat is not there |
+//! | `starved_o` | out | 1 | a product may go on, it is its turn, and its beat is not there |
 //!
 //! A product of which nothing is streamed, as its header says, is passed over. Only one of the streams is ready at a time. A weight block's columns have accumulators of their own, each
 //! operand saying which: so slots of different passes of a command meet in one pass of a masked block.
@@ -30,7 +33,7 @@
 //! # Timing
 //!
 //! A product that comes in cycle c may begin in c + 1: who sends it sees to its start. A beat is taken in the first cycle
-//! in which its product may go on, all beats before it are used up, it is there, and so is the header of its weight
+//! in which its product may go on, it is its turn, all beats before it are used up, it is there, and so is the header of its weight
 //! block's operands; the first beat of elements waits for all of these. It occupies as many cycles as the block has
 //! passes, scale bytes too: taken in cycle t with p passes it goes to the cluster in t + 1 to t + p, is used up in t + p,
 //! and sums are there [`MAC_LATENCY`](fastcar_arch::timing::MAC_LATENCY) later. `done_o` comes in the cycle t + p,
@@ -300,7 +303,9 @@ impl Block for Feeder {
         // What may be taken, and what is.
         let valid = m.reg("valid", 1).reset(0);
         let left = m.reg("passes_left", self.operands.pass_width()).reset(0);
-        let may = (products.valid & Passes::free(valid.q(), left.q())).named("may");
+        let free = Passes::free(valid.q(), left.q());
+        m.output("free_o", free);
+        let may = (products.valid & m.input("turn_i", 1) & free).named("may");
         let front = self.operands.parts(operands.get("front_o"));
         let empty = (operands.get("front_valid_o") & !m.pack(&front.columns).any()).named("is_empty");
         let prepared = m.later("prepared", 1);
@@ -313,7 +318,9 @@ impl Block for Feeder {
         let next = walk(&m, &self.sizes, &product, beat);
         prepared.set(next.scale.mux(operands.get("front_valid_o"), operands.get("front_whole_o")));
         let ends_block = next.ends_block | empty;
-        products.ready.set(take & ends_block & front.last_block);
+        let over = take & ends_block & front.last_block;
+        products.ready.set(over);
+        m.output("over_o", over);
 
         let passes = Passes::new(self, &m, take, operands.get("front_o"), [valid, left]);
         let taken = Taken::new(&m, take, data, &product, &next);

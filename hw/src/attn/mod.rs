@@ -16,6 +16,20 @@
 //! * [`Weights`]: the weights of the values in the order of their stream, and the sum of the weights of each head.
 //! * [`Totals`]: that sum over the channels that share a head.
 //!
+//! What goes through all of them comes beat by beat:
+//!
+//! ```text
+//! middle ─ phases, queries ─┐
+//! walk::Heads ─ spans ──────┼─> Spans: SpanWalk, ScaleBytes, QueryBuffer ──> pe::Cluster, Attention
+//! port ─ beats ─────────────┘
+//! ```
+//!
+//! * [`Turn`]: whether weights or attention take a channel's next beat.
+//! * [`SpanWalk`]: what the beats are.
+//! * [`ScaleBytes`]: the scale bytes that come ahead of a block's keys.
+//! * [`QueryBuffer`]: the queries that keys meet.
+//! * [`Spans`]: these joined; [`array::Share`](crate::array::Share) is the whole of a channel.
+//!
 //! # Words, lanes, passes
 //!
 //! A *word* is what a beat's accumulators belong to: one token, or, where a beat holds two of them (heads of 32 in
@@ -52,15 +66,25 @@
 
 pub mod attention;
 pub mod exchange;
+pub mod query_buffer;
+pub mod scale_bytes;
 pub mod score;
 pub mod scores;
+pub mod span_walk;
+pub mod spans;
+pub mod turn;
 pub mod value_scales;
 pub mod weights;
 
 pub use attention::Attention;
 pub use exchange::{Exchange, Totals};
+pub use query_buffer::{Query, QueryBuffer};
+pub use scale_bytes::ScaleBytes;
 pub use score::Score;
 pub use scores::Scores;
+pub use span_walk::SpanWalk;
+pub use spans::{Phase, Spans};
+pub use turn::Turn;
 pub use value_scales::ValueScales;
 pub use weights::Weights;
 

@@ -241,6 +241,8 @@ impl<'m> Center<'m> {
                 ports[c].set(&format!("{name}_{free}_i"), feeder.get(&format!("{name}_{free}_o")));
             }
         }
+        // Keys and values do not come yet.
+        feeder.set("turn_i", m.lit(1, 1));
         let fed: Vec<String> = feeder.module().ports().iter().map(|pin| pin.name.clone()).collect();
         for pin in cluster.module().ports().to_vec().iter().filter(|pin| pin.input) {
             let name = pin.name.trim_end_matches("_i");

@@ -137,7 +137,7 @@ impl BlockDot {
             return Err(RtlError::Parameter { block: NAME, parameter: "bytes", asked, allowed });
         }
         within(NAME, "pairs", pairs, 1..=16, "1 to 16")?;
-        within(NAME, "passes", passes, 1..=32, "1 to 32")?;
+        within(NAME, "passes", passes, 1..=2048, "1 to 2048")?;
         let codes = "at most the bytes of a group, 16 or 32";
         within(NAME, "code_multipliers", code_multipliers, 0..=bytes.min(ELEMENTS), codes)?;
         within(NAME, "value_words", value_words, 2..=1024, "2 to 1024")?;

@@ -113,7 +113,9 @@ impl Cluster {
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
         let columns = config.columns();
         let bytes = config.fields().beat_bytes;
-        let passes = config.slots().div_ceil(columns);
+        // Of slots, or over the keys of a group of heads, whose sums of values need words in as many passes.
+        let heads = (config.acc_rows() / BLOCK as u32).div_ceil(columns.min(COLUMNS));
+        let passes = config.slots().div_ceil(columns).max(heads);
         // The accumulators bound the words of a head's sums too, over all passes.
         let value_words = config.acc_rows().div_ceil(bytes);
         let pairs = columns.div_ceil(COLUMNS);

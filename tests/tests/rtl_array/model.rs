@@ -11,6 +11,8 @@ pub struct Inputs {
     /// Whether there is a beat on the streams.
     pub beats: [bool; 2],
     pub operand: Option<Operand>,
+    /// It is weights' turn.
+    pub turn: bool,
 }
 
 /// What is seen in a cycle.
@@ -24,6 +26,9 @@ pub struct Outputs {
     pub free: Option<(bool, bool)>,
     pub credit: u32,
     pub done: bool,
+    /// A product's last beat is taken; none is in use behind this cycle.
+    pub over: bool,
+    pub unused: bool,
     pub busy: bool,
     pub starved: bool,
 }
@@ -71,6 +76,8 @@ impl Model {
         }
         let occupies = |used: &InUse| !used.beat.none;
         out.busy = ended.as_ref().is_some_and(occupies) || self.in_use.as_ref().is_some_and(occupies);
+        out.unused = self.in_use.is_none();
+        cover.hit("not its turn", !inputs.turn && out.unused && !self.products.is_empty());
         self.offer(inputs, &mut out, ended.as_ref(), cover);
         let ending = self.in_use.as_ref().filter(|used| used.end == self.cycle + 1 && !used.beat.none);
         out.free = ending.map(|used| (used.ahead, used.beat.ends_burst));
@@ -81,7 +88,8 @@ impl Model {
     }
 
     fn offer(&mut self, inputs: &Inputs, out: &mut Outputs, ended: Option<&InUse>, cover: &mut Cover) {
-        let Some(product) = self.products.front_mut().filter(|_| self.in_use.is_none()) else { return };
+        let turn = inputs.turn && self.in_use.is_none();
+        let Some(product) = self.products.front_mut().filter(|_| turn) else { return };
         let beat = &product.beats[0];
         let prepared = match self.blocks.front() {
             Some(&left) => beat.scale || left == 0,
@@ -115,6 +123,7 @@ impl Model {
         if beat.ends_product {
             self.products.pop_front();
         }
+        out.over = beat.ends_product;
         out.taken = (!passes_over).then_some(stream);
         self.in_use = Some(InUse { end: self.cycle + u64::from(beat.passes), ahead, beat });
     }

@@ -2,11 +2,11 @@
 //! functional model.
 
 #[path = "heads/beats.rs"]
-mod beats;
+pub mod beats;
 #[path = "heads/machine.rs"]
-mod machine;
+pub mod machine;
 #[path = "heads/task.rs"]
-mod task;
+pub mod task;
 
 use super::{Cover, Gaps, Random, Rtl, TestResult, skipped};
 use beats::{Inputs, Sizes};
@@ -22,10 +22,10 @@ use machine::Machine;
 use std::collections::VecDeque;
 use task::Task;
 
-type Made<T> = Result<T, Box<dyn std::error::Error>>;
+pub type Made<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// A configuration like a preset with other channels and beats.
-fn config(preset: &str, channels: u32, beat_bytes: u32) -> Made<AccelConfig> {
+pub fn config(preset: &str, channels: u32, beat_bytes: u32) -> Made<AccelConfig> {
     let fields = AccelConfig::preset(preset)?.fields().clone();
     let sizes = ConfigFields { slots: 8, score_tokens: 1024, acc_rows: 512, ..fields };
     Ok(AccelConfig::new(ConfigFields { channels, beat_bytes, ..sizes })?)

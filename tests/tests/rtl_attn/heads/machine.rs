@@ -64,8 +64,26 @@ fn channel<'m>(
     Ok(attention)
 }
 
-impl Machine {
-    /// Has the channels agree on the largest; the way is as long as it is on the largest machine.
+/// The middle between channels that all have the same head: what they agree upon, and their sums of weights.
+pub struct Middle<'a> {
+    pub config: &'a AccelConfig,
+}
+
+impl Middle<'_> {
+    /// Joins the channels' attention: the ways are as long as they are on the largest machine.
+    pub fn join<'m>(&self, m: &'m Builder, attentions: &[Instance<'m>]) -> Result<(), RtlError> {
+        let pairs = Shape::of(self.config)?.pairs();
+        self.agree(m, attentions, pairs)?;
+        let totals = m.instance("u_totals", &Totals::new(self.config.channels(), pairs)?)?;
+        self.of_one_head(m, &totals);
+        let sums: Vec<_> = attentions.iter().map(|attention| attention.get("total_o")).collect();
+        totals.set("in_valid_i", attentions[0].get("total_valid_o"));
+        totals.set("in_i", m.pack(&sums));
+        m.output("total_valid_o", totals.get("out_valid_o"));
+        m.output("total_o", totals.get("out_o").trunc(pairs * TOTAL));
+        Ok(())
+    }
+
     fn agree<'m>(&self, m: &'m Builder, attentions: &[Instance<'m>], pairs: u32) -> Result<(), RtlError> {
         let exchange = Exchange::new(self.config.channels(), pairs)?;
         let (there, back) = (HOP as u32 + LONGEST_EXCHANGE - exchange.latency(), HOP as u32 - 1);
@@ -103,19 +121,10 @@ impl Block for Machine {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let (channels, fields) = (self.config.channels(), self.config.fields());
         let m = Builder::new(format!("heads_{}_n{channels}_b{}", fields.name, fields.beat_bytes));
-        let pairs = Shape::of(&self.config)?.pairs();
         let all: BTreeMap<_, _> = ALL.into_iter().map(|name| (name, m.input(name, 1))).collect();
         let attentions = (0..channels).map(|n| channel(&m, &self.config, n, &all));
         let attentions = attentions.collect::<Result<Vec<_>, _>>()?;
-        self.agree(&m, &attentions, pairs)?;
-
-        let totals = m.instance("u_totals", &Totals::new(channels, pairs)?)?;
-        self.of_one_head(&m, &totals);
-        let sums: Vec<_> = attentions.iter().map(|attention| attention.get("total_o")).collect();
-        totals.set("in_valid_i", attentions[0].get("total_valid_o"));
-        totals.set("in_i", m.pack(&sums));
-        m.output("total_valid_o", totals.get("out_valid_o"));
-        m.output("total_o", totals.get("out_o").trunc(pairs * TOTAL));
+        Middle { config: &self.config }.join(&m, &attentions)?;
         m.finish()
     }
 }

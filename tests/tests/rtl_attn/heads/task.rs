@@ -22,6 +22,8 @@ pub struct Task {
     /// By block of the cache: its number, and the tokens that are attended to.
     pub blocks: Vec<(u32, u32)>,
     pub expected: Vec<f32>,
+    /// The block of the slot's own token.
+    pub own: u32,
     machine: Golden,
     layout: KvLayout,
 }
@@ -129,7 +131,17 @@ impl Task {
         let mut expected = vec![0.0; group * dim];
         machine.memory().read_vector(OUTPUT, &mut expected);
         let queries = quantise_int8_row(&words).chunks(dim / BLOCK).map(<[_]>::to_vec).collect();
-        let mut task = Self { group, dim, factor, queries, blocks, machine, layout, expected };
+        let mut task = Self {
+            group,
+            dim,
+            factor,
+            queries,
+            blocks,
+            expected,
+            own: pos / KV_BLOCK_TOKENS,
+            machine,
+            layout,
+        };
         task.cut(pos);
         cover.hit("no token", task.blocks.is_empty());
         cover.hit("token left out", task.blocks.iter().any(|block| has_hole(block.1)));
@@ -163,5 +175,14 @@ impl Task {
         let (scales, elements) = if value { (p.value_scales, p.value) } else { (p.key_scales, p.key) };
         let memory = &self.machine.memory().channel(p.channel)[KV as usize..];
         (&memory[scales as usize..][..self.dim / BLOCK], &memory[elements as usize..][..self.dim])
+    }
+
+    /// The blocks of a channel that are attended to: number, tokens, and the channel's memory from the block on.
+    pub fn blocks_on(&self, channel: usize) -> impl Iterator<Item = (u32, u32, &[u8])> {
+        let memory = &self.machine.memory().channel(channel)[KV as usize..];
+        self.blocks.iter().filter_map(move |&(block, mask)| {
+            let place = self.layout.block_place(0, block.into());
+            (place.channel == channel).then(|| (block, mask, &memory[place.offset as usize..]))
+        })
     }
 }
