@@ -26,7 +26,10 @@ use fastcar_arch::config::AccelConfig;
 use fastcar_arch::num::fp;
 use fastcar_arch::num::softmax::score_fixed;
 use fastcar_arch::num::window::{Base, Pair, to_f32};
-use fastcar_hw::attn::{Attention, Exchange, Score, Scores, Shape, Totals, ValueScales, Weights};
+use fastcar_hw::attn::{
+    Attention, Exchange, QueryBuffer, ScaleBytes, Score, Scores, Shape, SpanWalk, Spans, Totals, Turn,
+    ValueScales, Weights,
+};
 use fastcar_hw::rtl::{Block, Module, RtlError, emit};
 use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Cover, Figures, Gaps, Random, Rtl, accept, hold, skipped};
@@ -126,7 +129,13 @@ fn of_presets<B: Block>(
 
 /// With all their parts.
 fn attentions() -> Result<Vec<Arc<Module>>, Box<dyn std::error::Error>> {
-    PRESETS.iter().map(|preset| Ok(Attention::new(&AccelConfig::preset(preset)?)?.module()?)).collect()
+    of_configs(Attention::new)
+}
+
+fn of_configs<B: Block>(
+    new: impl Fn(&AccelConfig) -> Result<B, RtlError>,
+) -> Result<Vec<Arc<Module>>, Box<dyn std::error::Error>> {
+    PRESETS.iter().map(|preset| Ok(new(&AccelConfig::preset(preset)?)?.module()?)).collect()
 }
 
 /// What the channels of a preset agree with.
@@ -140,7 +149,7 @@ fn designs_are_accepted() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    for module in attentions()? {
+    for module in attentions()?.into_iter().chain(of_configs(Spans::new)?).chain([Turn.module()?]) {
         accept(&emit(&module)?)?;
     }
     for preset in PRESETS {
@@ -173,6 +182,18 @@ fn synthesis_is_as_before() -> TestResult {
     held("attn_value_scales", &of_presets(ValueScales::new)?)?;
     held("attn_weights", &of_presets(Weights::new)?)?;
     held("attn_exchange", &agreement("edge")?)
+}
+
+#[test]
+fn synthesis_of_what_takes_the_beats_is_as_before() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    held("attn_turn", &[Turn.module()?])?;
+    held("attn_span_walk", &of_configs(SpanWalk::new)?)?;
+    held("attn_scale_bytes", &of_configs(ScaleBytes::new)?)?;
+    held("attn_query_buffer", &of_configs(QueryBuffer::new)?)?;
+    held("attn_spans", &of_configs(Spans::new)?)
 }
 
 /// `cargo test --release -p fastcar-tests --test rtl_attn -- --ignored`

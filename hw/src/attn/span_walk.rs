@@ -16,10 +16,10 @@
 //! | `phase_valid_i` | in | 1 | a phase is armed; at most [`Turn::PHASES`] are and not over |
 //! | `phase_i` | in | [`SpanWalk::PHASE_BITS`] | the size of its head in blocks, less one (low); its older blocks come by the read-ahead stream |
 //! | `<stream>_span_{valid,data}_i`, `_ready_o` | | 1, [`Span::WIDTH`], 1 | `main`, `ahead`: *streams* of spans as [`Heads`](crate::walk::Heads) gives them |
-//! | `go_i` | in | 1 | the beat is taken, or the phase without one is passed over |
+//! | `go_i` | in | 1 | the beat is taken, or the item without one is passed over |
 //! | `valid_o` | out | 1 | it is known what comes next; of it: |
-//! | `empty_o` | out | 1 | no beat: the phase has none on this channel |
-//! | `own_o` | out | 1 | it is of the own block, or no beat |
+//! | `empty_o` | out | 1 | no beat: the item has none on this channel |
+//! | `own_o` | out | 1 | it is of the own block |
 //! | `ahead_o` | out | 1 | it comes by the read-ahead stream |
 //! | `ends_o` | out | 1 | the phase ends with it |
 //! | `values_o` | out | 1 | of values |
@@ -34,8 +34,7 @@
 //!
 //! # Timing
 //!
-//! A beat a cycle, also from span to span and from phase to phase: items without a block are passed over while beats before them are taken. A phase's
-//! first beat is there [`SpanWalk::LATENCY`] cycles after the phase came, one more if it is the own block's, when its spans are and the phases before are over.
+//! A beat, or an item without one, a cycle, also from span to span and from phase to phase. A phase's first beat is there [`SpanWalk::LATENCY`] cycles after the phase came, when its span is and the phases before are over.
 //!
 //! # Numeric contract
 //!
@@ -43,7 +42,7 @@
 //!
 //! # Cost
 //!
-//! Three registers of a span, two products of five bits. Figures: `tests/baselines/rtl/attn_span_walk.toml`.
+//! Two registers of a span, two products of five bits. Figures: `tests/baselines/rtl/attn_span_walk.toml`.
 //!
 //! # Verification
 //!
@@ -61,7 +60,6 @@
 //! ```
 
 use super::{Shape, Turn, Weights};
-use crate::cmd::fields::cut;
 use crate::prim::Fifo;
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire};
 use crate::walk::appends::TOKEN;
@@ -96,8 +94,8 @@ pub(super) fn narrow<'m>(lanes: u32, blocks: Wire<'m>) -> Wire<'m> {
 }
 
 impl SpanWalk {
-    /// Cycles from a phase to its first beat of older blocks: queue, look-out, beats of the span, walk.
-    pub const LATENCY: u64 = 4;
+    /// Cycles from a phase to its first beat: queue, span, walk.
+    pub const LATENCY: u64 = 3;
     /// Width of a phase.
     pub const PHASE_BITS: u32 = BLOCKS + 1;
 
@@ -114,55 +112,25 @@ impl SpanWalk {
     pub fn beat_bits(&self) -> u32 {
         (KV_BLOCK_TOKENS * MAX_HEAD_DIM / self.beat).ilog2()
     }
-
-    /// The first of the beats that hold so many blocks from a block of the cache on, and the one that holds the last.
-    fn beats_of<'m>(&self, first: Wire<'m>, last: Wire<'m>) -> [Wire<'m>; 2] {
-        let (m, bits) = (first.builder(), self.beat_bits());
-        match self.beat {
-            16 => [first.cat(m.lit(1, 0)), last.cat(m.lit(1, 1))],
-            32 => [first, last],
-            _ => [(first >> 1).trunc(bits), (last >> 1).trunc(bits)],
-        }
-    }
 }
 
-/// A span that is looked at, and what it belongs to.
-struct Held<'m> {
-    span: Span<'m>,
-    own: Wire<'m>,
-    ahead: Wire<'m>,
-    blocks: Wire<'m>,
-}
-
-impl<'m> Held<'m> {
-    const WIDTH: u32 = Span::WIDTH + 2 + BLOCKS;
-
-    fn of(word: Wire<'m>) -> Self {
-        let mut take = cut(word);
-        Self { span: Span::of(take(Span::WIDTH)), own: take(1), ahead: take(1), blocks: take(BLOCKS) }
-    }
-}
-
-/// A span in front of the walk, with its beats; or a phase that has none.
-#[derive(Clone, Copy)]
-struct Next<'m> {
+/// A span with its beats; of an item without a block, nothing.
+struct Beats<'m> {
     values: Wire<'m>,
     empty: Wire<'m>,
-    /// Of the own block, or of none.
     own: Wire<'m>,
     ahead: Wire<'m>,
-    ends_phase: Wire<'m>,
     blocks: Wire<'m>,
     token: Wire<'m>,
     mask: Wire<'m>,
     /// Its first beat of elements, and its last.
-    beat: Wire<'m>,
-    end: Wire<'m>,
+    first: Wire<'m>,
+    last: Wire<'m>,
 }
 
-/// Looks at the spans ahead of their beats: passes over items without a block, and finds which span is the last of its phase. What it has found, and whether that
-/// goes on in this cycle: it does if `free`.
-fn look_out<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Next<'m>, Wire<'m>), RtlError> {
+/// Takes the spans of one phase after the other: those of older blocks, then that of the own one. The next one waits until the walk is `free`; whether it goes on
+/// in this cycle.
+fn next<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, Wire<'m>), RtlError> {
     let armed = Stream {
         valid: m.input("phase_valid_i", 1),
         data: m.input("phase_i", SpanWalk::PHASE_BITS),
@@ -170,60 +138,54 @@ fn look_out<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Next<'m
     };
     let queue = Fifo::new(SpanWalk::PHASE_BITS, Turn::PHASES, RamStyle::Distributed)?;
     let phases = queue.after(m, "u_phases", armed)?;
-    let (blocks, by_ahead) = (phases.data.trunc(BLOCKS), phases.data.bit(BLOCKS));
-    let [main, ahead] = ["main_span", "ahead_span"].map(|bus| m.stream_in(bus, Span::WIDTH));
+    let (blocks, ahead) = (phases.data.trunc(BLOCKS), phases.data.bit(BLOCKS));
+    let [main, other] = ["main_span", "ahead_span"].map(|bus| m.stream_in(bus, Span::WIDTH));
 
-    let (full, word) = (m.reg("looks", 1).reset(0), m.reg("held", Held::WIDTH));
-    let held = Held::of(word.q());
-    // Behind the last of the older blocks the own one is in front of the main stream.
-    let lasts = (full.q() & held.span.last_block & !held.own).named("lasts");
-    let own = Span::of(main.data);
-    let [skips, comes] = [own.none, !own.none].map(|what| lasts & main.valid & what);
-    let without = held.span.none & !held.own;
-    let moves = (free & (full.q() & !lasts | skips | comes & !without)).named("moves");
-    let takes_own = (comes & (without | free)).named("takes_own");
-    let skips_own = (skips & free).named("skips_own");
-    phases.ready.set(takes_own | skips_own);
+    let (full, own) = (m.reg("next_valid", 1).reset(0), m.reg("own_next", 1).reset(0));
+    let moves = (full.q() & free).named("moves");
+    let wants = (phases.valid & (!full.q() | moves)).named("wants");
+    let ahead = (ahead & !own.q()).named("from_ahead");
+    main.ready.set(wants & !ahead);
+    other.ready.set(wants & ahead);
+    let comes = (wants & ahead.mux(other.valid, main.valid)).named("comes");
+    let word = ahead.mux(other.data, main.data);
+    full.update(&[(comes, m.lit(1, 1)), (moves, m.lit(1, 0))]);
+    own.set_when(comes & Span::of(word).last_block, !own.q());
+    phases.ready.set(comes & own.q());
 
-    let wants = (phases.valid & (!full.q() | moves & !lasts)).named("wants_older");
-    main.ready.set(takes_own | skips_own | wants & !by_ahead);
-    ahead.ready.set(wants & by_ahead);
-    let older = wants & by_ahead.mux(ahead.valid, main.valid);
-    full.update(&[(older | takes_own, m.lit(1, 1)), (moves, m.lit(1, 0))]);
-    let from_ahead = by_ahead & !takes_own;
-    let span = from_ahead.mux(ahead.data, main.data);
-    word.set_when(older | takes_own, m.pack(&[span, takes_own, from_ahead, blocks]));
-    Ok((s.next(&held, skips), moves))
+    let keep = |name: &str, value: Wire<'m>| {
+        let reg = m.reg(name, value.width());
+        reg.set_when(comes, value);
+        reg.q()
+    };
+    let span = Span::of(keep("next_span", word));
+    let (blocks, own) = (keep("next_blocks", blocks), keep("next_own", own.q()));
+    Ok((s.beats_of(&span, blocks, [own, keep("next_ahead", ahead)]), moves))
 }
 
 impl SpanWalk {
-    /// What a span comes to in beats; `skips`: behind it there is no own block.
-    fn next<'m>(&self, held: &Held<'m>, skips: Wire<'m>) -> Next<'m> {
-        let Span { first, last, .. } = held.span;
+    /// What a span comes to in beats.
+    fn beats_of<'m>(&self, span: &Span<'m>, blocks: Wire<'m>, [own, ahead]: [Wire<'m>; 2]) -> Beats<'m> {
+        let Span { values, none: empty, first: token, last, mask, .. } = *span;
         let wide = |wire: Wire<'m>| wire.zext(TOKEN + BLOCKS);
-        let first_block = first.mul_unsigned(held.blocks) + wide(first);
-        let last_block = last.mul_unsigned(held.blocks) + wide(last) + wide(held.blocks);
-        let [beat, end] = self.beats_of(first_block, last_block);
-        Next {
-            values: held.span.values,
-            empty: held.span.none,
-            own: held.own | held.span.none,
-            ahead: held.ahead,
-            ends_phase: held.own | skips,
-            blocks: held.blocks,
-            token: first,
-            mask: held.span.mask,
-            beat,
-            end,
-        }
+        let first = token.mul_unsigned(blocks) + wide(token);
+        let last = last.mul_unsigned(blocks) + wide(last) + wide(blocks);
+        let (m, bits) = (first.builder(), self.beat_bits());
+        // From blocks to the beats that hold them.
+        let [first, last] = match self.beat {
+            16 => [first.cat(m.lit(1, 0)), last.cat(m.lit(1, 1))],
+            32 => [first, last],
+            _ => [(first >> 1).trunc(bits), (last >> 1).trunc(bits)],
+        };
+        Beats { values, empty, own, ahead, blocks, token, mask, first, last }
     }
 }
 
-impl<'m> Next<'m> {
+impl<'m> Beats<'m> {
     /// The same a register later.
-    fn held(&self, m: &'m Builder, name: &str, enable: Wire<'m>) -> Self {
-        let keep = |what: &str, value: Wire<'m>| {
-            let reg = m.reg(&format!("{name}_{what}"), value.width());
+    fn held(&self, m: &'m Builder, enable: Wire<'m>) -> Self {
+        let keep = |name: &str, value: Wire<'m>| {
+            let reg = m.reg(&format!("span_{name}"), value.width());
             reg.set_when(enable, value);
             reg.q()
         };
@@ -232,12 +194,11 @@ impl<'m> Next<'m> {
             empty: keep("empty", self.empty),
             own: keep("own", self.own),
             ahead: keep("ahead", self.ahead),
-            ends_phase: keep("ends_phase", self.ends_phase),
             blocks: keep("blocks", self.blocks),
             token: keep("token", self.token),
             mask: keep("mask", self.mask),
-            beat: keep("beat", self.beat),
-            end: keep("end", self.end),
+            first: keep("first", self.first),
+            last: keep("last", self.last),
         }
     }
 }
@@ -263,7 +224,7 @@ impl SpanWalk {
     fn place<'m>(
         &self,
         m: &'m Builder,
-        [span, next]: [&Next<'m>; 2],
+        [span, next]: [&Beats<'m>; 2],
         [loads, go]: [Wire<'m>; 2],
         last_beat: Wire<'m>,
     ) -> Place<'m> {
@@ -281,7 +242,7 @@ impl SpanWalk {
         let element = (go & !scale.q()).named("element");
         let (beat, word_beat) = (m.reg("beat", self.beat_bits()), m.reg("word_beat", Weights::BEAT_BITS));
         let ends_word = word_beat.q().eq(last_beat).named("ends_word");
-        beat.update(&[(loads, next.beat), (element, beat.q() + 1)]);
+        beat.update(&[(loads, next.first), (element, beat.q() + 1)]);
         word_beat.update(&[(loads | element & ends_word, none), (element, word_beat.q() + 1)]);
         let token = m.reg("token", TOKEN);
         let tokens = if self.lanes > 1 { narrow.zext(TOKEN) + 1 } else { m.lit(TOKEN, 1) };
@@ -295,12 +256,12 @@ impl SpanWalk {
             opens: opens.q(),
             half: half.q(),
             scale_beat: number.q(),
-            ends: (span.empty | !scale.q() & beat.q().eq(span.end)).named("ends_span"),
+            ends: (span.empty | !scale.q() & beat.q().eq(span.last)).named("ends_span"),
         }
     }
 
     /// Which of a beat's tokens are attended to.
-    fn attended<'m>(&self, m: &'m Builder, span: &Next<'m>, token: Wire<'m>) -> Wire<'m> {
+    fn attended<'m>(&self, m: &'m Builder, span: &Beats<'m>, token: Wire<'m>) -> Wire<'m> {
         let tokens = span.mask.bits();
         if self.lanes == 1 {
             return token.choose(&tokens);
@@ -317,23 +278,19 @@ impl Block for SpanWalk {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new(format!("attn_span_walk_b{}", self.beat));
         let go = m.input("go_i", 1);
-        let [next_free, loads] = ["next_free", "loads"].map(|name| m.later(name, 1));
-        let (found, moves) = look_out(self, &m, next_free.wire())?;
-        let waits = m.reg("waits", 1).reset(0);
-        waits.update(&[(moves, m.lit(1, 1)), (loads.wire(), m.lit(1, 0))]);
-        let next = found.held(&m, "next", moves);
-        let span = next.held(&m, "span", loads.wire());
+        let free = m.later("free", 1);
+        let (next, loads) = next(self, &m, free.wire())?;
+        let span = next.held(&m, loads);
         let last_beat = last_beat(self.beat, span.blocks);
-        let place = self.place(&m, [&span, &next], [loads.wire(), go], last_beat);
+        let place = self.place(&m, [&span, &next], [loads, go], last_beat);
 
         let valid = m.reg("valid", 1).reset(0);
-        let over = go & place.ends;
-        loads.set(waits.q() & (!valid.q() | over));
-        next_free.set(!waits.q() | loads.wire());
-        valid.update(&[(loads.wire(), m.lit(1, 1)), (over, m.lit(1, 0))]);
-        let ends = place.ends & span.ends_phase;
+        let over = (go & place.ends).named("over");
+        free.set(!valid.q() | over);
+        valid.update(&[(loads, m.lit(1, 1)), (over, m.lit(1, 0))]);
+        let ends = place.ends & span.own;
         let first_word = m.reg("first_word", 1).reset(1);
-        let ends_word = go & !place.scale & place.ends_word;
+        let ends_word = go & !place.scale & !span.empty & place.ends_word;
         first_word.update(&[(go & ends, m.lit(1, 1)), (ends_word, m.lit(1, 0))]);
 
         m.output("attended_o", self.attended(&m, &span, place.token));
@@ -349,7 +306,7 @@ impl Block for SpanWalk {
             ("half_o", place.half),
             ("scale_beat_o", place.scale_beat),
             ("beat_o", place.beat),
-            ("first_beat_o", span.beat),
+            ("first_beat_o", span.first),
             ("word_beat_o", place.word_beat),
             ("ends_word_o", place.ends_word),
             ("first_word_o", first_word.q()),

@@ -22,9 +22,8 @@
 //! | `scales_o` | out | lanes x 8 | the cluster's lowest `scales_i`, to be taken with every pass |
 //! | `beat_o`, `upper_o`, `axpy_o`, `pass_o`, `address_o`, `enable_o`, `first_o`, `act_o`, `base_o` | out | | as the inputs of [`Cluster`]; `address_o` for all columns, `pass_o` as wide as passes over keys |
 //! | `weight_ready_o` | out | 1 | the pass takes a weight of [`Attention`](super::Attention) |
-//! | `start_o` | out | 1 | as attention's `start_i`; what stays from then on is there a cycle later |
-//! | `factor_o`, `last_pass_o`, `last_beat_o`, `narrow_o`, `attended_o`, `part_valid_o`, `part_o`, `key_valid_o`, `key_scale_o`, `query_scale_o` | out | | as the inputs of [`Attention`](super::Attention) |
-//! | `keys_done_o`, `values_done_o` | out | 1 | a phase's last beat is used up |
+//! | `start_o`, `factor_o`, `last_pass_o`, `last_beat_o`, `narrow_o`, `attended_o`, `part_valid_o`, `part_o`, `key_valid_o`, `key_scale_o`, `query_scale_o` | out | | as the inputs of [`Attention`](super::Attention) |
+//! | `keys_done_o`, `values_done_o` | out | 1 | all of a phase's beats are used up |
 //! | `busy_o` | out | 1 | a cycle more that a beat occupied |
 //! | `starved_o` | out | 1 | a phase may go on, it is its turn, and its beat is not there |
 //!
@@ -32,9 +31,10 @@
 //!
 //! # Timing
 //!
-//! A phase that comes in cycle c may begin with a beat of older blocks in c + [`Spans::START`], which is [`MAC_START`] from arming, with one of the own block a cycle later; one without beats here is over then. A beat is
+//! A phase that comes in cycle c may begin with its older blocks in c + [`Spans::START`], which is [`MAC_START`] from arming, with the own one a cycle later. A beat is
 //! taken in the first cycle in which its phase has begun, it is its turn, all beats before it are used up, and it is there. It occupies as many cycles as there are passes over the keys, or the values, scale bytes too: taken
-//! in cycle t with p passes it goes to the cluster in t + 1 to t + p, is used up in t + p, and `done` comes in t + p, `free` in the cycle before. A phase without beats is done in the cycle in which it is over.
+//! in cycle t with p passes it goes to the cluster in t + 1 to t + p, is used up in t + p, and `done` comes in t + p, `free` in the cycle before. An item of which nothing is here is taken as a beat of one
+//! pass that nobody sees.
 //!
 //! # Numeric contract
 //!
@@ -186,10 +186,9 @@ impl Spans {
 struct Turns<'m> {
     /// A phase begins.
     begins: Wire<'m>,
-    /// A beat is taken; a phase without one is passed over.
+    /// A beat, or an item without one, is taken.
     take: Wire<'m>,
-    passed: Wire<'m>,
-    /// The phase's last beat is taken, or it is passed over.
+    /// It is the phase's last.
     over: Wire<'m>,
     data: Wire<'m>,
 }
@@ -218,9 +217,9 @@ impl Spans {
         main.ready.set(ready & !by_ahead);
         ahead.ready.set(ready & by_ahead);
         let there = by_ahead.mux(ahead.valid, main.valid);
-        let (take, passed) = ((ready & there).named("take"), (may & get("empty")).named("passed"));
-        over.set(take & get("ends") | passed);
-        walk.set("go_i", take | passed);
+        let take = (may & (get("empty") | there)).named("take");
+        over.set(take & get("ends"));
+        walk.set("go_i", take);
         m.output("over_o", over.wire());
         m.output("free_o", free);
         m.output("starved_o", ready & !there);
@@ -228,14 +227,13 @@ impl Spans {
         let fresh = m.reg("fresh", 1).reset(1);
         let begins = (fresh.q() & turn & older).named("begins");
         fresh.update(&[(over.wire(), m.lit(1, 1)), (begins, m.lit(1, 0))]);
-        Turns { begins, take, passed, over: over.wire(), data: by_ahead.mux(ahead.data, main.data) }
+        Turns { begins, take, over: over.wire(), data: by_ahead.mux(ahead.data, main.data) }
     }
 
     /// What attention is told of a head, from the first cycle of its keys on.
     fn head<'m>(&self, m: &'m Builder, phase: &Phase<Wire<'m>>, begins: Wire<'m>) {
         let starts = begins & !phase.values;
-        // A phase without beats may be over in this very cycle.
-        m.output("start_o", starts);
+        m.output("start_o", m.register_valid("start", starts));
         let keep = |name: &str, value: Wire<'m>| {
             let reg = m.reg(name, value.width());
             reg.set_when(starts, value);
@@ -252,6 +250,7 @@ impl Spans {
 
 /// A beat that was taken.
 struct Taken<'m> {
+    empty: Wire<'m>,
     values: Wire<'m>,
     scale: Wire<'m>,
     ends: Wire<'m>,
@@ -289,6 +288,7 @@ impl<'m> Taken<'m> {
         // A key's sums begin with its first block.
         let first_key = s.whole(get("word_beat")).is_zero();
         Self {
+            empty: same("empty"),
             values: same("values"),
             scale: same("scale"),
             ends: same("ends"),
@@ -348,7 +348,8 @@ impl<'m> Passes<'m> {
         let (last, width) = (left.q().is_zero(), left.q().width());
         let steps = (valid.q() & !last).named("steps");
         let keys = s.shape.key_pass(phase.last_pass).0.zext(width);
-        let behind = phase.values.mux(phase.last_pass, keys);
+        let empty = walk.get("empty_o");
+        let behind = phase.values.mux(phase.last_pass, keys) & (!empty).repeat(width);
         valid.update(&[(take, m.lit(1, 1)), (last, m.lit(1, 0))]);
         left.update(&[(take, behind), (steps, left.q() - 1)]);
         let counted = |name: &str, begin: Wire<'m>, step: Wire<'m>| {
@@ -379,7 +380,7 @@ impl<'m> Passes<'m> {
             address: counted("address", from, onward),
             row: counted("row", fit(s.whole(beat), row), rows),
             heads: counted("heads", heads, less),
-            ending: (take & behind.is_zero()) | (steps & left.q().eq(1)),
+            ending: (take & !empty & behind.is_zero()) | (steps & left.q().eq(1)),
         }
     }
 }
@@ -404,9 +405,9 @@ impl Spans {
     ) -> Result<Instance<'m>, RtlError> {
         let scales = m.instance("u_scales", &self.scales)?;
         let get = |name: &str| walk.get(&format!("{name}_o"));
-        scales.set("open_i", take & get("opens"));
+        scales.set("open_i", take & !get("empty") & get("opens"));
         scales.set("open_part_i", self.whole(get("first_beat")).trunc(self.scales.part_bits()));
-        scales.set("valid_i", passes.valid & passes.first & taken.scale);
+        scales.set("valid_i", passes.valid & !taken.empty & passes.first & taken.scale);
         scales.set("data_i", taken.beat);
         scales.set("half_i", taken.half);
         scales.set("word_i", taken.scale_beat.trunc(self.scales.word_bits()));
@@ -428,7 +429,8 @@ impl Spans {
         [scales, queries]: [&Instance<'m>; 2],
     ) {
         let (lanes, columns) = (self.shape.lanes, self.shape.columns);
-        let valid = (passes.valid & !taken.scale).named("element_pass");
+        let there = passes.valid & !taken.empty;
+        let valid = (there & !taken.scale).named("element_pass");
         let bytes = scales.get("key_o").chunks(BYTE);
         let largest = scales.get("largest_o");
         let of_key: Vec<_> = bytes.iter().map(|&own| taken.narrow.mux(own, largest)).collect();
@@ -436,7 +438,8 @@ impl Spans {
         let base = |query: Wire<'m>, key: Wire<'m>| query.zext(BASE_BITS) + key.zext(BASE_BITS);
         let bases = of_query.iter().flat_map(|&query| of_key.iter().map(move |&key| base(query, key)));
         m.output("valid_o", valid);
-        m.output("scale_valid_o", passes.valid & taken.scale);
+        m.output("scale_valid_o", there & taken.scale);
+        m.output("busy_o", there);
         m.output("scales_o", m.pack(&bytes));
         m.output("beat_o", taken.beat);
         m.output("upper_o", taken.upper);
@@ -460,13 +463,12 @@ impl Spans {
         debug_assert_eq!(bytes.len(), lanes as usize);
     }
 
-    /// What is told when a beat is used up, or a phase is passed over.
+    /// What is told when a beat is used up.
     fn tell<'m>(
         &self,
         m: &'m Builder,
         (taken, passes): (&Taken<'m>, &Passes<'m>),
         (turns, ahead): (&Turns<'m>, Wire<'m>),
-        values: Wire<'m>,
     ) {
         let last = turns.take.mux(turns.data.msb(), taken.last_of_burst);
         let ahead = turns.take.mux(ahead, taken.ahead);
@@ -475,9 +477,8 @@ impl Spans {
             m.output(&format!("{stream}_free_last_o"), last);
         }
         let used = passes.valid & passes.last & taken.ends;
-        m.output("keys_done_o", used & !taken.values | turns.passed & !values);
-        m.output("values_done_o", used & taken.values | turns.passed & values);
-        m.output("busy_o", passes.valid);
+        m.output("keys_done_o", used & !taken.values);
+        m.output("values_done_o", used & taken.values);
     }
 
     fn name(&self) -> String {
@@ -518,7 +519,7 @@ impl Block for Spans {
         queries.set("bank_i", taken.bank);
         queries.set("row_i", passes.row);
         self.drive(&m, (&taken, &passes), [&scales, &queries]);
-        self.tell(&m, (&taken, &passes), (&turns, walk.get("ahead_o")), phase.values);
+        self.tell(&m, (&taken, &passes), (&turns, walk.get("ahead_o")));
         m.finish()
     }
 }

@@ -77,7 +77,7 @@ struct Bench {
     idle: u64,
 }
 
-const BINS: [&str; 17] = [
+const BINS: [&str; 18] = [
     "list",
     "every token",
     "no token",
@@ -91,6 +91,7 @@ const BINS: [&str; 17] = [
     "beat right behind another",
     "phase right behind another",
     "before its start",
+    "part without a beat",
     "keys behind values at once",
     "queries while keys go on",
     "read while keys go on",
@@ -205,7 +206,7 @@ impl Bench {
         self.dut.set("arm_i", head.phase(&self.spans, values));
         for (channel, items) in self.channels.iter_mut().zip(&head.items) {
             let item = &items[usize::from(values)];
-            channel.model.phases.push_back(Phase::new(now, values, item.pace, &item.beats));
+            channel.model.arm(now, &Phase { values, pace: item.pace, beats: &item.beats });
         }
     }
 
@@ -253,6 +254,7 @@ impl Bench {
         self.cover.hit("beat right behind another", out.at_once);
         self.cover.hit("phase right behind another", out.phase_at_once);
         self.cover.hit("before its start", out.early);
+        self.cover.hit("part without a beat", out.passed);
         for values in [false, true].into_iter().filter(|&values| out.done[usize::from(values)]) {
             let head = self.heads.iter_mut().find(|head| !head.done[c][usize::from(values)]);
             head.unwrap().done[c][usize::from(values)] = true;

@@ -7,29 +7,32 @@ use std::collections::VecDeque;
 pub const MAIN: usize = 0;
 pub const AHEAD: usize = 1;
 
-/// A phase on a channel.
-pub struct Phase {
+/// The keys, or the values, of older blocks or of the own one.
+struct Part {
     /// The cycle in which its first beat may be taken.
     start: u64,
     values: bool,
+    own: bool,
     /// Cycles that a beat occupies.
     pace: u64,
-    /// Of the own block; the stream.
-    beats: VecDeque<(bool, usize)>,
+    /// Beats to come, and the stream.
+    beats: u64,
+    stream: usize,
 }
 
-impl Phase {
-    pub fn new(armed: u64, values: bool, pace: u64, beats: &[(bool, usize)]) -> Self {
-        Self { start: armed + Spans::START, values, pace, beats: beats.iter().copied().collect() }
-    }
+/// A phase on a channel: cycles that a beat occupies, and for each beat whether it is the own block's, and the stream.
+pub struct Phase<'a> {
+    pub values: bool,
+    pub pace: u64,
+    pub beats: &'a [(bool, usize)],
 }
 
 /// A beat that is being used.
 struct InUse {
     /// The cycle in which it is used up.
     end: u64,
-    stream: usize,
-    last_of_burst: bool,
+    /// Stream, last of its burst; nothing of a part without beats.
+    beat: Option<(usize, bool)>,
     /// The phase that ends with it is values.
     ends: Option<bool>,
 }
@@ -47,7 +50,7 @@ pub struct Outputs {
     /// A beat is taken in the cycle in which the one before is used up; of another phase.
     pub at_once: bool,
     pub phase_at_once: bool,
-    /// A phase without beats is passed over.
+    /// A part without beats is passed over.
     pub passed: bool,
     /// A beat would have been taken but for the phase's start.
     pub early: bool,
@@ -55,16 +58,33 @@ pub struct Outputs {
 
 #[derive(Default)]
 pub struct Model {
-    pub phases: VecDeque<Phase>,
+    parts: VecDeque<Part>,
     in_use: Option<InUse>,
 }
 
 impl Model {
+    /// A phase is told of in this cycle.
+    pub fn arm(&mut self, now: u64, phase: &Phase<'_>) {
+        for own in [false, true] {
+            let here = || phase.beats.iter().filter(|beat| beat.0 == own);
+            self.parts.push_back(Part {
+                // One product a cycle is armed.
+                start: now + Spans::START + u64::from(own),
+                values: phase.values,
+                own,
+                pace: phase.pace,
+                beats: here().count() as u64,
+                stream: here().next().map_or(MAIN, |beat| beat.1),
+            });
+        }
+    }
+
     /// The cycle's outputs: `beats` are on the streams, with whether they are the last of their bursts.
     pub fn predict(&mut self, now: u64, beats: [Option<bool>; 2]) -> Outputs {
         let mut out = Outputs::default();
         let ended = self.in_use.take_if(|used| used.end == now);
-        out.busy = ended.is_some() || self.in_use.is_some();
+        let used = ended.iter().chain(&self.in_use);
+        out.busy = used.into_iter().any(|used| used.beat.is_some());
         if let Some(values) = ended.as_ref().and_then(|used| used.ends) {
             out.done[usize::from(values)] = true;
         }
@@ -72,23 +92,22 @@ impl Model {
             self.offer(now, beats, &mut out, ended.as_ref());
         }
         let ending = self.in_use.as_ref().filter(|used| used.end == now + 1);
-        out.free = ending.map(|used| (used.stream, used.last_of_burst));
+        out.free = ending.and_then(|used| used.beat);
         out
     }
 
     fn offer(&mut self, now: u64, beats: [Option<bool>; 2], out: &mut Outputs, ended: Option<&InUse>) {
-        let Some(phase) = self.phases.front_mut() else { return };
-        let Some(&(own, stream)) = phase.beats.front() else {
-            // The product of the own block is armed, and over, a cycle later.
-            if now > phase.start {
-                out.passed = true;
-                out.done[usize::from(phase.values)] = true;
-                self.phases.pop_front();
-            }
+        let Some(part) = self.parts.front_mut() else { return };
+        let stream = part.stream;
+        if now < part.start {
+            out.early = part.beats > 0 && beats[stream].is_some();
             return;
-        };
-        if now < phase.start + u64::from(own) {
-            out.early = beats[stream].is_some();
+        }
+        let ends = (part.own && part.beats <= 1).then_some(part.values);
+        if part.beats == 0 {
+            out.passed = true;
+            self.in_use = Some(InUse { end: now + 1, beat: None, ends });
+            self.parts.pop_front();
             return;
         }
         out.ready[stream] = true;
@@ -96,15 +115,14 @@ impl Model {
         out.taken = Some(stream);
         out.at_once = ended.is_some();
         out.phase_at_once = ended.is_some_and(|used| used.ends.is_some());
-        phase.beats.pop_front();
-        let ends = phase.beats.is_empty().then_some(phase.values);
-        self.in_use = Some(InUse { end: now + phase.pace, stream, last_of_burst, ends });
-        if ends.is_some() {
-            self.phases.pop_front();
+        part.beats -= 1;
+        self.in_use = Some(InUse { end: now + part.pace, beat: Some((stream, last_of_burst)), ends });
+        if part.beats == 0 {
+            self.parts.pop_front();
         }
     }
 
     pub fn idle(&self) -> bool {
-        self.phases.is_empty() && self.in_use.is_none()
+        self.parts.is_empty() && self.in_use.is_none()
     }
 }
