@@ -20,7 +20,7 @@ use crate::layout::{KvLayout, RecordLayout, WeightLayout};
 use crate::num::sumsq::MAX_TERMS;
 use crate::num::window::MAX_BLOCKS;
 use crate::step::{ACTIVE, StepTable};
-use crate::timing::{MASK_BLOCKS, append_beats, key_passes, value_passes};
+use crate::timing::{MASK_BLOCKS, append_beats, key_passes, query_rows, value_passes};
 use crate::units::Bytes;
 use family::{Collector, CommandRef, Operands};
 use fills::Fills;
@@ -493,6 +493,9 @@ impl Checker<'_> {
                 let rows =
                     u64::from(passes) * u64::from(c.head_dim).next_multiple_of(self.config.beat().get());
                 self.limit("accumulator rows of a head", rows, self.config.acc_rows().into())?;
+                let passes = key_passes(self.config, u32::from(c.heads / c.kv_heads));
+                let blocks = u64::from(passes) * u64::from(c.head_dim) / u64::from(LINE_WORDS);
+                self.limit("query blocks of a column", blocks, query_rows(self.config).into())?;
                 self.scores(c.heads / c.kv_heads)?;
                 self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)?;
                 let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;

@@ -323,3 +323,10 @@ pub fn key_passes(config: &AccelConfig, group: u32) -> u32 {
 pub fn value_passes(config: &AccelConfig, group: u32) -> u32 {
     group.div_ceil((config.columns() / 2).max(1))
 }
+
+/// Blocks of a head's queries that a column of a channel keeps: its passes over the keys times the blocks of a key. With pairs of columns, half as many
+/// as the accumulators would have sums of values for.
+#[must_use]
+pub fn query_rows(config: &AccelConfig) -> u32 {
+    config.acc_rows() / (LINE_WORDS * config.columns().min(2))
+}

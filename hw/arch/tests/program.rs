@@ -211,6 +211,7 @@ fn shapes_hold() {
     assert_snapshot!(refusal(Rope { heads: 1, head_dim: 48, ..Rope::default() }), @"command 0 (rope): head_dim is 48; it must be a multiple of 32 and not 0");
     assert_snapshot!(refusal(Rope { heads: 0, head_dim: 32, ..Rope::default() }), @"command 0 (rope): kv_heads is 0; it must be a multiple of 1 and not 0");
     assert_snapshot!(refusal(Attn { heads: 40, kv_heads: 1, ..attn() }), @"command 0 (attn): accumulator rows of a head is 1280, the limit is 1024");
+    assert_snapshot!(refusal(Attn { heads: 1, kv_heads: 1, head_dim: 544, ..attn() }), @"command 0 (attn): query blocks of a column is 17, the limit is 16");
     assert_snapshot!(refusal(Attn { head_dim: 1056, ..attn() }), @"command 0 (attn): head_dim is 1056, the limit is 1024");
     assert_snapshot!(refusal(Attn { kv_heads: 0, ..attn() }), @"command 0 (attn): kv_heads is 0; it must be a multiple of 1 and not 0");
     assert_snapshot!(refusal(Attn { heads: 3, ..attn() }), @"command 0 (attn): heads is 3; it must be a multiple of 2 and not 0");

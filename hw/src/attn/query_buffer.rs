@@ -26,7 +26,7 @@
 //!
 //! # Cost
 //!
-//! Distributed memory: for each column two heads of [`QueryBuffer::rows`] rows. Figures: `tests/baselines/rtl/attn_query_buffer.toml`.
+//! Distributed memory: for each column two heads of [`query_rows`] rows. Figures: `tests/baselines/rtl/attn_query_buffer.toml`.
 //!
 //! # Verification
 //!
@@ -47,7 +47,8 @@ use super::{BYTE, Shape};
 use crate::cmd::fields::cut;
 use crate::pe::cluster::ACT_BITS;
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Wire, index_width};
-use fastcar_arch::config::{AccelConfig, LINE_WORDS};
+use fastcar_arch::config::AccelConfig;
+use fastcar_arch::timing::query_rows;
 use std::sync::Arc;
 
 /// A block of a query.
@@ -90,9 +91,7 @@ impl QueryBuffer {
     /// [`RtlError::Parameter`].
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
         let shape = Shape::of(config)?;
-        // A head's sums of values have their words, which bounds blocks times passes over the values.
-        let rows = config.acc_rows() / (LINE_WORDS * shape.halves());
-        let rows = rows.max(shape.lanes).next_power_of_two();
+        let rows = query_rows(config).max(shape.lanes).next_power_of_two();
         Ok(Self { columns: shape.columns, lanes: shape.lanes, rows })
     }
 

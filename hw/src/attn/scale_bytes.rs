@@ -106,6 +106,13 @@ impl ScaleBytes {
     }
 }
 
+/// The largest so far and of a part's bytes; all comparisons side by side.
+fn with_part<'m>(largest: Wire<'m>, bytes: &[Wire<'m>]) -> Wire<'m> {
+    let Some(&second) = bytes.get(1) else { return larger(largest, bytes[0]) };
+    let [first_is, second_is] = [bytes[0], second].map(|byte| largest.lt(byte));
+    bytes[0].lt(second).mux(second_is.mux(second, largest), first_is.mux(bytes[0], largest))
+}
+
 /// Finds the largest byte of one token after the other, ahead of their beats.
 fn largest<'m>(s: &ScaleBytes, m: &'m Builder, keys: Memory<'m>, written: Wire<'m>, open: Wire<'m>) {
     let (part, within) = (m.reg("scan", s.part_bits()), m.reg("scanned", BLOCKS));
@@ -115,8 +122,7 @@ fn largest<'m>(s: &ScaleBytes, m: &'m Builder, keys: Memory<'m>, written: Wire<'
     part.update(&[(open, m.input("open_part_i", s.part_bits())), (steps, part.q() + 1)]);
     within.update(&[(open | ends, m.lit(BLOCKS, 0)), (steps, within.q() + 1)]);
 
-    let bytes = s.part(keys, part.q()).chunks(BYTE);
-    let with = larger(largest.q(), m.tree(&bytes, larger));
+    let with = with_part(largest.q(), &s.part(keys, part.q()).chunks(BYTE));
     let next = m.input("next_i", 1);
     largest.update(&[(open | next, m.lit(BYTE, 0)), (steps, with)]);
     done.update(&[(open | next, m.lit(1, 0)), (ends, m.lit(1, 1))]);

@@ -42,7 +42,7 @@
 //!
 //! # Cost
 //!
-//! Two registers of a span, two products of five bits. Figures: `tests/baselines/rtl/attn_span_walk.toml`.
+//! Two registers of a span, two products of five bits in look-up tables. Figures: `tests/baselines/rtl/attn_span_walk.toml`.
 //!
 //! # Verification
 //!
@@ -163,13 +163,21 @@ fn next<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, 
     Ok((s.beats_of(&span, blocks, [own, keep("next_ahead", ahead)]), moves))
 }
 
+/// A product too small for a DSP block.
+fn times<'m>(token: Wire<'m>, blocks: Wire<'m>) -> Wire<'m> {
+    let width = token.width() + blocks.width();
+    let shifted = |(n, bit): (usize, Wire<'m>)| (token & bit.repeat(token.width())).zext(width) << n as u32;
+    let parts: Vec<_> = blocks.bits().into_iter().enumerate().map(shifted).collect();
+    token.builder().tree(&parts, |a, b| a + b)
+}
+
 impl SpanWalk {
     /// What a span comes to in beats.
     fn beats_of<'m>(&self, span: &Span<'m>, blocks: Wire<'m>, [own, ahead]: [Wire<'m>; 2]) -> Beats<'m> {
         let Span { values, none: empty, first: token, last, mask, .. } = *span;
         let wide = |wire: Wire<'m>| wire.zext(TOKEN + BLOCKS);
-        let first = token.mul_unsigned(blocks) + wide(token);
-        let last = last.mul_unsigned(blocks) + wide(last) + wide(blocks);
+        let first = times(token, blocks) + wide(token);
+        let last = times(last, blocks) + wide(last) + wide(blocks);
         let (m, bits) = (first.builder(), self.beat_bits());
         // From blocks to the beats that hold them.
         let [first, last] = match self.beat {

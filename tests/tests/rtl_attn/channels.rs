@@ -7,6 +7,8 @@ mod head;
 mod machine;
 #[path = "channels/model.rs"]
 mod model;
+#[path = "channels/product.rs"]
+mod product;
 
 use super::heads::beats::Sizes;
 use super::heads::{Made, config};
@@ -19,6 +21,7 @@ use fastcar_hw::rtl::{Bits, Block};
 use head::{Head, Item};
 use machine::Machine;
 use model::{AHEAD, MAIN, Model, Phase};
+use product::Product;
 use std::collections::VecDeque;
 
 const STREAMS: [&str; 2] = ["main", "ahead"];
@@ -69,15 +72,17 @@ struct Bench {
     heads: VecDeque<Head>,
     /// Heads that have been made.
     made: usize,
-    /// The cycle from which on a phase may be armed.
+    /// The cycle from which on a phase, or a product, may be armed.
     next_arm: u64,
+    /// Products that are armed, and not fed: their words for the operands come first.
+    products: VecDeque<Product>,
     /// Words of sums that were asked for: head's number, word.
     asked: VecDeque<(u64, usize, usize)>,
     /// Of 100 cycles, those in which the middle waits with what it might do.
     idle: u64,
 }
 
-const BINS: [&str; 18] = [
+const BINS: [&str; 19] = [
     "list",
     "every token",
     "no token",
@@ -90,6 +95,7 @@ const BINS: [&str; 18] = [
     "ahead",
     "beat right behind another",
     "phase right behind another",
+    "weights and attention right behind each other",
     "before its start",
     "part without a beat",
     "keys behind values at once",
@@ -120,6 +126,7 @@ impl Bench {
             heads: VecDeque::new(),
             made: 0,
             next_arm: 0,
+            products: VecDeque::new(),
             asked: VecDeque::new(),
             idle: 0,
         })
@@ -127,7 +134,17 @@ impl Bench {
 
     /// Makes a head, and has the streams bring it.
     fn make(&mut self) -> TestResult {
-        let head = Head::any(&mut self.random, &self.sizes, self.made, &mut self.cover)?;
+        let mut head = Head::any(&mut self.random, &self.sizes, self.made, &mut self.cover)?;
+        // All channels have the same weights.
+        for _ in 0..[0, 0, 1, 2][self.random.below(4) as usize] {
+            let product = Product::any(&mut self.random, &self.sizes)?;
+            for channel in &mut self.channels {
+                let stream = if product.ahead { AHEAD } else { MAIN };
+                let beat = (vec![0; self.sizes.beat()], self.random.chance(10));
+                channel.beats[stream].extend((0..product.beats).map(|_| beat.clone()));
+            }
+            head.products.push_back(product);
+        }
         for (channel, items) in self.channels.iter_mut().zip(&head.items) {
             items.iter().for_each(|item| channel.bring(item, &mut self.random));
             channel.gaps = [0, 1].map(|_| Gaps::new([100, 100, 70, 30][self.random.below(4) as usize]));
@@ -170,15 +187,56 @@ impl Bench {
                 self.dut.set("send_i", true);
             }
         }
+        self.set_all("product_i", Bits::bit_of(false));
         if self.now >= self.next_arm {
             self.arm();
         }
+        self.feed();
+    }
+
+    /// The same for all channels.
+    fn set_all(&mut self, port: &str, value: Bits) {
+        (0..self.channels.len()).for_each(|c| self.dut.set(&format!("c{c}_{port}"), value.clone()));
+    }
+
+    /// Sends the operands of the products that are armed, then these.
+    fn feed(&mut self) {
+        for port in ["operand_valid_i", "product_valid_i"] {
+            self.set_all(port, Bits::bit_of(false));
+        }
+        let willing = self.willing();
+        let Some(product) = self.products.front_mut().filter(|_| willing) else { return };
+        if let Some((header, word)) = product.words.pop_front() {
+            self.set_all("operand_valid_i", Bits::bit_of(true));
+            self.set_all("operand_header_i", Bits::bit_of(header));
+            self.set_all("operand_data_i", word);
+        } else {
+            let descriptor = product.descriptor.clone();
+            self.products.pop_front();
+            self.set_all("product_valid_i", Bits::bit_of(true));
+            self.set_all("product_data_i", descriptor);
+            self.channels.iter_mut().for_each(|channel| channel.model.feed(self.now));
+        }
+    }
+
+    /// Arms a product of weights.
+    fn arm_product(&mut self, product: Product) {
+        self.set_all("product_i", Bits::bit_of(true));
+        self.next_arm = self.now + 1;
+        let stream = if product.ahead { AHEAD } else { MAIN };
+        for channel in &mut self.channels {
+            channel.model.expect(product.pace, product.beats, stream);
+        }
+        self.products.push_back(product);
     }
 
     /// Arms the next phase if it may be, for all channels.
     fn arm(&mut self) {
         let Some(n) = self.heads.iter().position(|head| head.armed[1].is_none()) else { return };
         let values = self.heads[n].armed[0].is_some();
+        if let Some(product) = self.heads[n].products.pop_front() {
+            return self.arm_product(product);
+        }
         let may = match values {
             // Queries come a cycle before.
             false => self.heads[n].queries.is_empty(),
@@ -243,8 +301,8 @@ impl Bench {
                 channel.spans[stream].pop_front();
             }
         }
-        for (values, name) in ["keys_done_o", "values_done_o"].into_iter().enumerate() {
-            assert_eq!(dut.is_set(&format!("c{c}_{name}")), out.done[values], "{name}, {at}");
+        for (kind, name) in ["keys_done_o", "values_done_o", "done_o"].into_iter().enumerate() {
+            assert_eq!(dut.is_set(&format!("c{c}_{name}")), out.done[kind], "{name}, {at}");
         }
         assert_eq!(dut.is_set(&format!("c{c}_busy_o")), out.busy, "busy, {at}");
         if let Some(stream) = out.taken {
@@ -253,6 +311,7 @@ impl Bench {
         }
         self.cover.hit("beat right behind another", out.at_once);
         self.cover.hit("phase right behind another", out.phase_at_once);
+        self.cover.hit("weights and attention right behind each other", out.other_at_once);
         self.cover.hit("before its start", out.early);
         self.cover.hit("part without a beat", out.passed);
         for values in [false, true].into_iter().filter(|&values| out.done[usize::from(values)]) {

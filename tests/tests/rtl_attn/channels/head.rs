@@ -1,6 +1,7 @@
 //! A head: what its channels stream, what the middle sends, and what comes of it.
 
 use super::model::{AHEAD, MAIN};
+use super::product::Product;
 use crate::heads::Made;
 use crate::heads::beats::Sizes;
 use crate::heads::task::Task;
@@ -39,6 +40,8 @@ pub struct Head {
     value_passes: u32,
     /// By channel: keys, values.
     pub items: Vec<[Item; 2]>,
+    /// Products that are armed before it.
+    pub products: VecDeque<Product>,
     /// Not sent.
     pub queries: VecDeque<Bits>,
     /// When keys and values were armed; by channel: whether they are done.
@@ -123,6 +126,7 @@ impl Head {
         cover.hit("ahead", ahead);
         let bank = number % 2;
         Ok(Self {
+            products: VecDeque::new(),
             queries: queries(sizes, &task, bank)?,
             ahead,
             bank,
