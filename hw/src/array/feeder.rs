@@ -263,7 +263,7 @@ impl Feeder {
         m.output("advance_o", passes.last & ends);
         m.output("fp4_o", taken.fp4);
         m.output("upper_o", next.upper);
-        m.output("pass_o", passes.number);
+        m.output("pass_o", passes.number.zext(self.cluster.pass_width()));
         m.output("address_o", m.pack(&words));
         m.output("enable_o", passes.columns);
         m.output("first_o", operands.get("first_o"));

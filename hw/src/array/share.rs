@@ -203,10 +203,8 @@ impl Share {
         for name in ["beat", "upper", "enable", "first", "act", "base"] {
             set(name, pass.mux(own(name), weights(name)));
         }
-        let number = |wire: Wire<'m>| {
-            wire.zext(wire.width().max(self.cluster.pass_width())).trunc(self.cluster.pass_width())
-        };
-        set("pass", pass.mux(number(own("pass")), number(weights("pass"))));
+        let number = own("pass").zext(own("pass").width().max(self.cluster.pass_width()));
+        set("pass", pass.mux(number.trunc(self.cluster.pass_width()), weights("pass")));
         set("address", pass.mux(m.pack(&vec![own("address"); self.config[1] as usize]), weights("address")));
     }
 }

@@ -19,6 +19,7 @@
 //! | `last_part_i` | in | [`BLOCKS`] | parts of a token, less one; stays while the block lasts |
 //! | `part_i` | in | [`ScaleBytes::part_bits`] | a part is asked for |
 //! | `key_o`, `value_o` | out | lanes x 8 | its bytes, in the same cycle |
+//! | `narrow_key_o` | out | lanes x 8 | two lanes: the same of narrow heads' keys, earlier in the cycle |
 //! | `next_i` | in | 1 | the next token's first beat is taken; the first time the first token's |
 //! | `largest_o` | out | 8 | the largest byte of the token's keys, from the next cycle on; not of narrow heads, of which a lane's byte is a token's |
 //!
@@ -150,6 +151,12 @@ impl Block for ScaleBytes {
         }
         let asked = m.input("part_i", self.part_bits());
         m.output("key_o", self.part(keys, asked));
+        if self.lanes > 1 {
+            // Half of a beat has all of them, which makes a shorter way to the windows' bases.
+            let half = keys.read(self.word(asked)).trunc(data.width() / 2);
+            let place = asked.trunc(self.place_bits() - 1);
+            m.output("narrow_key_o", place.choose(&half.chunks(self.lanes * BYTE)));
+        }
         m.output("value_o", self.part(values, asked));
 
         let open = m.input("open_i", 1);

@@ -433,7 +433,13 @@ impl Spans {
         let valid = (there & !taken.scale).named("element_pass");
         let bytes = scales.get("key_o").chunks(BYTE);
         let largest = scales.get("largest_o");
-        let of_key: Vec<_> = bytes.iter().map(|&own| taken.narrow.mux(own, largest)).collect();
+        let of_key: Vec<_> = match lanes {
+            1 => vec![largest],
+            _ => {
+                let own = scales.get("narrow_key_o").chunks(BYTE);
+                own.into_iter().map(|own| taken.narrow.mux(own, largest)).collect()
+            }
+        };
         let of_query = queries.get("largest_o").chunks(BYTE);
         let base = |query: Wire<'m>, key: Wire<'m>| query.zext(BASE_BITS) + key.zext(BASE_BITS);
         let bases = of_query.iter().flat_map(|&query| of_key.iter().map(move |&key| base(query, key)));
@@ -460,7 +466,6 @@ impl Spans {
         m.output("key_valid_o", keys & taken.ends_word);
         m.output("key_scale_o", m.pack(&of_key));
         m.output("query_scale_o", queries.get("largest_o"));
-        debug_assert_eq!(bytes.len(), lanes as usize);
     }
 
     /// What is told when a beat is used up.

@@ -28,6 +28,8 @@ struct Bench {
     random: Random,
     cover: Cover,
     beat: u32,
+    /// Two tokens share a beat.
+    narrow: bool,
 }
 
 impl Bench {
@@ -89,8 +91,9 @@ impl Bench {
             }
             let lanes = (self.beat / 32).max(1);
             self.dut.set("last_part_i", u64::from((blocks / lanes).max(1) - 1));
+            self.narrow = lanes > 1 && blocks == 1;
             if lanes > 1 {
-                self.dut.set("narrow_i", blocks == 1);
+                self.dut.set("narrow_i", self.narrow);
             }
             for cycle in 0..now + 2 {
                 self.cycle(&cycles.remove(&cycle).unwrap_or_default());
@@ -113,6 +116,9 @@ impl Bench {
             dut.set("part_i", u64::from(*part));
             let bits = |bytes: &[u8]| Bits::from_bytes(8 * bytes.len() as u32, bytes);
             assert_eq!(dut.bits("key_o"), bits(keys), "part {part}");
+            if self.narrow {
+                assert_eq!(dut.bits("narrow_key_o"), bits(keys), "part {part}");
+            }
             assert_eq!(dut.bits("value_o"), bits(values), "part {part}");
             if let Some(largest) = largest {
                 assert_eq!(dut.get("largest_o"), u64::from(*largest), "part {part}, cycle {}", dut.cycle());
@@ -130,7 +136,7 @@ fn kept(preset: &str, beat: u32, native: bool, rounds: u64, seed: u64) -> TestRe
     }
     dut.reset();
     let cover = Cover::new(&["last token first", "a beat a cycle", "several passes"]);
-    let mut bench = Bench { dut, random: Random::new(seed), cover, beat };
+    let mut bench = Bench { dut, random: Random::new(seed), cover, beat, narrow: false };
     bench.run(rounds);
     if !native {
         // Two tokens share the last beat where heads are narrow.
