@@ -12,9 +12,9 @@
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `query_valid_i`, `query_i` | in | 1, [`QueryBuffer::query_bits`] | a block comes, see [`Query`] |
-//! | `bank_i`, `row_i` | in | 1, [`QueryBuffer::read_bits`] | which of the two heads' queries, and which row, or pair of rows, is asked for |
+//! | `bank_i`, `row_i`, `pass_i` | in | 1, [`QueryBuffer::read_bits`], [`QueryBuffer::pass_bits`] | which of the two heads' queries, which row, or pair of rows, and which pass is asked for |
 //! | `act_o` | out | columns x lanes x 264 | the blocks, in the same cycle; column 0's low, in a column the first |
-//! | `largest_o` | out | columns x 8 | the largest scale byte of each column's query |
+//! | `largest_o` | out | columns x 8 | the largest scale byte of each column's query in the pass |
 //!
 //! # Timing
 //!
@@ -56,10 +56,12 @@ use std::sync::Arc;
 pub struct Query<T> {
     /// Elements and scale byte; in the lowest bits.
     pub act: T,
-    /// The largest scale byte of the query.
+    /// The largest scale byte of the query's blocks so far: that of the last one counts.
     pub largest: T,
     /// Where it stands among the column's blocks.
     pub row: T,
+    /// The pass over the keys that its query belongs to.
+    pub pass: T,
     /// The column that meets it.
     pub column: T,
     /// Which of the two heads' it is.
@@ -72,7 +74,7 @@ impl<'m> Query<Wire<'m>> {
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        m.pack(&[self.act, self.largest, self.row, self.column, self.bank, self.narrow])
+        m.pack(&[self.act, self.largest, self.row, self.pass, self.column, self.bank, self.narrow])
     }
 }
 
@@ -82,6 +84,7 @@ pub struct QueryBuffer {
     columns: u32,
     lanes: u32,
     rows: u32,
+    passes: u32,
 }
 
 impl QueryBuffer {
@@ -92,7 +95,7 @@ impl QueryBuffer {
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
         let shape = Shape::of(config)?;
         let rows = query_rows(config).max(shape.lanes).next_power_of_two();
-        Ok(Self { columns: shape.columns, lanes: shape.lanes, rows })
+        Ok(Self { columns: shape.columns, lanes: shape.lanes, rows, passes: shape.key_passes() })
     }
 
     /// Rows of a head's queries, at most.
@@ -108,6 +111,7 @@ impl QueryBuffer {
             act: ACT_BITS,
             largest: BYTE,
             row: index_width(self.rows.into()),
+            pass: self.pass_bits(),
             column: index_width(self.columns.into()),
             bank: 1,
             narrow: 1,
@@ -117,8 +121,14 @@ impl QueryBuffer {
     /// Width of a block of a query.
     #[must_use]
     pub fn query_bits(&self) -> u32 {
-        let Query { act, largest, row, column, bank, narrow } = self.query();
-        act + largest + row + column + bank + narrow
+        let Query { act, largest, row, pass, column, bank, narrow } = self.query();
+        act + largest + row + pass + column + bank + narrow
+    }
+
+    /// Width of the number of a pass over the keys.
+    #[must_use]
+    pub fn pass_bits(&self) -> u32 {
+        index_width(self.passes.into())
     }
 
     /// Width of `row_i`.
@@ -133,6 +143,7 @@ impl QueryBuffer {
             act: take(widths.act),
             largest: take(widths.largest),
             row: take(widths.row),
+            pass: take(widths.pass),
             column: take(widths.column),
             bank: take(widths.bank),
             narrow: take(widths.narrow),
@@ -146,7 +157,8 @@ impl Block for QueryBuffer {
         let m = Builder::new(format!("attn_query_buffer_c{columns}_l{lanes}_r{rows}"));
         let valid = m.input("query_valid_i", 1);
         let query = self.query_of(m.input("query_i", self.query_bits()));
-        let address = m.input("bank_i", 1).cat(m.input("row_i", self.read_bits()));
+        let bank = m.input("bank_i", 1);
+        let address = bank.cat(m.input("row_i", self.read_bits()));
         let row = match lanes {
             1 => query.row,
             _ => {
@@ -155,24 +167,26 @@ impl Block for QueryBuffer {
             }
         };
         let place = query.bank.cat(row);
-        let block = query.largest.cat(query.act);
+        let of_query = query.bank.cat(query.pass);
+        let asked = bank.cat(m.input("pass_i", self.pass_bits()));
         let (mut acts, mut largest) = (Vec::new(), Vec::new());
         for column in 0..columns {
             for lane in 0..lanes {
                 let name = format!("queries_{column}_{lane}");
-                let memory = m.memory(&name, block.width(), 1 << place.width(), RamStyle::Distributed);
+                let memory = m.memory(&name, ACT_BITS, 1 << place.width(), RamStyle::Distributed);
                 let here = if lanes == 1 {
                     m.lit(1, 1)
                 } else {
                     query.narrow | query.row.bit(0).eq(u64::from(lane))
                 };
-                memory.write(valid & query.column.eq(u64::from(column)) & here, place, block);
-                let found = memory.read(address);
-                acts.push(found.trunc(ACT_BITS));
-                if lane == 0 {
-                    largest.push(found.slice(ACT_BITS, BYTE));
-                }
+                memory.write(valid & query.column.eq(u64::from(column)) & here, place, query.act);
+                acts.push(memory.read(address));
             }
+            // The last block of a query has the largest of all.
+            let name = format!("largest_{column}");
+            let memory = m.memory(&name, BYTE, 1 << of_query.width(), RamStyle::Distributed);
+            memory.write(valid & query.column.eq(u64::from(column)), of_query, query.largest);
+            largest.push(memory.read(asked));
         }
         m.output("act_o", m.pack(&acts));
         m.output("largest_o", m.pack(&largest));

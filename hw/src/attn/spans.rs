@@ -157,7 +157,9 @@ impl Spans {
         values + last_pass + blocks + last_query + word + ahead + bank + factor
     }
 
-    fn phase_of<'m>(&self, word: Wire<'m>) -> Phase<Wire<'m>> {
+    /// What stands in the word of a phase.
+    #[must_use]
+    pub fn phase_of<'m>(&self, word: Wire<'m>) -> Phase<Wire<'m>> {
         let (mut take, widths) = (cut(word), self.phase());
         Phase {
             values: take(widths.values),
@@ -523,6 +525,9 @@ impl Block for Spans {
         queries.set("query_i", m.input("query_i", self.queries.query_bits()));
         queries.set("bank_i", taken.bank);
         queries.set("row_i", passes.row);
+        // Of keys there are no more passes than this can tell.
+        let bits = self.queries.pass_bits();
+        queries.set("pass_i", passes.number.zext(bits.max(passes.number.width())).trunc(bits));
         self.drive(&m, (&taken, &passes), [&scales, &queries]);
         self.tell(&m, (&taken, &passes), (&turns, walk.get("ahead_o")));
         m.finish()

@@ -218,14 +218,17 @@ fn queries(sizes: &Sizes, task: &Task, bank: usize) -> Made<VecDeque<Bits>> {
     let columns = sizes.shape.columns as usize;
     let mut all = VecDeque::new();
     for (head, blocks) in task.queries.iter().enumerate() {
-        let largest = blocks.iter().map(|block| block.scale.0).max().unwrap_or(0);
+        let mut largest = 0;
         for (n, block) in blocks.iter().enumerate() {
+            // So far: that of the last block counts.
+            largest = block.scale.0.max(largest);
             let elements: Vec<u8> = block.elems.iter().map(|&e| e as u8).collect();
             let row = head / columns * blocks.len() + n;
             let rest = word(&[
                 (8, block.scale.0.into()),
                 (widths.largest, largest.into()),
                 (widths.row, row as u64),
+                (widths.pass, (head / columns) as u64),
                 (widths.column, (head % columns) as u64),
                 (widths.bank, bank as u64),
                 (widths.narrow, sizes.narrow(task).into()),
