@@ -1,12 +1,16 @@
 //! Attention in a cluster: scores, weights, what channels exchange; values bit for bit, cycles, cells and depth.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "rtl_attn/center.rs"]
+mod center;
 #[path = "rtl_attn/channels.rs"]
 mod channels;
 #[path = "rtl_attn/exchange.rs"]
 mod exchange;
 #[path = "rtl_attn/heads.rs"]
 mod heads;
+#[path = "rtl_attn/lines.rs"]
+mod lines;
 #[path = "rtl_attn/numbers.rs"]
 mod numbers;
 #[path = "rtl_attn/scale_bytes.rs"]
@@ -15,8 +19,12 @@ mod scale_bytes;
 mod scores;
 #[path = "rtl_attn/span_walk.rs"]
 mod span_walk;
+#[path = "rtl_attn/sums.rs"]
+mod sums;
 #[path = "rtl_attn/turn.rs"]
 mod turn;
+#[path = "rtl_attn/value_drain.rs"]
+mod value_drain;
 #[path = "rtl_attn/value_scales.rs"]
 mod value_scales;
 #[path = "rtl_attn/weights.rs"]
@@ -27,8 +35,8 @@ use fastcar_arch::num::fp;
 use fastcar_arch::num::softmax::score_fixed;
 use fastcar_arch::num::window::{Base, Pair, to_f32};
 use fastcar_hw::attn::{
-    Attention, Exchange, QueryBuffer, ScaleBytes, Score, Scores, Shape, SpanWalk, Spans, Totals, Turn,
-    ValueScales, Weights,
+    Attention, Exchange, Lines, QueryBuffer, ScaleBytes, Score, Scores, Shape, SpanWalk, Spans, Totals, Turn,
+    ValueDrain, ValueScales, Weights,
 };
 use fastcar_hw::rtl::{Block, Module, RtlError, emit};
 use fastcar_tests::TestResult;
@@ -181,6 +189,11 @@ fn synthesis_is_as_before() -> TestResult {
     held("attn_scores", &of_presets(Scores::new)?)?;
     held("attn_value_scales", &of_presets(ValueScales::new)?)?;
     held("attn_weights", &of_presets(Weights::new)?)?;
+    let lines = [(1, 4), (4, 16)].map(|(channels, lanes)| Ok(Lines::new(channels, lanes)?.module()?));
+    held("attn_lines", &lines.into_iter().collect::<Result<Vec<_>, RtlError>>()?)?;
+    let drain = |preset: &&str| Ok(ValueDrain::new(&AccelConfig::preset(preset)?)?.module()?);
+    let drains: Result<Vec<_>, Box<dyn std::error::Error>> = PRESETS.iter().map(drain).collect();
+    held("attn_value_drain", &drains?)?;
     held("attn_exchange", &agreement("edge")?)
 }
 

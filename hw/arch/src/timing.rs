@@ -6,7 +6,8 @@
 //! UltraScale+ part is expected to need; where the hardware turns out to need another figure, this table follows it.
 
 use crate::config::{AccelConfig, LINE_WORDS};
-use crate::isa::{Command, Epilogue, NormKind};
+use crate::isa::{Attn, Command, Epilogue, NormKind};
+use crate::num::mx::BLOCK;
 
 /// Commands that a unit's queue holds.
 pub const QUEUE_COMMANDS: usize = 32;
@@ -57,6 +58,12 @@ pub const FINISH: u64 = 4;
 pub const MAC_START: u64 = 8;
 /// From a command in front of the MAC array's queue whose slots are known to its first product: columns and passes of the slots.
 pub const MAC_MAP: u64 = 4;
+/// From attention in front of the MAC array's queue whose slots are known to its first query: query heads of a key/value head, passes.
+pub const HEADS_MAP: u64 = 20;
+/// Rounds of heads, one on every channel, whose keys are armed and whose results are not there, at most.
+pub const HEADS_UNDER_WAY: usize = 4;
+/// Rounds of heads whose queries the clusters keep: those in use, and the next.
+pub const HEADS_KEPT: usize = 2;
 /// From a beat taken by the MAC array to its sums in the accumulators: unpack, products, tree, align, add.
 pub const MAC_LATENCY: u64 = 14;
 /// From a row asked for at a cluster to the row: memory, its output register, choice of column and row.
@@ -65,6 +72,8 @@ pub const DRAIN_LATENCY: u64 = 3;
 pub const RESULT_LATENCY: u64 = MAC_LATENCY + DRAIN_LATENCY + HOP;
 /// From the last score of a head to the first weight: conversion, scale, largest score over the clusters, exp2.
 pub const SCORE_LATENCY: u64 = 28;
+/// From a sum of values asked for at a cluster to the sum: memory, choice of the byte, halves added up.
+pub const VALUE_DRAIN_LATENCY: u64 = 5;
 /// From an accumulator to binary32: normalise, round.
 pub const CONVERT_LATENCY: u64 = 5;
 
@@ -85,6 +94,19 @@ pub const QUANT_LATENCY: u64 = 8;
 
 /// Elements of an MXINT8 block to binary32.
 pub const DEQUANT_LATENCY: u64 = 1;
+
+/// From the last beat of values in the slowest cluster to the first group of sums in the middle: the words are asked for, added up over the
+/// channels that share a head, and collected until a line of each head is there.
+#[must_use]
+pub fn attn_latency(config: &AccelConfig) -> u64 {
+    let asked = HOP + SUMS_ASK + HOP + VALUE_DRAIN_LATENCY + HOP;
+    asked + u64::from(config.channels().ilog2()) + u64::from(LINE_WORDS) - 1 + SUMS_TURN
+}
+
+/// From word that the clusters are through with values to the first question for a sum.
+pub const SUMS_ASK: u64 = 3;
+/// From the last word of a line to its first group: it is turned to its lanes, written, read, and turned to its channel.
+pub const SUMS_TURN: u64 = 5;
 
 /// From a slot whose past keys may be taken to the first of their beats.
 pub const KEYS_START: u64 = 1;
@@ -292,13 +314,7 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             let pause = append_pause(config, c.kv_heads.into(), c.head_dim.into());
             time(groups(config, words) + pause, QUANT_LATENCY - pause)
         }
-        Command::Attn(c) => {
-            // One key/value head a cluster: its query heads' words, one a cycle from each cluster.
-            let cluster = u64::from(c.heads / c.kv_heads) * u64::from(c.head_dim);
-            let words = cluster * u64::from(config.channels().min(c.kv_heads.into()));
-            let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
-            time(groups(config, words).max(cluster), normalise - VB_READ)
-        }
+        Command::Attn(c) => Some(attn_time(config, c, config.channels().min(c.kv_heads.into()))),
         // The record's elements come before its scale bytes: they are kept until these are there, while the largest exponent of
         // the words is found. Then a pass for the largest of the differences, and one for their squares.
         Command::GateDelta(c) => {
@@ -310,6 +326,37 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
             timed(words + blocks.div_ceil(lanes) + tail, 0, tail, latency)
         }
     }
+}
+
+/// The vector unit's time for a slot and a round of so many key/value heads.
+#[must_use]
+pub fn attn_time(config: &AccelConfig, c: &Attn, kv_heads: u32) -> VectorTime {
+    let line = u64::from(LINE_WORDS);
+    // Of each head's words one a cycle comes, and a line is whole before its first group goes: those of all heads follow each other.
+    let lines = u64::from(c.heads / c.kv_heads) * u64::from(c.head_dim) / line;
+    let issue = (lines - 1) * line + groups(config, u64::from(kv_heads) * line);
+    let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
+    let latency = normalise + WRITE;
+    VectorTime { issue: issue.max(LEAST_ISSUE), lead: 0, tail: 0, latency }
+}
+
+/// Rows of the accumulators that a head's keys take: a word for each pass.
+#[must_use]
+pub fn key_rows(config: &AccelConfig, group: u32) -> u32 {
+    // A row for each MXFP4 block of a beat.
+    key_passes(config, group) * (config.fields().beat_bytes / (BLOCK as u32 / 2))
+}
+
+/// Words of the sums of values that a cluster holds.
+#[must_use]
+pub fn value_words(config: &AccelConfig) -> u32 {
+    config.acc_rows() / config.fields().beat_bytes
+}
+
+/// Words of the sums of values that a head takes: one for each beat of a token's value in each pass.
+#[must_use]
+pub fn head_value_words(config: &AccelConfig, group: u32, head_dim: u32) -> u32 {
+    value_passes(config, group) * head_dim.div_ceil(config.fields().beat_bytes)
 }
 
 /// Passes of the MAC array over a head's keys for a group of query heads that share them.

@@ -15,6 +15,11 @@
 //! * [`Exchange`]: the largest over the channels that share a head, in the middle of the machine.
 //! * [`Weights`]: the weights of the values in the order of their stream, and the sum of the weights of each head.
 //! * [`Totals`]: that sum over the channels that share a head.
+//! * [`Agreement`]: both, in the middle, and what the vector unit needs of them.
+//! * [`Center`]: when keys and values are armed; [`Queries`]: queries on their way to the channels.
+//! * [`Sums`]: weighted sums of values on their way to the vector unit.
+//! * [`ValueDrain`]: one sum of values a cycle from a cluster.
+//! * [`Lines`]: what comes from all channels at once, as groups of one channel's words.
 //!
 //! What goes through all of them comes beat by beat:
 //!
@@ -64,27 +69,39 @@
 //!
 //! The weights run ahead of the beats by what a queue holds, so that a beat never waits for one.
 
+pub mod agreement;
 pub mod attention;
+pub mod center;
 pub mod exchange;
+pub mod lines;
+pub mod queries;
 pub mod query_buffer;
 pub mod scale_bytes;
 pub mod score;
 pub mod scores;
 pub mod span_walk;
 pub mod spans;
+pub mod sums;
 pub mod turn;
+pub mod value_drain;
 pub mod value_scales;
 pub mod weights;
 
+pub use agreement::Agreement;
 pub use attention::Attention;
+pub use center::Center;
 pub use exchange::{Exchange, Totals};
+pub use lines::Lines;
+pub use queries::Queries;
 pub use query_buffer::{Query, QueryBuffer};
 pub use scale_bytes::ScaleBytes;
 pub use score::Score;
 pub use scores::Scores;
 pub use span_walk::SpanWalk;
 pub use spans::{Phase, Spans};
+pub use sums::Sums;
 pub use turn::Turn;
+pub use value_drain::ValueDrain;
 pub use value_scales::ValueScales;
 pub use weights::Weights;
 
