@@ -119,7 +119,10 @@ pub(crate) struct Machine<'a, F> {
     gate: GateUnit,
     /// Accumulator rows and write-buffer beats in use.
     accumulators: u64,
-    /// When the operands of the products that are armed are sent.
+    /// Rounds of heads whose keys are armed and whose results are not there, and words of the sums of values that they take.
+    heads: usize,
+    value_words: u64,
+    /// When the operands of the products that are armed, and the queries that were begun, are sent.
     operands_sent: Cycle,
     write_beats: u64,
     /// The vector unit waits for room in the write buffer.
@@ -167,6 +170,8 @@ impl<'a, F: Flow> Machine<'a, F> {
             vector: VectorUnit::default(),
             gate: GateUnit::default(),
             accumulators: 0,
+            heads: 0,
+            value_words: 0,
             operands_sent: 0,
             write_beats: 0,
             room_wanted: false,
@@ -271,6 +276,7 @@ impl<'a, F: Flow> Machine<'a, F> {
                 begun |= self.dispatch(wave);
                 begun |= self.resolve(wave);
                 begun |= self.queue_streams(wave);
+                begun |= self.send_queries(wave);
                 begun |= self.arm(wave);
             }
             begun |= self.begin_vector();

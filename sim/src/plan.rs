@@ -9,7 +9,8 @@ use fastcar_arch::isa::{Attn, Command, GateTas, IndexBy, KvAppend, Matvec, NormK
 use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
 use fastcar_arch::step::{SlotEntry, StepTable};
 use fastcar_arch::timing::{
-    self, MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, key_passes, past_key_cycles, value_passes,
+    self, MASK_BLOCKS, cycles_per_beat_row, cycles_per_row_group, head_value_words, key_passes, key_rows,
+    past_key_cycles, value_passes,
 };
 use fastcar_golden::Decisions;
 use std::ops::Range;
@@ -63,6 +64,10 @@ pub(crate) struct MacOp {
     pub(crate) slots: u32,
     /// Rows of the accumulators that it takes, per column.
     pub(crate) rows: u64,
+    /// First keys of a round of heads: blocks of their queries, which are sent one a cycle before; words of the sums of values that
+    /// the round takes.
+    pub(crate) queries: u64,
+    pub(crate) values: u64,
     /// Values wait for the scores of the keys before them.
     pub(crate) after_scores: bool,
     /// The block that holds the slot's own token, which is still being written: it goes through the main stream, so that
@@ -138,8 +143,11 @@ pub(crate) struct SlotWork {
     pub(crate) after_mac: Option<usize>,
     pub(crate) record: Option<Record>,
     pub(crate) write: Option<Lanes>,
-    /// Accumulator rows that are free again when the vector unit has its results.
+    /// Accumulator rows, and words of the sums of values, that are free again when the vector unit has its results.
     pub(crate) frees: u64,
+    pub(crate) frees_values: u64,
+    /// Of attention: key/value heads of the round.
+    pub(crate) heads: u32,
 }
 
 /// Everything that one command asks of the units.
@@ -361,6 +369,8 @@ impl Planner<'_> {
                 lanes: Lanes::same(segments),
                 slots,
                 rows,
+                queries: 0,
+                values: 0,
                 after_scores: false,
                 own: false,
                 groups,
@@ -443,7 +453,9 @@ impl Planner<'_> {
         let kv = self.kv(c.kv_heads, c.head_dim);
         let group = u32::from(c.heads / c.kv_heads);
         let (pace, value_pace) = (key_passes(self.config, group), value_passes(self.config, group));
-        let rows = u64::from(value_pace) * u64::from(c.head_dim);
+        let rows = u64::from(key_rows(self.config, group));
+        let values = u64::from(head_value_words(self.config, group, c.head_dim.into()));
+        let blocks = u64::from(group) * u64::from(c.head_dim) / 32;
         let mut work = Work::default();
         for slot in slots_of(slots) {
             let base = c.addr.0 + u64::from(slot) * c.slot_stride;
@@ -461,11 +473,15 @@ impl Planner<'_> {
                     parts[2].push(kv.values(base, head, &blocks, false, value_pace));
                     parts[3].push(kv.values(base, head, last.as_slice(), true, value_pace));
                 }
+                let heads = kv.heads(unit, self.config.channels());
                 for (part, lanes) in parts.into_iter().enumerate() {
+                    let first = |what: u64| if part == 0 { what } else { 0 };
                     work.mac.push(MacOp {
                         lanes: Lanes::Each(lanes),
                         slots: 1 << slot,
-                        rows: if part == 2 { rows } else { 0 },
+                        rows: first(rows),
+                        queries: first(u64::from(heads) * blocks),
+                        values: first(values),
                         after_scores: part == 2,
                         own: part % 2 == 1,
                         groups: Vec::new(),
@@ -473,7 +489,8 @@ impl Planner<'_> {
                     });
                 }
                 let after_mac = Some(work.mac.len() - 1);
-                work.slots.push(SlotWork { slot, after_mac, frees: rows, ..SlotWork::default() });
+                let round = SlotWork { slot, after_mac, heads, ..SlotWork::default() };
+                work.slots.push(SlotWork { frees: rows, frees_values: values, ..round });
             }
         }
         work
@@ -576,6 +593,11 @@ impl Kv {
     /// Heads, or parts of heads, that a channel holds at most.
     fn units(&self, channels: u32) -> u32 {
         (self.kv_heads * self.interleave).div_ceil(channels)
+    }
+
+    /// Different heads of all channels' n-th places.
+    fn heads(&self, unit: u32, channels: u32) -> u32 {
+        (self.kv_heads - unit * channels.min(self.kv_heads)).min(channels)
     }
 
     /// The head and the residue of its block numbers in a channel's n-th place.

@@ -140,6 +140,8 @@ pub(crate) struct Wave {
     /// Commands with products not armed yet, and the next product of the first.
     pub(crate) arming: VecDeque<usize>,
     pub(crate) arm_op: usize,
+    /// Attention in front: when the queries of its rounds of heads are sent.
+    pub(crate) queries: Vec<Cycle>,
     /// When the next product may be armed.
     pub(crate) arm_free: Cycle,
     /// When the array may let go of the next command.
@@ -218,6 +220,7 @@ impl Wave {
             mac: VecDeque::new(),
             arming: VecDeque::new(),
             arm_op: 0,
+            queries: Vec::new(),
             arm_free: 0,
             mac_ended: 0,
             gate: VecDeque::new(),

@@ -299,6 +299,7 @@ impl<F: Flow> Machine<'_, F> {
         self.look_at_writer(wave);
         self.at(self.now + 1, Due::Look);
         self.at(self.now + timing::MAC_MAP, Due::Look);
+        self.at(self.now + timing::HEADS_MAP, Due::Look);
     }
 
     /// Queues the stream items of commands, in program order on each stream, one command a cycle.

@@ -9,6 +9,10 @@ use crate::wave::Mlp;
 use fastcar_arch::isa::Command;
 use fastcar_arch::timing;
 
+/// Phases of a round of heads: keys of older blocks, of the own block, values of both.
+const PHASES: usize = 4;
+const OWN_KEYS: usize = 1;
+
 impl<F: Flow> Machine<'_, F> {
     /// Arms the next product of a wave if its operands are there; a command without products takes its turn as well.
     pub(super) fn arm(&mut self, wave: usize) -> bool {
@@ -38,6 +42,7 @@ impl<F: Flow> Machine<'_, F> {
         if !self.waves[wave].arming.is_empty() {
             self.at(next, Due::Look);
             self.at(next + timing::MAC_MAP, Due::Look);
+            self.at(next + timing::HEADS_MAP, Due::Look);
         }
         true
     }
@@ -45,6 +50,8 @@ impl<F: Flow> Machine<'_, F> {
     fn arm_product(&mut self, wave: usize, command: usize, op: usize, product: &MacOp) {
         let stream = stream_of(self.command(command), product, wave);
         self.accumulators += product.rows;
+        self.value_words += product.values;
+        self.heads += usize::from(product.queries > 0);
         let start = self.send_operands(product) + timing::MAC_START;
         let tag = Tag::Mac { wave, command, op };
         self.count_mlp(wave, command, product);
@@ -66,10 +73,42 @@ impl<F: Flow> Machine<'_, F> {
         begun + before + first - 1
     }
 
+    /// Sends the queries of the next round of heads of the command in front, if they are there and the clusters have room for them.
+    pub(super) fn send_queries(&mut self, wave: usize) -> bool {
+        let w = &self.waves[wave];
+        let Some(&command) = w.arming.front() else { return false };
+        let (state, round) = (&w.states[command], w.queries.len());
+        let Some(product) = state.work.as_ref().and_then(|work| work.mac.get(round * PHASES)) else {
+            return false;
+        };
+        if product.queries == 0 || self.now < self.operands_sent {
+            return false;
+        }
+        // The first wait until the array is through with the commands before: so those of weights are sent.
+        let turn = match round {
+            0 => {
+                let mapped = w.arm_free.max(state.resolved) + timing::HEADS_MAP;
+                w.mac.front() == Some(&command) && self.now >= mapped
+            }
+            _ => true,
+        };
+        let used_up = |before: usize| state.products[before * PHASES + OWN_KEYS].is_some();
+        let room = round.checked_sub(timing::HEADS_KEPT).is_none_or(used_up);
+        if !turn || !room || !w.filled(state.operands, product.slots) {
+            return false;
+        }
+        let sent = self.now + product.queries;
+        self.operands_sent = sent;
+        self.waves[wave].queries.push(sent);
+        self.at(sent, Due::Look);
+        true
+    }
+
     fn armed_all(&mut self, wave: usize, command: usize) {
         let w = &mut self.waves[wave];
         w.arming.pop_front();
         w.arm_op = 0;
+        w.queries.clear();
         w.states[command].armed = true;
         self.at(self.now + 1, Due::Products { wave });
     }
@@ -94,8 +133,16 @@ impl<F: Flow> Machine<'_, F> {
             true => state.products[op - 1].is_some_and(|at| at + timing::SCORE_LATENCY <= self.now),
             false => true,
         };
-        let room = self.accumulators + product.rows <= self.config.acc_rows().into();
-        scores && room && w.filled(state.operands, product.slots)
+        let room = self.accumulators + product.rows <= self.config.acc_rows().into()
+            && (product.queries == 0 || self.has_room_for_heads(product));
+        let asked = product.queries == 0 || w.queries.get(op / PHASES).is_some_and(|&at| at <= self.now);
+        scores && room && asked && w.filled(state.operands, product.slots)
+    }
+
+    /// Whether another round of heads may be under way.
+    fn has_room_for_heads(&self, product: &MacOp) -> bool {
+        let words = u64::from(timing::value_words(self.config));
+        self.heads < timing::HEADS_UNDER_WAY && self.value_words + product.values <= words
     }
 
     fn count_mlp(&mut self, wave: usize, command: usize, product: &MacOp) {
@@ -119,7 +166,14 @@ impl<F: Flow> Machine<'_, F> {
         let scores = work.is_some_and(|k| k.mac.get(op + 1).is_some_and(|p| p.after_scores));
         let slots = work.map_or(0, |k| k.mac[op].slots);
         // Scores stay in the clusters.
-        let result = multiplied + if scores { timing::MAC_LATENCY } else { timing::RESULT_LATENCY };
+        let attention = matches!(self.command(command), Command::Attn(_));
+        let result = multiplied
+            + match attention {
+                _ if scores => timing::MAC_LATENCY,
+                true => timing::attn_latency(self.config),
+                false => timing::RESULT_LATENCY,
+            };
+        let state = &mut self.waves[wave].states[command];
         state.products[op] = Some(result);
         self.end_products(wave);
         if let Some(recorder) = &mut self.recorder {

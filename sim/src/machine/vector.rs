@@ -69,7 +69,10 @@ impl<F: Flow> Machine<'_, F> {
         if let Some(lanes) = &slot.write {
             self.write_beats += self.buffered(lanes);
         }
-        let time = vector_time(self.config, self.command(command)).unwrap_or_default();
+        let time = match self.command(command) {
+            Command::Attn(c) => timing::attn_time(self.config, c, slot.heads),
+            command => vector_time(self.config, command).unwrap_or_default(),
+        };
         let first = records.front().copied();
         self.vector.running = Some(Running { wave, command, part, start: self.now, time, records });
         let last = part + 1 == work.slots.len();
@@ -224,6 +227,8 @@ impl<F: Flow> Machine<'_, F> {
         let Some(work) = self.waves[wave].states[command].work.clone() else { return };
         let slot = &work.slots[part];
         self.accumulators -= slot.frees;
+        self.value_words -= slot.frees_values;
+        self.heads -= usize::from(slot.heads > 0);
         self.part_leaves(wave, command, part, self.now);
         let state = &mut self.waves[wave].states[command];
         state.vector_slots |= 1 << slot.slot;
