@@ -163,7 +163,7 @@ pub enum ProgramError {
         /// The operand so far, as it has it.
         before: BlockRange,
         /// What is in the way.
-        fault: PartFault,
+        fault: Box<PartFault>,
     },
     /// A product with `delta` set whose block masks are not there.
     #[error(

@@ -153,7 +153,8 @@ impl Sequencer {
     }
 
     /// Width of a number of words, all of them included.
-    fn room_bits(&self) -> u32 {
+    #[must_use]
+    pub fn room_bits(&self) -> u32 {
         self.word + 2
     }
 }

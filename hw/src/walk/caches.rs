@@ -125,7 +125,7 @@ impl CacheWalker {
     }
 
     /// How many channels share a head, by the number of heads: its place among [`CacheSizes::shares`].
-    fn share<'m>(&self, m: &'m Builder, heads: Wire<'m>) -> Wire<'m> {
+    pub(crate) fn share<'m>(&self, m: &'m Builder, heads: Wire<'m>) -> Wire<'m> {
         let (shares, width) = (self.sizes.shares(), self.sizes.share());
         let place = |share: u32| shares.iter().position(|&other| other == share).unwrap_or_default() as u64;
         let few = self

@@ -272,6 +272,7 @@ impl Fills {
         if c.before > 0 {
             let before = BlockRange { end: own.start, ..blocks };
             if let Some(fault) = self.part_fault(before, c.pred, slots) {
+                let fault = Box::new(fault);
                 return Err(ProgramError::Part { index: by.index, command: by.mnemonic, before, fault });
             }
         }

@@ -26,21 +26,19 @@ impl Product {
         let (ahead, columns) = (random.chance(50), sizes.shape.columns);
         let (product, header, operand) = (feeder.product(), operands.header(), operands.operand());
         let descriptor = pack([
-            Bits::from_u64(product.last_block, blocks - 1),
             Bits::from_u64(product.last_granule, 0),
             Bits::from_u64(1, 0),
             Bits::from_u64(1, ahead.into()),
         ]);
         let wide = |bits: Bits| bits.zext(operands.width());
         let mut words = VecDeque::new();
-        for _ in 0..blocks {
-            let mut parts = vec![Bits::from_u64(header.last_pass, pace - 1)];
-            for (pass, widths) in (0..).zip(&header.columns) {
-                let takes = if pass < pace { Bits::ones(columns) } else { Bits::zero(columns) };
-                parts.extend(widths.map(|_| takes.clone()));
-            }
+        for block in 0..blocks {
+            let last_block = Bits::from_u64(header.last_block, (block + 1 == blocks).into());
+            let mut parts = vec![Bits::from_u64(header.last_pass, pace - 1), last_block];
+            let takes = |pass| if pass < pace { Bits::ones(columns) } else { Bits::zero(columns) };
+            parts.extend((0..).zip(&header.columns).map(|(pass, _)| takes(pass)));
             words.push_back((true, wide(pack(parts))));
-            let zeros = Bits::zero(operand.act + operand.base + operand.word);
+            let zeros = Bits::zero(operand.act + operand.base + operand.word + operand.first);
             words.extend((0..pace * u64::from(columns)).map(|_| (false, wide(zeros.clone()))));
         }
         // Scale bytes, then the elements of sixteen rows.
