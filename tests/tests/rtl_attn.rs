@@ -40,7 +40,7 @@ use fastcar_hw::attn::{
 };
 use fastcar_hw::rtl::{Block, Module, RtlError, emit};
 use fastcar_tests::TestResult;
-use fastcar_tests::rtl::{Cover, Figures, Gaps, Random, Rtl, accept, hold, skipped};
+use fastcar_tests::rtl::{Cover, Figures, Gaps, Random, Rtl, accept, depth, hold, skipped};
 use numbers::{Sum, scale};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -175,7 +175,8 @@ fn held(name: &str, modules: &[Arc<Module>]) -> TestResult {
     hold(name, modules)?;
     for module in modules {
         let figures = Figures::of(module)?;
-        assert!(figures.levels <= MOST_LEVELS, "{}: {figures:?}", module.name());
+        let path = || depth(&emit(module).unwrap()).unwrap();
+        assert!(figures.levels <= MOST_LEVELS, "{}: {figures:?}, {:?}", module.name(), path());
     }
     Ok(())
 }

@@ -42,7 +42,7 @@
 //!
 //! # Cost
 //!
-//! Two registers of a span, two products of five bits in look-up tables. Figures: `tests/baselines/rtl/attn_span_walk.toml`.
+//! Three registers of a span, two products of five bits in look-up tables. Figures: `tests/baselines/rtl/attn_span_walk.toml`.
 //!
 //! # Verification
 //!
@@ -94,8 +94,8 @@ pub(super) fn narrow<'m>(lanes: u32, blocks: Wire<'m>) -> Wire<'m> {
 }
 
 impl SpanWalk {
-    /// Cycles from a phase to its first beat: queue, span, walk.
-    pub const LATENCY: u64 = 3;
+    /// Cycles from a phase to its first beat: queue, span, its beats, walk.
+    pub const LATENCY: u64 = 4;
     /// Width of a phase.
     pub const PHASE_BITS: u32 = BLOCKS + 1;
 
@@ -128,9 +128,9 @@ struct Beats<'m> {
     last: Wire<'m>,
 }
 
-/// Takes the spans of one phase after the other: those of older blocks, then that of the own one. The next one waits until the walk is `free`; whether it goes on
+/// Takes the spans of one phase after the other: those of older blocks, then that of the own one. One waits until what is behind it is `free`; whether it goes on
 /// in this cycle.
-fn next<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, Wire<'m>), RtlError> {
+fn take<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, Wire<'m>), RtlError> {
     let armed = Stream {
         valid: m.input("phase_valid_i", 1),
         data: m.input("phase_i", SpanWalk::PHASE_BITS),
@@ -141,7 +141,7 @@ fn next<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, 
     let (blocks, ahead) = (phases.data.trunc(BLOCKS), phases.data.bit(BLOCKS));
     let [main, other] = ["main_span", "ahead_span"].map(|bus| m.stream_in(bus, Span::WIDTH));
 
-    let (full, own) = (m.reg("next_valid", 1).reset(0), m.reg("own_next", 1).reset(0));
+    let (full, own) = (m.reg("held_valid", 1).reset(0), m.reg("own_next", 1).reset(0));
     let moves = (full.q() & free).named("moves");
     let wants = (phases.valid & (!full.q() | moves)).named("wants");
     let ahead = (ahead & !own.q()).named("from_ahead");
@@ -158,9 +158,9 @@ fn next<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, 
         reg.set_when(comes, value);
         reg.q()
     };
-    let span = Span::of(keep("next_span", word));
-    let (blocks, own) = (keep("next_blocks", blocks), keep("next_own", own.q()));
-    Ok((s.beats_of(&span, blocks, [own, keep("next_ahead", ahead)]), moves))
+    let span = Span::of(keep("held_span", word));
+    let (blocks, own) = (keep("held_blocks", blocks), keep("held_own", own.q()));
+    Ok((s.beats_of(&span, blocks, [own, keep("held_ahead", ahead)]), moves))
 }
 
 /// A product too small for a DSP block.
@@ -191,9 +191,9 @@ impl SpanWalk {
 
 impl<'m> Beats<'m> {
     /// The same a register later.
-    fn held(&self, m: &'m Builder, enable: Wire<'m>) -> Self {
+    fn held(&self, m: &'m Builder, stage: &str, enable: Wire<'m>) -> Self {
         let keep = |name: &str, value: Wire<'m>| {
-            let reg = m.reg(&format!("span_{name}"), value.width());
+            let reg = m.reg(&format!("{stage}_{name}"), value.width());
             reg.set_when(enable, value);
             reg.q()
         };
@@ -251,6 +251,10 @@ impl SpanWalk {
         let (beat, word_beat) = (m.reg("beat", self.beat_bits()), m.reg("word_beat", Weights::BEAT_BITS));
         let ends_word = word_beat.q().eq(last_beat).named("ends_word");
         beat.update(&[(loads, next.first), (element, beat.q() + 1)]);
+        // Found a cycle ahead: much hangs on the end of a span.
+        let (behind, last) = (m.reg("beat_behind", self.beat_bits()), m.reg("at_last", 1));
+        behind.update(&[(loads, next.first + 1), (element, behind.q() + 1)]);
+        last.update(&[(loads, next.first.eq(next.last)), (element, behind.q().eq(span.last))]);
         word_beat.update(&[(loads | element & ends_word, none), (element, word_beat.q() + 1)]);
         let token = m.reg("token", TOKEN);
         let tokens = if self.lanes > 1 { narrow.zext(TOKEN) + 1 } else { m.lit(TOKEN, 1) };
@@ -264,7 +268,7 @@ impl SpanWalk {
             opens: opens.q(),
             half: half.q(),
             scale_beat: number.q(),
-            ends: (span.empty | !scale.q() & beat.q().eq(span.last)).named("ends_span"),
+            ends: (span.empty | !scale.q() & last.q()).named("ends_span"),
         }
     }
 
@@ -287,8 +291,13 @@ impl Block for SpanWalk {
         let m = Builder::new(format!("attn_span_walk_b{}", self.beat));
         let go = m.input("go_i", 1);
         let free = m.later("free", 1);
-        let (next, loads) = next(self, &m, free.wire())?;
-        let span = next.held(&m, loads);
+        let next_free = m.later("next_free", 1);
+        let (found, moves) = take(self, &m, next_free.wire())?;
+        let (next, waits) = (found.held(&m, "next", moves), m.reg("next_valid", 1).reset(0));
+        let loads = (waits.q() & free.wire()).named("loads");
+        waits.update(&[(moves, m.lit(1, 1)), (loads, m.lit(1, 0))]);
+        next_free.set(!waits.q() | loads);
+        let span = next.held(&m, "span", loads);
         let last_beat = last_beat(self.beat, span.blocks);
         let place = self.place(&m, [&span, &next], [loads, go], last_beat);
 

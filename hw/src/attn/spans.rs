@@ -199,8 +199,11 @@ struct Turns<'m> {
 fn allowed<'m>(m: &'m Builder, name: &str, [arm, over]: [Wire<'m>; 2], cycles: u64) -> Wire<'m> {
     let comes = later_valid(m, name, arm, cycles as u32 - 1);
     let count = m.reg(&format!("{name}_count"), index_width(u64::from(Turn::PHASES) + 1)).reset(0);
-    count.update(&[(comes & !over, count.q() + 1), (over & !comes, count.q() - 1)]);
-    count.q().any()
+    let some = m.reg(&format!("{name}_may"), 1).reset(0);
+    let (more, less) = (comes & !over, over & !comes);
+    count.update(&[(more, count.q() + 1), (less, count.q() - 1)]);
+    some.update(&[(more, m.lit(1, 1)), (less, count.q().ne(1))]);
+    some.q()
 }
 
 impl Spans {
