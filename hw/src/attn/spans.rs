@@ -66,7 +66,7 @@ use crate::func::later_valid;
 use crate::pe::Cluster;
 use crate::pe::cluster::BASE_BITS;
 use crate::prim::Fifo;
-use crate::rtl::{Block, Builder, Instance, Module, RamStyle, RtlError, Stream, Wire, index_width};
+use crate::rtl::{Block, Builder, Instance, Module, RamStyle, Reg, RtlError, Stream, Wire, index_width};
 use crate::walk::heads::Span;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::num::mx::BLOCK;
@@ -337,9 +337,10 @@ struct Passes<'m> {
 }
 
 impl<'m> Passes<'m> {
-    /// Whether a beat is in use, and how many passes follow the one in turn.
-    fn registers(s: &Spans, m: &'m Builder) -> [crate::rtl::Reg<'m>; 2] {
-        [m.reg("in_use", 1).reset(0), m.reg("left", s.shape.pass_width()).reset(0)]
+    /// Whether a beat is in use, and how many passes follow the one in turn; none does, which much hangs on.
+    fn registers(s: &Spans, m: &'m Builder) -> [Reg<'m>; 3] {
+        let left = m.reg("left", s.shape.pass_width()).reset(0);
+        [m.reg("in_use", 1).reset(0), left, m.reg("free", 1).reset(1)]
     }
 
     fn new(
@@ -348,7 +349,7 @@ impl<'m> Passes<'m> {
         walk: &Instance<'m>,
         phase: &Phase<Wire<'m>>,
         take: Wire<'m>,
-        [valid, left]: [crate::rtl::Reg<'m>; 2],
+        [valid, left, free]: [Reg<'m>; 3],
     ) -> Self {
         let (last, width) = (left.q().is_zero(), left.q().width());
         let steps = (valid.q() & !last).named("steps");
@@ -357,6 +358,7 @@ impl<'m> Passes<'m> {
         let behind = phase.values.mux(phase.last_pass, keys) & (!empty).repeat(width);
         valid.update(&[(take, m.lit(1, 1)), (last, m.lit(1, 0))]);
         left.update(&[(take, behind), (steps, left.q() - 1)]);
+        free.update(&[(take, behind.is_zero()), (steps & left.q().eq(1), m.lit(1, 1))]);
         let counted = |name: &str, begin: Wire<'m>, step: Wire<'m>| {
             let reg = m.reg(name, begin.width());
             reg.update(&[(take, begin), (steps, reg.q() + step)]);
@@ -515,8 +517,7 @@ impl Block for Spans {
         let phase = self.phase_of(phases.data);
 
         let registers = Passes::registers(self, &m);
-        let free = !registers[0].q() | registers[1].q().is_zero();
-        let turns = self.turns(&m, &walk, arm, free);
+        let turns = self.turns(&m, &walk, arm, registers[2].q());
         phases.ready.set(turns.over);
         self.head(&m, &phase, turns.begins);
 
