@@ -27,12 +27,16 @@ fn costs_are_held() -> TestResult {
     if skipped() {
         return Ok(());
     }
+    let presets: Result<Vec<_>, _> =
+        ["tiny", "edge", "u55c"].iter().map(|name| AccelConfig::preset(name)).collect();
+    let presets = presets?;
     let mut modules = Vec::new();
-    for preset in ["tiny", "edge", "u55c"] {
-        let config = AccelConfig::preset(preset)?;
-        modules.push(PastWalker::new(&config).module()?);
-        modules.push(Keys::new(&config).module()?);
-        modules.push(Score::new(&config).module()?);
+    for config in &presets {
+        modules.push(PastWalker::new(config).module()?);
+        modules.push(Keys::new(config).module()?);
+    }
+    for config in [&presets[0], &presets[1], &machine(4, 64)] {
+        modules.push(Score::new(config).module()?);
     }
     hold("gate", &modules)?;
     Ok(())
