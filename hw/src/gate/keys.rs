@@ -177,12 +177,17 @@ impl<'m> Heads<'m> {
         moves.set(self.at, zero, &[(ends.row, zero), (ends.beat, self.at.q() + 1)]);
 
         let changes = moves.load | (moves.go & ends.heads);
-        let left = (moves.load | ends.phase).mux(task.kv_heads, self.left.q() - channels);
-        let last = left.le(channels);
-        let rest = (left - 1).zext(left.width().max(bits)).trunc(bits);
-        self.left.set_when(changes, left);
-        self.last.set_when(changes, last);
-        self.most.set_when(changes, last.mux(rest, m.lit(bits, channels - 1)));
+        // What is left, whether that is a row's, and the row's last head: at the start, and behind a row. The choice comes last.
+        let of = |left: Wire<'m>| {
+            let last = left.le(channels);
+            let rest = (left - 1).zext(left.width().max(bits)).trunc(bits);
+            [left, last, last.mux(rest, m.lit(bits, channels - 1))]
+        };
+        let again = moves.load | ends.phase;
+        let cases = of(task.kv_heads).into_iter().zip(of(self.left.q() - channels));
+        for (reg, (start, next)) in [self.left, self.last, self.most].into_iter().zip(cases) {
+            reg.set_when(changes, again.mux(start, next));
+        }
         let mask = moves.kept("last_channels", place.last_channels);
         m.output("need_o", mask | (!self.last.q()).repeat(s.channels));
     }

@@ -164,7 +164,9 @@ impl PastWalker {
         let goes = (busy.q() & go).named("goes");
         let slot = lowest(left.q());
         let rest = left.q() & !slot;
-        let ends = unit.q().is_zero();
+        // Places of heads behind this one.
+        let now = first.q().mux(self.last_unit(shape.heads), unit.q());
+        let ends = now.is_zero();
         let through = goes & ends & elements.q();
         let done = (through & rest.is_zero()).named("done");
         input.ready.set(!busy.q() | done);
@@ -173,8 +175,7 @@ impl PastWalker {
         let again = goes & ends;
         elements.update(&[(taken, m.lit(1, 0)), (again, !elements.q())]);
         first.update(&[(taken | again, m.lit(1, 1)), (goes, m.lit(1, 0))]);
-        let all = self.last_unit(taken.mux(coming.shape.heads, shape.heads));
-        unit.update(&[(taken | again, all), (goes, unit.q() - 1)]);
+        unit.set_when(goes, now - 1);
         Step {
             valid: goes,
             slot: number(slot),
