@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "shared with the tests of the core")]
+#[path = "rtl_core/masked.rs"]
+mod masked;
+#[allow(dead_code, reason = "shared with the tests of the core")]
 #[path = "rtl_core/products.rs"]
 mod products;
 #[allow(dead_code, reason = "shared with the tests of the core")]

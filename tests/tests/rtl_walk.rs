@@ -673,6 +673,6 @@ fn synthesis_is_as_before() -> TestResult {
 #[test]
 fn jobs_have_one_width() -> TestResult {
     let sizes = RecordWalker::new(&AccelConfig::preset("u55c")?, 9)?.sizes();
-    assert_eq!(Job::width(&sizes), 32 + 6 + 5 * 23 + 3 + 14 + 12 + 6);
+    assert_eq!(Job::width(&sizes), 32 + 7 + 5 * 23 + 3 + 14 + 12 + 6 + 16);
     Ok(())
 }

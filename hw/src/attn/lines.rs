@@ -30,7 +30,7 @@
 //! # Cost
 //!
 //! A memory for each lane: word `w` of channel `c` lies in that of lane `(c + w) mod L`, so that all channels' words can be written and all words of a group read in one cycle. They are
-//! turned to their lanes, and back. Figures: `tests/baselines/rtl/attn_lines.toml`.
+//! turned to their lanes, and back.
 //!
 //! # Verification
 //!

@@ -55,7 +55,7 @@
 //! use fastcar_hw::{attn::Spans, rtl::Block};
 //!
 //! let spans = Spans::new(&AccelConfig::preset("tiny")?)?;
-//! assert_eq!((spans.module()?.name(), Spans::START), ("attn_spans_b16_c2_p32_a9_r16", 4));
+//! assert_eq!((spans.module()?.name(), Spans::START), ("attn_spans_b16_c2_p32_a10_r16", 4));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

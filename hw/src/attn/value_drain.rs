@@ -31,7 +31,7 @@
 //!
 //! # Cost
 //!
-//! A choice among the sums of a word in two steps. Figures: `tests/baselines/rtl/attn_value_drain.toml`.
+//! A choice among the sums of a word in two steps.
 //!
 //! # Verification
 //!

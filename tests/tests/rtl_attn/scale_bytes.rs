@@ -5,6 +5,9 @@ use fastcar_hw::attn::ScaleBytes;
 use fastcar_hw::rtl::{Bits, Block};
 use std::collections::BTreeMap;
 
+/// A part, its bytes of keys and of values, and the token's largest.
+type Part = (u32, Vec<u8>, Vec<u8>, Option<u8>);
+
 /// A cycle's inputs, and what has to be seen in it.
 #[derive(Default)]
 struct Cycle {
@@ -12,8 +15,7 @@ struct Cycle {
     /// Number, of values, bytes.
     scale: Option<(u32, bool, Vec<u8>)>,
     next: bool,
-    /// Part, bytes of keys, bytes of values, the token's largest.
-    part: Option<(u32, Vec<u8>, Vec<u8>, Option<u8>)>,
+    part: Option<Part>,
 }
 
 /// Cycles in which beats are taken, so many apart, or more now and then.
