@@ -142,6 +142,7 @@ impl Block for Driven {
             decision: m.input("number_i", 8),
             filled: m.input("filled_i", 1),
             filler: m.input("filler_i", 8),
+            heads: m.input("heads_i", 1),
             granules: m.input("granules_i", Mapping::new(&self.config).granule_bits()),
             note: m.input("note_i", NOTE),
         };
@@ -163,6 +164,7 @@ impl Block for Driven {
 struct Given {
     index: u32,
     slots: u32,
+    heads: bool,
     granules: u32,
     note: u64,
     known: u64,
@@ -186,7 +188,10 @@ struct Model {
     /// Commands whose products are armed: index, products, first cycle in which it may go.
     under_way: VecDeque<(u32, u32, u64)>,
     through: u32,
-    armed: u32,
+    /// What the array has to get through with: whether it is attention.
+    owed: VecDeque<bool>,
+    /// Rounds of heads of the attention in front that are armed.
+    heads: u32,
     finished: u32,
 }
 
@@ -198,6 +203,16 @@ struct Said {
     finished: u32,
     front: Option<u32>,
     idle: bool,
+    /// Attention in front: its slots, the first word for its keys, whether the array is through with what is before.
+    heads: Option<(u32, u32, bool)>,
+}
+
+/// What the middle of attention does in a cycle: words that it needs, whether it takes them, whether its last values are armed.
+#[derive(Clone, Copy)]
+struct Heads {
+    need: u32,
+    takes: bool,
+    last: bool,
 }
 
 impl Model {
@@ -216,12 +231,40 @@ impl Model {
             next: 0,
             under_way: VecDeque::new(),
             through: 0,
-            armed: 0,
+            owed: VecDeque::new(),
+            heads: 0,
             finished: 0,
         })
     }
 
-    fn cycle(&mut self, now: u64, missing: u32, frees: bool, through: bool) -> Said {
+    /// Whether attention in front may go on.
+    fn has_heads(&self, now: u64) -> bool {
+        let front = self.waiting.front().filter(|front| front.heads && front.slots != 0);
+        front.is_some_and(|front| now >= self.since.max(front.known) + MAC_MAP)
+    }
+
+    fn has_room(&self, need: u32, frees: bool) -> bool {
+        let kept = self.kept.iter().skip(usize::from(frees)).sum::<u32>();
+        kept + need <= self.words
+    }
+
+    /// Arms keys, or the last values, of attention in front.
+    fn take_heads(&mut self, now: u64, heads: Heads) {
+        if heads.takes {
+            self.kept.push_back(heads.need);
+            self.next = (self.next + heads.need) % self.words;
+            self.heads += 1;
+        }
+        if heads.last
+            && let Some(front) = self.waiting.pop_front()
+        {
+            self.under_way.push_back((front.index, 1, now + 1));
+            self.owed.push_back(true);
+            (self.since, self.heads) = (now + 1, 0);
+        }
+    }
+
+    fn cycle(&mut self, now: u64, missing: u32, [frees, through]: [bool; 2], heads: Heads) -> Said {
         let front = self.under_way.front().map(|c| c.0).or(self.waiting.front().map(|c| c.index));
         let finished = self.finished;
         if frees {
@@ -234,8 +277,13 @@ impl Model {
             self.through -= products;
             self.finished = (self.finished + 1) % 256;
         }
-        let product = self.arm(now, missing);
-        Said { product, pop, finished, front, idle }
+        let attention = self.has_heads(now).then(|| {
+            let slots = self.waiting.front().map_or(0, |front| front.slots);
+            (slots, self.next, self.under_way.is_empty())
+        });
+        let product = if attention.is_some() { None } else { self.arm(now, missing) };
+        self.take_heads(now, heads);
+        Said { product, pop, finished, front, idle, heads: attention }
     }
 
     fn arm(&mut self, now: u64, missing: u32) -> Option<(u32, u64, u32, u64)> {
@@ -257,7 +305,7 @@ impl Model {
             self.kept.push_back(need);
             self.next = (self.next + need) % self.words;
             self.rounds += 1;
-            self.armed += 1;
+            self.owed.push_back(false);
         }
         (self.since, self.left) = (now + 1, Some(left & !slots));
         if left & !slots == 0 {
@@ -277,7 +325,9 @@ fn said(dut: &mut Rtl, pin: impl Fn(&str) -> String) -> Said {
     });
     let front = (get("front_valid_o") == 1).then(|| get("front_o") as u32);
     let finished = get("finished_o") as u32;
-    Said { product, pop: get("pop_o") == 1, finished, front, idle: get("idle_o") == 1 }
+    let heads = (get("heads_valid_o") == 1)
+        .then(|| (get("heads_slots_o") as u32, get("product_word_o") as u32, get("heads_turn_o") == 1));
+    Said { product, pop: get("pop_o") == 1, finished, front, idle: get("idle_o") == 1, heads }
 }
 
 /// Commands at random, each of whose products is through and freed some time after it is armed.
@@ -290,7 +340,7 @@ fn drive(
 ) -> TestResult {
     let pin = |name: &str| format!("{}_{name}", config.name());
     let mut model = Model::new(config, compact)?;
-    let (mut index, mut through, mut freed) = (0, 0, 0);
+    let mut index = 0;
     for now in 0..2500_u64 {
         dut.set(&pin("start_i"), now == 0);
         dut.set(&pin("compact_i"), compact);
@@ -302,11 +352,13 @@ fn drive(
         let given = Given {
             index: index % 256,
             slots: some_slots(random, config),
+            heads: random.chance(30),
             granules: some_granules(random, config),
             note: random.below(1 << NOTE),
             known: now + 1 + if random.chance(30) { random.below(40) } else { 0 },
         };
         dut.set(&pin("index_i"), u64::from(given.index));
+        dut.set(&pin("heads_i"), given.heads);
         dut.set(&pin("granules_i"), u64::from(given.granules));
         dut.set(&pin("note_i"), given.note);
         for name in ["which_i", "decides_i", "number_i", "filled_i", "filler_i"] {
@@ -317,14 +369,24 @@ fn drive(
         dut.set(&pin("slots_i"), u64::from(known.unwrap_or(random.word() as u32) & mask(config)));
         let missing = if random.chance(50) { 0 } else { some_slots(random, config) };
         dut.set(&pin("missing_i"), u64::from(missing));
-        // What is freed is through.
-        let passes = through < model.armed && random.chance(often);
-        let frees = freed < through && random.chance(often);
-        (through, freed) = (through + u32::from(passes), freed + u32::from(frees));
-        dut.set(&pin("through_i"), passes);
+        let passes = model.owed.pop_front_if(|_| random.chance(often));
+        let frees = !model.kept.is_empty() && random.chance(often);
+        dut.set(&pin("through_i"), passes == Some(false));
+        dut.set(&pin("heads_through_i"), passes == Some(true));
         dut.set(&pin("frees_i"), frees);
+        let heads = any_heads(&model, random, now, frees);
+        dut.set(&pin("heads_need_i"), u64::from(heads.need));
+        dut.set(&pin("heads_arms_i"), heads.takes);
+        dut.set(&pin("heads_last_i"), heads.last);
+        let attention = model.has_heads(now);
+        if attention {
+            let room = model.has_room(heads.need, frees);
+            assert_eq!(dut.is_set(&pin("heads_room_o")), room, "{} in cycle {now}", config.name());
+            cover.hit("heads wait for room", !room);
+            cover.hit("several rounds of heads", heads.last && model.heads > 1);
+        }
 
-        let expected = model.cycle(now, missing, frees, passes);
+        let expected = model.cycle(now, missing, [frees, passes.is_some()], heads);
         let found = said(dut, pin);
         assert_eq!(found, expected, "{} in cycle {now}, {:?}", config.name(), model.waiting.front());
         cover.hit("a round of several", expected.product.is_some() && model.left.is_some());
@@ -342,6 +404,15 @@ fn drive(
         dut.tick();
     }
     Ok(())
+}
+
+/// Attention in front takes words as long as there is room, and is armed some time.
+fn any_heads(model: &Model, random: &mut Random, now: u64, frees: bool) -> Heads {
+    let need = 1 + random.below(u64::from(model.words) / 4) as u32;
+    let attention = model.has_heads(now);
+    let last = attention && model.heads > 0 && random.chance(10);
+    let takes = attention && !last && model.has_room(need, frees) && random.chance(20);
+    Heads { need, takes, last }
 }
 
 fn mask(config: &AccelConfig) -> u32 {
@@ -367,6 +438,8 @@ fn products_are_armed() -> TestResult {
         "waits for room",
         "a full queue",
         "operands are missing",
+        "heads wait for room",
+        "several rounds of heads",
     ]);
     for compact in [true, false] {
         for config in &configs {

@@ -148,7 +148,7 @@ pub const ERROR_CODES: &[(u32, &str, &str)] = &[
     (
         7,
         "block_list",
-        "a block list is longer than its room, does not ascend, or goes beyond the slot's position",
+        "a block list is longer than its room, does not ascend, or goes beyond the slot's position; or the hardware reads none",
     ),
 ];
 

@@ -328,12 +328,18 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
     }
 }
 
+/// Words of a key/value head's queries, which come one a cycle: a round of heads begins no earlier than so many cycles behind the one before.
+#[must_use]
+pub fn attn_words(c: &Attn) -> u64 {
+    u64::from(c.heads / c.kv_heads) * u64::from(c.head_dim)
+}
+
 /// The vector unit's time for a slot and a round of so many key/value heads.
 #[must_use]
 pub fn attn_time(config: &AccelConfig, c: &Attn, kv_heads: u32) -> VectorTime {
     let line = u64::from(LINE_WORDS);
     // Of each head's words one a cycle comes, and a line is whole before its first group goes: those of all heads follow each other.
-    let lines = u64::from(c.heads / c.kv_heads) * u64::from(c.head_dim) / line;
+    let lines = attn_words(c) / line;
     let issue = (lines - 1) * line + groups(config, u64::from(kv_heads) * line);
     let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
     let latency = normalise + WRITE;

@@ -3,7 +3,7 @@
 //! # Purpose
 //!
 //! Holds the commands of the MAC array, makes *products* of them, one for each round of slots, arms each when its operands are there and the
-//! accumulators have room, and lets go of a command when the array is through with it.
+//! accumulators have room, and lets go of a command when the array is through with it. Attention has its turn among them: while it is in front, [`Center`](crate::attn::Center) arms its keys and values.
 //!
 //! # Interface
 //!
@@ -22,6 +22,12 @@
 //! | `product_places_o` | out | slots x [`Mapping::place_bits`] | column and pass of each, see [`Mapping`] |
 //! | `product_word_o` | out | [`Cluster::address_width`] | the first word of its accumulators |
 //! | `product_note_o` | out | note | what its command's note says |
+//! | `heads_valid_o`, `heads_slots_o` | out | 1, slots | attention for some slots is in front, as long as a product would have to be before it is armed, and longer; its note is `product_note_o` |
+//! | `heads_turn_o` | out | 1 | with it: the array is through with all commands before, by the end of this cycle |
+//! | `heads_need_i`, `heads_room_o` | in, out | [`Sequencer::room_bits`], 1 | words of the accumulators; with `heads_valid_o`: there is room for them |
+//! | `heads_arms_i` | in | 1 | with `heads_room_o`: they are taken, from `product_word_o` on, until a `frees_i` of their own |
+//! | `heads_last_i` | in | 1 | the last values of the attention in front are armed |
+//! | `heads_through_i` | in | 1 | the array is through with the last values of attention; not with `through_i` |
 //! | `through_i` | in | 1 | the array is through with the oldest product |
 //! | `pop_o` | out | 1 | a command leaves: the array is through with it |
 //! | `finished_o` | out | 8 | commands that have left, modulo 256 |
@@ -93,6 +99,8 @@ pub struct Command<'m> {
     pub filled: Wire<'m>,
     /// That number.
     pub filler: Wire<'m>,
+    /// It is attention; else what follows is of its matrix.
+    pub heads: Wire<'m>,
     /// Sixteens of rows in a chunk of its matrix.
     pub granules: Wire<'m>,
     /// What else has to be known of its products.
@@ -103,8 +111,8 @@ impl<'m> Command<'m> {
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, filled, filler, granules, note } = *self;
-        m.pack(&[index, pred, decides, decision, filled, filler, granules, note])
+        let Self { index, pred, decides, decision, filled, filler, heads, granules, note } = *self;
+        m.pack(&[index, pred, decides, decision, filled, filler, heads, granules, note])
     }
 
     fn of(s: &Sequencer, word: Wire<'m>) -> Self {
@@ -116,6 +124,7 @@ impl<'m> Command<'m> {
             decision: take(NUMBER_BITS),
             filled: take(1),
             filler: take(NUMBER_BITS),
+            heads: take(1),
             granules: take(s.mapping.granule_bits()),
             note: take(s.note),
         }
@@ -149,7 +158,7 @@ impl Sequencer {
     /// Width of a command.
     #[must_use]
     pub fn command_bits(&self) -> u32 {
-        3 * NUMBER_BITS + 4 + self.mapping.granule_bits() + self.note
+        3 * NUMBER_BITS + 5 + self.mapping.granule_bits() + self.note
     }
 
     /// Width of a number of words, all of them included.
@@ -168,9 +177,13 @@ struct Front<'m> {
     round: Wire<'m>,
     counts: Wire<'m>,
     places: Wire<'m>,
+    /// Slots that the command runs for, or that are left of it.
+    now: Wire<'m>,
     /// Words that the round needs.
     need: Wire<'m>,
     rest: Wire<'m>,
+    /// Its last values are armed: it is attention.
+    heads_last: Wire<'m>,
 }
 
 impl Sequencer {
@@ -224,8 +237,10 @@ impl Sequencer {
             round,
             counts: m.register("mapped_counts", counts),
             places: m.register("mapped_places", mapping.get("places_o")),
+            now,
             need,
             rest: now & !round,
+            heads_last: m.input("heads_last_i", 1),
         })
     }
 
@@ -261,7 +276,7 @@ impl Sequencer {
     ) -> Result<(), RtlError> {
         let count = self.mapping.slot_bits();
         let before = m.reg("rounds", count).reset(0);
-        let rounds = before.q() + armed.zext(count);
+        let rounds = before.q() + (armed | front.heads_last).zext(count);
         before.update(&[(leaves, m.lit(count, 0)), (armed, rounds)]);
         let data = rounds.cat(front.command.index);
         let queue = Fifo::new(data.width(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?;
@@ -270,7 +285,8 @@ impl Sequencer {
         let under_way = queue.stream_out("out");
         // Products that the array is through with, of commands that have not left.
         let through = m.reg("through", NUMBER_BITS).reset(0);
-        let now = through.q() + m.input("through_i", 1).zext(NUMBER_BITS);
+        let ends = m.input("through_i", 1) | m.input("heads_through_i", 1);
+        let now = through.q() + ends.zext(NUMBER_BITS);
         let products = under_way.data.slice(NUMBER_BITS, count).zext(NUMBER_BITS);
         let pop = (under_way.valid & now.ge(products)).named("pop");
         under_way.ready.set(pop);
@@ -279,6 +295,7 @@ impl Sequencer {
         finished.update(&[(clear, m.lit(NUMBER_BITS, 0)), (pop, finished.q() + 1)]);
         m.output("pop_o", pop);
         let none = !under_way.valid | (pop & queue.get("count_o").eq(1));
+        m.output("heads_turn_o", none);
         m.output("idle_o", !front.valid & none);
         m.output("finished_o", finished.q());
         m.output("front_valid_o", under_way.valid | front.valid);
@@ -297,11 +314,15 @@ impl Block for Sequencer {
         let queue = self.queue(&m)?;
         let (armed, leaves) = (m.later("armed", 1), m.later("leaves", 1));
         let front = self.front(&m, &queue, (armed.wire(), leaves.wire()))?;
-        let [room, word] = self.room(&m, clear, front.need, armed.wire())?;
+        let heads = front.command.heads;
+        let need = heads.mux(m.input("heads_need_i", self.room_bits()), front.need);
+        let takes = armed.wire() | m.input("heads_arms_i", 1);
+        let [room, word] = self.room(&m, clear, need, takes)?;
         let some = front.round.any();
         let missing = m.input("missing_i", self.slots) & front.round;
-        armed.set((front.mapped & some & room & missing.is_zero()).named("arms"));
-        leaves.set(front.mapped & front.rest.is_zero() & (armed.wire() | !some));
+        armed.set((front.mapped & !heads & some & room & missing.is_zero()).named("arms"));
+        let last = (front.rest.is_zero() & armed.wire()) | front.heads_last;
+        leaves.set(front.mapped & (last | !some));
         queue.ready.set(leaves.wire());
         self.ends(&m, clear, &front, (armed.wire(), leaves.wire()))?;
 
@@ -318,6 +339,9 @@ impl Block for Sequencer {
             ("product_places", front.places),
             ("product_word", word),
             ("product_note", command.note),
+            ("heads_valid", front.mapped & heads & some),
+            ("heads_slots", front.now),
+            ("heads_room", room),
         ];
         outputs.iter().for_each(|(name, wire)| m.output(&format!("{name}_o"), *wire));
         m.finish()

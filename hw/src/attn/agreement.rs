@@ -31,11 +31,11 @@
 //!
 //! # Cost
 //!
-//! These, and distributed memory. Figures: `tests/baselines/rtl/attn_agreement.toml`.
+//! These, and distributed memory. Figures: `tests/baselines/rtl/attn_middle.toml`.
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_attn/agreement.rs`: beside a model.
+//! `tests/tests/rtl_attn/sums.rs`: with [`Sums`](super::Sums).
 //!
 //! # Example
 //!

@@ -19,7 +19,7 @@
 //! | `sent_i`, `used_o` | in, out | 1 | as it says, and takes it |
 //! | `keys_done_i`, `values_done_i` | in | channels | a channel is through with its next keys, or values: the last beat was used up [`HOP`] cycles ago |
 //! | `frees_i` | in | 1 | the vector unit has the result of the oldest round's part |
-//! | `phase_valid_o`, `phase_o` | out | 1, [`Center::phase_bits`] | a phase is armed: for all channels, a [`Phase`] |
+//! | `phase_valid_o`, `phase_o` | out | 1, [`Spans::phase_bits`](super::Spans::phase_bits) | a phase is armed: for all channels, a [`Phase`] |
 //! | `send_o`, `ask_o` | out | 1 | for all channels: the largest are to be sent, [`Attention::SEND`] cycles behind the slowest one's last sum, as it is there; sums of weights are to be sent |
 //! | `share_o` | out | [`CacheSizes::share`] | how many channels share a head of the round whose largest are sent next, or whose sums of weights are |
 //! | `round_valid_o`, `round_o` | out | 1, [`Sums::round_bits`] | values of a round are armed: a [`Round`] |
@@ -35,7 +35,7 @@
 //!
 //! # Cost
 //!
-//! A divider of a bit a cycle, counters for each channel. Figures: `tests/baselines/rtl/attn_center.toml`.
+//! A divider of a bit a cycle, counters for each channel. Figures: `tests/baselines/rtl/attn_middle.toml`.
 //!
 //! # Verification
 //!
@@ -57,7 +57,7 @@ mod turns;
 
 use super::queries::BLOCK_BITS;
 use super::sums::Round;
-use super::{Attention, Shape, Sums};
+use super::{Attention, Phase, Shape, Sums};
 use crate::array::Sequencer;
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
@@ -138,52 +138,6 @@ impl<'m> Note<'m> {
     }
 }
 
-/// A phase of a round, as the channels are told.
-#[derive(Clone, Copy, Debug)]
-pub struct Phase<'m> {
-    /// Of values, not of keys.
-    pub values: Wire<'m>,
-    /// Passes over the values, less one.
-    pub last_pass: Wire<'m>,
-    /// Blocks of a query head, less one.
-    pub last_block: Wire<'m>,
-    /// Query heads of a head, less one.
-    pub last_query: Wire<'m>,
-    /// The first word of the accumulators, or of the sums of values.
-    pub word: Wire<'m>,
-    /// Older blocks come by the read-ahead stream.
-    pub ahead: Wire<'m>,
-    /// The number of the round, modulo 2.
-    pub bank: Wire<'m>,
-    /// What scores are scaled by.
-    pub factor: Wire<'m>,
-}
-
-impl<'m> Phase<'m> {
-    /// All in one word.
-    #[must_use]
-    pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { values, last_pass, last_block, last_query, word, ahead, bank, factor } = *self;
-        m.pack(&[values, last_pass, last_block, last_query, word, ahead, bank, factor])
-    }
-
-    /// What stands in a word.
-    #[must_use]
-    pub fn of(center: &Center, word: Wire<'m>) -> Self {
-        let mut take = cut(word);
-        Self {
-            values: take(1),
-            last_pass: take(center.shape.pass_width()),
-            last_block: take(BLOCK_BITS),
-            last_query: take(center.query),
-            word: take(center.word),
-            ahead: take(1),
-            bank: take(1),
-            factor: take(FACTOR),
-        }
-    }
-}
-
 /// The sequence of attention. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Center {
@@ -252,12 +206,6 @@ impl Center {
     #[must_use]
     pub fn note_bits(&self) -> u32 {
         self.block_width() + 2 * HEADS_BITS + BLOCK_BITS + 1 + FACTOR + 1
-    }
-
-    /// Width of a [`Phase`].
-    #[must_use]
-    pub fn phase_bits(&self) -> u32 {
-        3 + self.shape.pass_width() + BLOCK_BITS + self.query + self.word + FACTOR
     }
 
     /// Slots, which are as many as the sequencer says.

@@ -24,7 +24,7 @@
 //! | `read_valid_o`, `read_slot_o`, `read_block_o` | out | 1, log2(slots), log2(blocks) | a block of the activation buffer is asked for |
 //! | `read_scale_i` | in | 8 | two cycles later: its scale; its elements go to the channels beside what follows |
 //! | `query_valid_o`, `query_channels_o` | out | 1, channels | then: a block goes to these channels |
-//! | `query_row_o`, `query_column_o` | out | [`Queries::row_bits`], log2(columns) | the pass over the keys that its query head belongs to times the blocks of that, plus its own number; the column in that pass |
+//! | `query_row_o`, `query_pass_o`, `query_column_o` | out | [`Queries::row_bits`], [`Sums::query_bits`], log2(columns) | the pass over the keys that its query head belongs to times the blocks of that, plus its own number; that pass; the column in it |
 //! | `query_bank_o` | out | 1 | the number of the round, modulo 2 |
 //! | `query_narrow_o` | out | 1 | a beat has two tokens |
 //! | `query_largest_o` | out | 8 | the largest scale of the query head's blocks so far |
@@ -40,11 +40,11 @@
 //!
 //! # Cost
 //!
-//! Counters.
+//! Counters. Figures: `tests/baselines/rtl/attn_middle.toml`.
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_attn/queries.rs`: beside a model of each cycle; cells and depth.
+//! `tests/tests/rtl_attn/center.rs`: with [`Center`](super::Center), beside a model of each cycle; cells and depth.
 //!
 //! # Example
 //!
@@ -90,6 +90,7 @@ struct Step<'m> {
     ends: Wire<'m>,
     head: Wire<'m>,
     row: Wire<'m>,
+    pass: Wire<'m>,
     column: Wire<'m>,
     bank: Wire<'m>,
     narrow: Wire<'m>,
@@ -187,15 +188,25 @@ impl Queries {
         place.set(ends_slot.mux(first, at + goes.zext(at.width())));
         m.output("read_slot_o", number(slot).zext(self.slot_width()));
         m.output("read_block_o", at);
-        let [row, column] = self.place(m, [clear | ends_head, goes, ends_query]);
+        let [row, pass, column] = self.place(m, [clear | ends_head, goes, ends_query]);
         let bank = m.reg("bank", 1).reset(0);
         bank.update(&[(start, zero), (ends_round, !bank.q())]);
         let narrow = if self.lanes > 1 { last_block.is_zero() } else { zero };
-        Step { goes, opens: block.is_zero(), ends: ends_round, head, row, column, bank: bank.q(), narrow }
+        Step {
+            goes,
+            opens: block.is_zero(),
+            ends: ends_round,
+            head,
+            row,
+            pass,
+            column,
+            bank: bank.q(),
+            narrow,
+        }
     }
 
     /// Where the blocks of a head's queries belong: a query head in each column of a pass, then the next pass.
-    fn place<'m>(&self, m: &'m Builder, [clear, goes, ends_query]: [Wire<'m>; 3]) -> [Wire<'m>; 2] {
+    fn place<'m>(&self, m: &'m Builder, [clear, goes, ends_query]: [Wire<'m>; 3]) -> [Wire<'m>; 3] {
         let column = m.reg("column", index_width(self.columns.into())).reset(0);
         let wraps = column.q().eq(u64::from(self.columns - 1));
         let first = m.lit(column.q().width(), 0);
@@ -204,7 +215,9 @@ impl Queries {
         let (none, next) = (m.lit(self.row_bits(), 0), row.q() + 1);
         row.update(&[(clear, none), (ends_query & !wraps, of_pass.q()), (goes, next)]);
         of_pass.update(&[(clear, none), (ends_query & wraps, next)]);
-        [row.q(), column.q()]
+        let pass = m.reg("pass", self.query).reset(0);
+        pass.update(&[(clear, m.lit(self.query, 0)), (ends_query & wraps, pass.q() + 1)]);
+        [row.q(), pass.q(), column.q()]
     }
 
     /// The channels that have a head of a round.
@@ -233,8 +246,13 @@ impl Block for Queries {
         let late = |name: &str, wire| later(&m, name, wire, Self::READ);
         let chosen = m.register("channels", self.channels(&m, step.head));
         m.output("query_channels_o", m.register("query_channels", chosen));
-        let places =
-            [("row", step.row), ("column", step.column), ("bank", step.bank), ("narrow", step.narrow)];
+        let places = [
+            ("row", step.row),
+            ("pass", step.pass),
+            ("column", step.column),
+            ("bank", step.bank),
+            ("narrow", step.narrow),
+        ];
         for (name, wire) in places {
             m.output(&format!("query_{name}_o"), late(&format!("late_{name}"), wire)?);
         }

@@ -29,6 +29,7 @@
 //!
 //! * The first request of a round leaves [`SUMS_ASK`] cycles after its `through_i`, if those before have left; then one in each cycle, as long as there is room for lines.
 //! * `ready_o` comes [`attn_latency`](fastcar_arch::timing::attn_latency)` - HOP` cycles after `through_i` at the earliest: with the first group.
+//!   A part begins no earlier than 32 cycles for each line behind the one before: as fast as lines come.
 //! * The groups of line n, from 0 on, of a part that begins in cycle b may be taken from `b + 32 * n` on, one a cycle; they are all there by then.
 //!
 //! # Numeric contract
@@ -37,7 +38,7 @@
 //!
 //! # Cost
 //!
-//! [`Lines`], an adder for each channel and doubling of channels. Figures: `tests/baselines/rtl/attn_sums.toml`.
+//! [`Lines`], an adder for each channel and doubling of channels. Figures: `tests/baselines/rtl/attn_middle.toml`.
 //!
 //! # Verification
 //!

@@ -17,12 +17,6 @@ impl<'m> Center<'m> {
         rows.q()
     }
 
-    /// Blocks of a cache that a head has room for.
-    pub(super) fn blocks_of_head(&self) -> Wire<'m> {
-        let blocks = self.table.get("positions_o") + u64::from(KV_BLOCK_TOKENS - 1);
-        blocks.slice(KV_BLOCK_TOKENS.ilog2(), BLOCK_BITS + 1)
-    }
-
     /// Gives the jobs of the record stream to their walkers, in order; the slot whose entry is wanted.
     pub(super) fn past_keys(&self, walker: &Instance<'m>, jobs: Stream<'m>) -> Wire<'m> {
         let Self { past, sizes, table, tas, .. } = self;
@@ -35,7 +29,7 @@ impl<'m> Center<'m> {
         past.set("job_valid_i", jobs.valid & keys & ready[0]);
         past.set("job_data_i", job);
         past.set("entry_i", table.get("entry_0_o"));
-        past.set("blocks_i", self.blocks_of_head());
+        past.set("blocks_i", self.cache_blocks());
         for name in ["place_valid", "place"] {
             tas.set(&format!("{name}_i"), past.get(&format!("{name}_o")));
         }

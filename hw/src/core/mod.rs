@@ -55,6 +55,7 @@
 
 pub mod activations;
 mod array;
+mod attention;
 pub mod commits;
 pub mod control_reads;
 mod gates;
@@ -65,6 +66,7 @@ pub mod progress;
 pub mod record_rows;
 pub mod report;
 pub mod segments;
+mod streams;
 mod task;
 mod top;
 mod vector;
@@ -85,8 +87,10 @@ use crate::drs::{Decisions, Gates};
 use crate::gate::Tas;
 use crate::port::Port;
 use crate::rtl::{Bits, Block, Builder, Instance, Module, Reg, RtlError, Wire};
+use crate::walk::appends::BLOCK_BITS;
 use crate::walk::{Direction, PastWalker, Sizes, shape};
-use fastcar_arch::config::AccelConfig;
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
+use fastcar_arch::regs::error_code;
 use fastcar_arch::timing::{DISPATCH, FINISH, HOP};
 use segments::{hop, hop_word};
 use std::sync::Arc;
@@ -214,7 +218,7 @@ impl Machine {
         start: Wire<'m>,
         (port, base): (&Instance<'m>, Wire<'m>),
     ) -> Result<(Instance<'m>, Instance<'m>), RtlError> {
-        let table = m.instance("u_table", &TableReader::new(&self.config, 2)?)?;
+        let table = m.instance("u_table", &TableReader::new(&self.config, 4)?)?;
         let prefetch = m.instance("u_prefetch", &Prefetch::new(self.config.fields().beat_bytes)?)?;
         let dispatch = m.instance("u_dispatch", &Dispatch)?;
         for unit in [&table, &prefetch, &dispatch] {
@@ -353,7 +357,7 @@ impl Block for Machine {
             )?,
             reporting: m.reg("reporting", 1).reset(0),
             decisions: m.instance("u_decisions", &Decisions::new(slots, READERS)?)?,
-            writers: m.instance("u_writers", &Writers::new(slots, sizes.address, 1)?)?,
+            writers: m.instance("u_writers", &Writers::new(slots, sizes.address, 3)?)?,
             table,
             dispatch,
             ports,
@@ -364,14 +368,14 @@ impl Block for Machine {
         m.output("mac_there_o", array.sequencer.get("front_valid_o") & !through);
         let idle = center.vector(&array)? & through & center.decide()?;
         let idle = idle & !center.writers.get("oldest_valid_o");
-        center.finish(idle);
+        center.finish(idle)?;
         m.finish()
     }
 }
 
 impl<'m> Center<'m> {
     /// The end of a run, when no unit has anything left to do.
-    fn finish(&self, idle: Wire<'m>) {
+    fn finish(&self, idle: Wire<'m>) -> Result<(), RtlError> {
         let Self { m, start, dispatch, issue, .. } = self;
         // `end` stands in no queue: it is there when it would.
         let ended = m.reg("ended", 1).reset(0);
@@ -385,11 +389,11 @@ impl<'m> Center<'m> {
             done = m.register_valid(&format!("done_{stage}"), done & !*start);
         }
         m.output("done_o", done);
-        self.processed();
+        self.processed()
     }
 
     /// What is counted of the command processor, and what is wrong with a program.
-    fn processed(&self) {
+    fn processed(&self) -> Result<(), RtlError> {
         let Self { m, start, dispatch, .. } = self;
         let taken = dispatch.get("taken_o");
         m.output("command_valid_o", taken);
@@ -401,12 +405,27 @@ impl<'m> Center<'m> {
         running.update(&[(*start, m.lit(1, 1)), (dispatch.get("ended_o"), m.lit(1, 0))]);
         m.output("command_busy_o", working);
         m.output("command_stalled_o", (*start | running.q()) & !working);
-        for name in ["valid", "code"] {
-            m.output(&format!("error_{name}_o"), dispatch.get(&format!("error_{name}_o")));
-        }
-        m.output("error_command_o", dispatch.get("error_index_o"));
+        let unread = m.register_valid("unread_list", self.unread()?);
+        let (wrong, list) = (dispatch.get("error_valid_o"), error_code("block_list").unwrap_or_default());
+        m.output("error_valid_o", wrong | unread);
+        m.output("error_code_o", wrong.mux(dispatch.get("error_code_o"), m.lit(8, list.into())));
+        let position = m.register("unread_command", self.issue.position);
+        m.output("error_command_o", wrong.mux(dispatch.get("error_index_o"), position));
         m.output("issued_o", dispatch.get("issue_valid_o"));
         m.output("issued_command_o", self.issue.position);
         m.output("wrong_table_o", self.table.get("wrong_o"));
+        Ok(())
+    }
+
+    /// An `attn` with block lists, which nothing reads yet, goes to the queues.
+    fn unread(&self) -> Result<Wire<'m>, RtlError> {
+        let fields = &self.issue.fields;
+        Ok(self.issue.valid & fields.is("attn")? & fields.field("attn", "list_entries")?.any())
+    }
+
+    /// Blocks of 32 tokens that a head of a cache has room for.
+    fn cache_blocks(&self) -> Wire<'m> {
+        let blocks = self.table.get("positions_o") + u64::from(KV_BLOCK_TOKENS - 1);
+        blocks.slice(KV_BLOCK_TOKENS.ilog2(), BLOCK_BITS + 1)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Purpose
 //!
-//! Takes the command in front of the vector unit's queue and begins a part for each of its slots, in ascending order, when everything that the part needs is there.
+//! Takes the command in front of the vector unit's queue and begins a part, or several, for each of its slots, in ascending order, when everything that the part needs is there.
 //!
 //! # Interface
 //!
@@ -18,6 +18,7 @@
 //! | `room_i` | in | 1 | there is room for the record that a slot writes |
 //! | `free_i` | in | 1 | what the command overwrites in the activation buffer has been read |
 //! | `among_i`, `summed_i` | in | slots, 1 | the slots of which one has its turn; the sums of these are there |
+//! | `more_i` | in | 1 | behind the part that may begin comes another one for the same slot |
 //! | `issued_i`, `done_i` | in | 1 | as the unit says |
 //! | `leaves_o`, `skips_o` | out | 1 | the command leaves the queue; it was for no slot |
 //! | `begin_o` | out | 1 | a part begins |
@@ -110,10 +111,11 @@ impl Block for Parts {
         let now = begun.mux(left.q(), mask("slots"));
         let none = now.is_zero();
         let slot = lowest(now & mask("among"));
-        left.set(begin.wire().mux(now & !slot, now));
+        // Of attention a slot has a part for each place of heads.
+        let rest = now & !(slot & (!bit("more")).repeat(self.slots));
+        left.set(begin.wire().mux(rest, now));
         let of = |slots: Wire<'_>| (m.own(slots) & slot).any();
         let (reads, writes) = (mask("reads"), mask("writes"));
-        let rest = now & !slot;
 
         let (issued, done) = (bit("issued"), bit("done"));
         let busy = flag("busy", &[(begin.wire(), 1), (issued, 0)]);

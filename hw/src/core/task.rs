@@ -43,6 +43,8 @@ pub(super) struct Task<'m> {
     fp4: Wire<'m>,
     /// Rows of a product.
     pub(super) sums: Wire<'m>,
+    /// Places of heads of a channel, less one: attention.
+    pub(super) last_unit: Wire<'m>,
     /// Its gate in the step table.
     pub(super) entry: Wire<'m>,
     /// What it writes, and how many words, blocks or heads.
@@ -126,6 +128,11 @@ fn lines<'m>(shape: &Shape, m: &'m Builder, c: &Fields<'m>) -> Result<[Wire<'m>;
     let cases = [(c.is("store_act")?, blocks), (c.is("kv_append")?, heads), (c.is("matvec")?, rows)];
     let count = m.select(words.trunc(Writes::COUNT_BITS), &cases);
     Ok([lines, words.trunc(REST_BITS), head.slice(REST_BITS, HEAD_BITS), count])
+}
+
+/// Bits of the number of a place of heads.
+fn unit_bits(sizes: &walk::Sizes) -> u32 {
+    sizes.heads
 }
 
 /// Half of [`append_pause`].
@@ -217,6 +224,10 @@ impl<'m> Task<'m> {
             epilogue: c.field("matvec", "epilogue")?.trunc(EPILOGUE_BITS),
             fp4: c.field("matvec", "format")?.bit(0),
             sums: c.is("matvec")?,
+            last_unit: {
+                let last = (c.field("attn", "kv_heads")? - 1) >> config.channels().ilog2();
+                last.trunc(unit_bits(sizes)) & c.is("attn")?.repeat(unit_bits(sizes))
+            },
             entry: c.field("delta", "gate")?,
             kind: m.select(
                 kind(Written::Words),
@@ -241,6 +252,7 @@ impl<'m> Task<'m> {
             + 2 * WORD
             + ENTRY_BITS
             + EPILOGUE_BITS
+            + unit_bits(sizes)
             + 6
             + Written::BITS
             + Writes::COUNT_BITS
@@ -268,6 +280,7 @@ impl<'m> Task<'m> {
             self.epilogue,
             self.fp4,
             self.sums,
+            self.last_unit,
             self.entry,
             self.shared,
             self.kind,
@@ -300,6 +313,7 @@ impl<'m> Task<'m> {
             epilogue: take(EPILOGUE_BITS),
             fp4: take(1),
             sums: take(1),
+            last_unit: take(unit_bits(sizes)),
             entry: take(ENTRY_BITS),
             shared: take(1),
             kind: take(Written::BITS),
@@ -334,6 +348,11 @@ impl<'m> Task<'m> {
     /// Whether it writes keys and values.
     pub(super) fn is_cache(&self) -> Wire<'m> {
         self.kind.eq(Written::Cache.code())
+    }
+
+    /// Whether it is attention.
+    pub(super) fn is_attention(&self) -> Wire<'m> {
+        self.op.eq(Op::Attn.code())
     }
 
     /// Whether it makes masks.

@@ -338,7 +338,7 @@ impl<'m> Center<'m> {
         appends.set("position_i", take(POSITION));
         appends.set("heads_i", take(walk.heads_bits()));
         appends.set("scales_i", take(SCALES));
-        appends.set("blocks_i", self.blocks_of_head());
+        appends.set("blocks_i", self.cache_blocks());
         Ok(appends)
     }
 
@@ -397,6 +397,9 @@ impl<'m> Center<'m> {
         let behind = |waits: Wire<'m>, number: Wire<'m>, done: Wire<'m>| !waits | (number - done).msb();
         let free = behind(queued.read, queued.product, array.sequencer.get("finished_o"))
             & behind(queued.compared, queued.gate, self.gates.get("finished_o"));
+        let heads = task.is_attention();
+        let begins = parts.get("begin_o");
+        let more = self.places(task, begins);
         let inputs = [
             ("start", self.start),
             ("command_valid", front.valid),
@@ -415,7 +418,11 @@ impl<'m> Center<'m> {
             ("room", room),
             ("free", free),
             ("among", array.results.get("slots_o") | (!task.sums).repeat(config.slots())),
-            ("summed", array.results.get("ready_o") | !task.sums),
+            (
+                "summed",
+                heads.mux(array.attention.sums.get("ready_o"), array.results.get("ready_o") | !task.sums),
+            ),
+            ("more", more),
             ("issued", issued),
             ("done", unit.get("done_o")),
         ];
@@ -426,7 +433,12 @@ impl<'m> Center<'m> {
         dispatch.set("vector_front_valid_i", front.valid);
         dispatch.set("vector_front_i", queued.index);
 
-        task.ports().iter().for_each(|(name, wire)| unit.set(name, *wire));
+        for (name, wire) in task.ports() {
+            // Of attention a part is the heads of a place.
+            let heads = |lines: Wire<'m>| heads.mux(lines.zext(wire.width()), wire);
+            let wire = if name == "lines_i" { heads(array.attention.sums.get("lines_o")) } else { wire };
+            unit.set(name, wire);
+        }
         let first = parts.get("first_o");
         unit.set("start_i", parts.get("begin_o"));
         unit.set("slot_i", parts.get("slot_o"));
@@ -434,12 +446,12 @@ impl<'m> Center<'m> {
         unit.set("access_i", task.is_norm().mux(first, access));
         unit.set("ring_i", parts.get("part_writes_o"));
         unit.set("shared_i", task.shared & first);
-        self.rest(&unit);
         let operand = m.reg("operand", task.operand.width());
         operand.set_when(parts.get("begin_o"), task.operand);
         self.activations(&unit, array, operand.q())?;
-        self.rows(&unit, &parts, array, task.sums)?;
-        let finished = self.progress(&unit, &parts, array, slots)?;
+        self.rows(&unit, &parts, array, task)?;
+        let ends = self.ends(&unit, &parts, array, (task, more))?;
+        let finished = self.progress((&unit, ends), &parts, array, slots)?;
         self.scores(&unit, finished);
         self.masks(&unit, &parts, task, ([slots, reads], finished));
         places.ready.set(parts.get("begin_o") & cache);
@@ -470,37 +482,72 @@ impl<'m> Center<'m> {
         Ok(())
     }
 
-    /// The rows of products, and room for more of them when they have been taken.
+    /// Whether the part that may begin has another one of its slot behind it: of attention there is one for each place of heads.
+    fn places(&self, task: &Task<'m>, begins: Wire<'m>) -> Wire<'m> {
+        let m = self.m;
+        let place = m.reg("place_of_heads", task.last_unit.width()).reset(0);
+        let more = place.q().ne(task.last_unit);
+        let none = m.lit(place.q().width(), 0);
+        place.update(&[(self.start, none), (begins, more.mux(place.q() + 1, none))]);
+        more
+    }
+
+    /// The rows of products, and sums of values, which the unit takes.
     fn rows(
         &self,
         unit: &Instance<'m>,
         parts: &Instance<'m>,
         array: &Array<'m>,
-        sums: Wire<'m>,
+        task: &Task<'m>,
     ) -> Result<(), RtlError> {
-        let (m, results) = (self.m, &array.results);
-        let begins = parts.get("begin_o") & sums;
-        results.set("begin_i", begins);
+        let (results, sums, heads) = (&array.results, &array.attention.sums, task.is_attention());
+        let begins = parts.get("begin_o");
+        results.set("begin_i", begins & task.sums);
         results.set("slot_i", parts.get("slot_o"));
         for name in ["base", "nan"] {
             unit.set(&format!("{name}_i"), results.get(&format!("{name}_o")));
         }
-        unit.stream_in("sums", results.stream_out("sums"));
-        // Parts whose results are not there, and whether each is its product's last.
-        let last = Stream { valid: begins, data: results.get("last_o"), ready: m.later("last_ready", 1) };
-        let last = Fifo::new(1, u32::from(PARTS), RamStyle::Distributed)?.after(m, "u_last_parts", last)?;
-        let summing = m.reg("summing", 1).reset(0);
-        summing.set_when(parts.get("begin_o"), sums);
-        let done = unit.get("done_o") & summing.q();
-        last.ready.set(done);
-        array.sequencer.set("frees_i", done & last.data);
+        sums.set("begin_i", begins & heads);
+        let either = |group: &str, row: &str| heads.mux(sums.get(group), results.get(row));
+        unit.set("sums_valid_i", either("group_valid_o", "sums_valid_o"));
+        unit.set("sums_data_i", either("group_data_o", "sums_data_o"));
+        let ready = unit.get("sums_ready_o");
+        results.set("sums_ready_i", ready & !heads);
+        sums.set("group_ready_i", ready & heads);
+        for (port, name) in
+            [("group", "number"), ("scale", "scale"), ("nan", "nan"), ("none", "none"), ("total", "total")]
+        {
+            unit.set(&format!("sums_{port}_i"), sums.get(&format!("group_{name}_o")));
+        }
         Ok(())
+    }
+
+    /// What becomes free with the results of parts. Whether a result is its slot's last.
+    fn ends(
+        &self,
+        unit: &Instance<'m>,
+        parts: &Instance<'m>,
+        array: &Array<'m>,
+        (task, more): (&Task<'m>, Wire<'m>),
+    ) -> Result<Wire<'m>, RtlError> {
+        let (m, heads) = (self.m, task.is_attention());
+        // Accumulators that are free with it: a product's, with the last part of it; a round's of heads.
+        let frees = heads | (task.sums & array.results.get("last_o"));
+        let data = m.pack(&[frees, heads, !more]);
+        let part = Stream { valid: parts.get("begin_o"), data, ready: m.later("ends_ready", 1) };
+        let part =
+            Fifo::new(data.width(), u32::from(PARTS), RamStyle::Distributed)?.after(m, "u_ends", part)?;
+        let done = unit.get("done_o");
+        part.ready.set(done);
+        array.sequencer.set("frees_i", done & part.data.bit(0));
+        array.attention.center.set("frees_i", done & part.data.bit(1));
+        Ok(part.data.bit(2))
     }
 
     /// How far the unit is, for those that use its results: commands whose results are all there.
     fn progress(
         &self,
-        unit: &Instance<'m>,
+        (unit, ends_slot): (&Instance<'m>, Wire<'m>),
         parts: &Instance<'m>,
         array: &Array<'m>,
         slots: Wire<'m>,
@@ -511,24 +558,16 @@ impl<'m> Center<'m> {
         progress.set("begins_i", parts.get("begin_o") & parts.get("first_o"));
         progress.set("slots_i", slots);
         progress.set("skips_i", parts.get("skips_o"));
-        progress.set("done_i", unit.get("done_o"));
+        progress.set("done_i", unit.get("done_o") & ends_slot);
         progress.set("product_valid_i", array.sequencer.get("operand_valid_o"));
         progress.set("product_i", array.sequencer.get("operand_o"));
-        array.sequencer.set("missing_i", progress.get("product_missing_o"));
+        for unit in [&array.sequencer, &array.attention.queries] {
+            unit.set("missing_i", progress.get("product_missing_o"));
+        }
         progress.set("gate_valid_i", self.tas.get("operand_valid_o"));
         progress.set("gate_i", self.tas.get("operand_o"));
         self.tas.set("missing_i", progress.get("gate_missing_o"));
         Ok(progress.get("finished_o"))
-    }
-
-    /// Inputs of units that are not there yet.
-    fn rest(&self, unit: &Instance<'m>) {
-        for pin in unit.module().ports().to_vec() {
-            let attention = ["sums_group_i", "sums_scale_i", "sums_nan_i", "sums_none_i", "sums_total_i"];
-            if pin.input && attention.contains(&pin.name.as_str()) {
-                unit.set(&pin.name, self.m.constant(Bits::zero(pin.width)));
-            }
-        }
     }
 
     /// The beats of what parts write, on their way to the ports.

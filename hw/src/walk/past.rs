@@ -20,7 +20,7 @@
 //!
 //! # Timing
 //!
-//! A run a cycle while `go_i` is set, also from job to job; the first [`PastWalker::LATENCY`] cycles after the job was taken, which is as long as the [`RecordWalker`](super::RecordWalker) takes.
+//! A run a cycle while `go_i` is set, also from job to job; the first [`PastWalker::LATENCY`] cycles after the job was taken, which is as long as the [`RecordWalker`] takes.
 //! A slot without past keys takes as long as others, and so does a job without slots.
 //!
 //! # Numeric contract

@@ -16,6 +16,7 @@
 //! | `all_i`, `groups_i` | in | 1, group | in the same cycle: all its masks may be used; so many groups of them |
 //! | `look_o`, `look_i` | out, in | group, [`MASK_BLOCKS`] x slots | a group of the activation buffer; in the same cycle the masks of its blocks, the first low |
 //! | `piece_valid_o`, `piece_data_o`, `piece_ready_i` | | 1, [`Piece::width`], 1 | *stream* of [`Piece`]s |
+//! | `idle_o` | out | 1 | of all that has come there is at most the piece that is shown |
 //!
 //! # Timing
 //!
@@ -374,6 +375,8 @@ impl Block for RunFinder {
         queue.set("in_valid_i", comes | passes);
         queue.set("in_data_i", comes.mux(runs, whole.zext(runs.width())));
         room.set(queue.get("count_o").lt(u64::from(PIECES - COMING)));
+        let last = queue.get("count_o").le(1) & none;
+        m.output("idle_o", last);
         m.stream_out("piece", queue.stream_out("out"));
         m.finish()
     }

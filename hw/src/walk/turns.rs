@@ -17,6 +17,7 @@
 //! | `heads_{valid,data}_i`, `heads_ready_o` | | 1, heads, 1 | *stream* of attention's jobs; both queues never have one at once |
 //! | `weights_job_{valid,data}_o`, `weights_job_ready_i` | | 1, weights, 1 | *stream* to the walker of weights |
 //! | `heads_job_{valid,data}_o`, `heads_job_ready_i` | | 1, heads, 1 | *stream* to the walker of caches |
+//! | `weights_idle_i` | in | 1 | nothing of weights is left to be walked, or the last of it is in this cycle |
 //!
 //! A queue has its turn when its slots count as known only with `turn_<queue>_o`. What the walkers give never meets if they take as long.
 //!
@@ -110,8 +111,10 @@ impl Block for Turns {
         let attention = jobs.data.msb();
         let walkers = [("weights_job", !attention, self.weights), ("heads_job", attention, self.heads)];
         let ready = walkers.map(|(name, ..)| m.input(&format!("{name}_ready_i"), 1));
-        jobs.ready.set(ready[0] & ready[1]);
-        for ((name, turn, width), other) in walkers.into_iter().zip([ready[1], ready[0]]) {
+        // Who takes weights may take more of them before those are walked; attention waits for all.
+        let heads_may = ready[0] & m.input("weights_idle_i", 1);
+        jobs.ready.set(attention.mux(heads_may, ready[0]) & ready[1]);
+        for ((name, turn, width), other) in walkers.into_iter().zip([ready[1], heads_may]) {
             m.output(&format!("{name}_valid_o"), jobs.valid & turn & other);
             m.output(&format!("{name}_data_o"), jobs.data.trunc(width));
         }

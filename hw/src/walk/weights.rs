@@ -17,7 +17,7 @@
 //!
 //! # Timing
 //!
-//! A run a cycle while `go_i` is set, also from job to job, and a cycle for a group of blocks without one; the first of a job that is taken in cycle t in t + [`WeightWalker::latency`]: as [`RecordWalker`]. A piece is used while it waits:
+//! A run a cycle while `go_i` is set, also from job to job, and a cycle for a group of blocks without one; the first of a job that is taken in cycle t in t + [`WeightWalker::latency`]. A piece is used while it waits:
 //! its first run comes as if it had been taken in the cycle before it was there.
 //!
 //! # Numeric contract
@@ -40,12 +40,12 @@
 //! use fastcar_hw::{rtl::Block, walk::WeightWalker};
 //!
 //! let walker = WeightWalker::new(&AccelConfig::preset("u55c")?)?;
-//! assert_eq!(walker.module()?.name(), "weight_walker_a23_b6_g7_r3_l7");
+//! assert_eq!(walker.module()?.name(), "weight_walker_a23_b6_g7_r3_l5");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use super::job::Sizes;
-use super::{Piece, RecordWalker};
+use super::{Heads, Piece, RecordWalker};
 use crate::cmd::Fields;
 use crate::cmd::fields::cut;
 use crate::prim::{DelayLine, lowest, number, within};
@@ -171,7 +171,7 @@ impl WeightWalker {
     /// # Errors
     /// [`RtlError::Parameter`].
     pub fn new(config: &AccelConfig) -> Result<Self, RtlError> {
-        let latency = RecordWalker::new(config, 1)?.latency();
+        let latency = RecordWalker::new(config, 1)?.latency() - Heads::LATENCY;
         let latency =
             within("weight walker", "latency", latency, STAGES..=64, "what the product takes to 64")?;
         Ok(Self { sizes: WeightSizes::new(config), latency, masked: false })
@@ -183,7 +183,7 @@ impl WeightWalker {
         Self { masked: true, ..self }
     }
 
-    /// Cycles from a job that is taken to its first run: those of a [`RecordWalker`], so that what follows is the same.
+    /// Cycles from a job that is taken to its first run: with those of [`Heads`], through which runs go, as many as a [`RecordWalker`] has.
     #[must_use]
     pub fn latency(&self) -> u32 {
         self.latency

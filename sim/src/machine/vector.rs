@@ -27,6 +27,8 @@ pub(super) struct VectorUnit {
     running: Option<Running>,
     free: Cycle,
     last_wave: usize,
+    /// When the next round of heads may begin: their words come one a cycle.
+    heads_free: Cycle,
     /// A part could begin if the write buffer had room.
     pub(super) wants_room: bool,
 }
@@ -70,7 +72,12 @@ impl<F: Flow> Machine<'_, F> {
             self.write_beats += self.buffered(lanes);
         }
         let time = match self.command(command) {
-            Command::Attn(c) => timing::attn_time(self.config, c, slot.heads),
+            Command::Attn(c) => {
+                self.vector.heads_free = self.now + timing::attn_words(c);
+                let free = self.vector.heads_free;
+                self.at(free, Due::Look);
+                timing::attn_time(self.config, c, slot.heads)
+            }
             command => vector_time(self.config, command).unwrap_or_default(),
         };
         let first = records.front().copied();
@@ -147,6 +154,9 @@ impl<F: Flow> Machine<'_, F> {
         // What makes beats of keys and values has to know their place.
         let placed = || state.addressed.get(part).is_some_and(|at| *at <= self.now + timing::WRITE_QUEUE);
         if matches!(self.command(command), Command::KvAppend(_)) && !placed() {
+            return false;
+        }
+        if matches!(self.command(command), Command::Attn(_)) && self.now < self.vector.heads_free {
             return false;
         }
         let product = |op: usize| state.products[op].is_some_and(|at| at <= self.now);

@@ -7,8 +7,8 @@ use fastcar_arch::timing::{
     HEADS_KEPT, HEADS_MAP, HEADS_UNDER_WAY, HOP, MAC_LATENCY, MAC_MAP, SCORE_LATENCY, head_value_words,
     key_passes, value_passes, value_words,
 };
-use fastcar_hw::attn::center::{Note, Phase};
-use fastcar_hw::attn::{Attention, Center, Queries};
+use fastcar_hw::attn::center::Note;
+use fastcar_hw::attn::{Attention, Center, Queries, Spans};
 use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const SCORES: u64 = MAC_LATENCY + SCORE_LATENCY - HOP;
 const SEND: u64 = MAC_LATENCY + Attention::SEND as u64 - 2 * HOP;
 const PHASE: [&str; 8] =
     ["values", "last_pass", "last_block", "last_query", "word", "ahead", "bank", "factor"];
-const QUERY: [&str; 6] = ["channels", "row", "column", "bank", "narrow", "largest"];
+const QUERY: [&str; 7] = ["channels", "row", "pass", "column", "bank", "narrow", "largest"];
 
 /// Both blocks, with notes and phases in fields.
 struct Driven(AccelConfig);
@@ -73,8 +73,8 @@ impl Block for Driven {
         for name in outer.iter().chain(&["round_valid", "through"]) {
             m.output(&format!("{name}_o"), center.get(&format!("{name}_o")));
         }
-        let p = Phase::of(&block, center.get("phase_o"));
-        let fields = [p.values, p.last_pass, p.last_block, p.last_query, p.word, p.ahead, p.bank, p.factor];
+        let p = Spans::new(&self.0)?.phase_of(center.get("phase_o"));
+        let fields = [p.values, p.last_pass, p.blocks, p.last_query, p.word, p.ahead, p.bank, p.factor];
         PHASE.iter().zip(fields).for_each(|(name, wire)| m.output(&format!("phase_{name}_o"), wire));
         m.output("round_first_line_o", {
             let (sums, word) = (fastcar_hw::attn::Sums::new(&self.0)?, center.get("round_o"));
@@ -114,6 +114,7 @@ struct Asked {
     block: u64,
     channels: u64,
     row: u64,
+    pass: u64,
     column: u64,
     bank: u64,
     narrow: bool,
@@ -212,6 +213,7 @@ impl Model {
                 block: first + n,
                 channels: mask,
                 row: query / columns * command.blocks + own,
+                pass: query / columns,
                 column: query % columns,
                 bank: self.asked_rounds % 2,
                 narrow: self.config.fields().beat_bytes == 64 && command.blocks == 1,
@@ -422,7 +424,7 @@ fn drive(config: &AccelConfig, cycles: u64, native: bool, cover: &mut Cover) -> 
             sends.push_back(now + SEND);
         }
         cover.hit("all kept", model.kept == HEADS_KEPT && asked.is_none());
-        let waits = model.command.is_some() && model.phase.is_multiple_of(4);
+        let waits = model.command.is_some() && model.phase % 4 == 0;
         cover.hit("waits for queries", waits && model.sent.len() <= model.phase / 4);
         cover.hit("waits for room", waits && !room && model.sent.len() > model.phase / 4);
         cover.hit("waits for scores", model.phase % 4 == 2);
@@ -448,8 +450,8 @@ fn drive(config: &AccelConfig, cycles: u64, native: bool, cover: &mut Cover) -> 
         if let Some((_, block)) = due {
             largest = if block.opens { scale } else { scale.max(largest) };
             let found = QUERY.map(|name| dut.get(&format!("query_{name}_o")));
-            let Asked { channels, row, column, bank, narrow, .. } = block;
-            assert_eq!(found, [channels, row, column, bank, narrow.into(), largest], "{place}");
+            let Asked { channels, row, pass, column, bank, narrow, .. } = block;
+            assert_eq!(found, [channels, row, pass, column, bank, narrow.into(), largest], "{place}");
         }
         assert_eq!(dut.is_set("read_valid_o"), asked.is_some(), "{place}");
         if let Some(asked) = asked {

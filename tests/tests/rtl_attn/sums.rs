@@ -99,6 +99,8 @@ struct Bench {
     /// Rounds that are armed, the oldest first, of which so many begun; the part under way, and when it began.
     tasks: VecDeque<Task>,
     begun: Option<u64>,
+    /// Since when the part behind the last may begin.
+    rested: u64,
     taken: u64,
     /// What is sent: largest words and sums of weights, with their cycles; answers to requests.
     words: VecDeque<(u64, Vec<u64>)>,
@@ -143,6 +145,7 @@ impl Bench {
             pairs,
             tasks: VecDeque::new(),
             begun: None,
+            rested: 0,
             taken: 0,
             words: VecDeque::new(),
             totals: VecDeque::new(),
@@ -188,7 +191,7 @@ impl Bench {
         self.share = share;
         let group = [1, 1, 2, 1 + random.below(6)][random.below(4) as usize];
         let mut lines = [1, 1, 2, 4, 3][random.below(5) as usize];
-        if !(lines * LINE).is_multiple_of(self.bytes()) {
+        if lines * LINE % self.bytes() != 0 {
             lines = 1;
         }
         let random = &mut self.random;
@@ -233,7 +236,7 @@ impl Bench {
         let used: u64 = self.tasks.iter().map(|task| self.need(task.group, task.lines)).sum();
         self.dut.set("round_valid_i", false);
         // Busy times and lazy ones.
-        let often = if (now / 1000).is_multiple_of(2) { 10 } else { 1 };
+        let often = if now / 1000 % 2 == 0 { 10 } else { 1 };
         if !settled || self.tasks.len() >= HEADS_UNDER_WAY || !self.random.chance(often) {
             return;
         }
@@ -386,7 +389,7 @@ impl Bench {
             return;
         };
         let groups = LINE / u64::from(self.config.vector_lanes());
-        let earliest = task.through.map(|at| at + attn_latency(&self.config) - HOP);
+        let earliest = task.through.map(|at| (at + attn_latency(&self.config) - HOP).max(self.rested));
         let ready = self.dut.is_set("ready_o");
         if self.begun.is_none() {
             assert!(!ready || earliest.is_some_and(|at| at <= now), "too early in cycle {now}");
@@ -402,6 +405,7 @@ impl Bench {
             }
             if begins {
                 (self.begun, self.taken) = (Some(now), 0);
+                self.rested = now + LINE * task.group * task.lines;
             }
         } else {
             assert!(!ready, "cycle {now}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod heads;
 mod masked;
 mod products;
 mod programs;
@@ -48,6 +49,7 @@ fn agrees(
     let policy = if random.chance(70) { Policy::Compact } else { Policy::Static };
     let mut image = memory(random, config);
     weights(random, config, &mut image);
+    heads::caches(random, config, program.limits().positions, &mut image);
     let mut golden = Golden::new(config.clone(), image.clone());
     let (report, decisions) = golden.run_recorded(program, table)?;
     let expected = simulated(config, program, table, *at, &decisions, (policy, memory_seed))?;
@@ -157,6 +159,29 @@ fn products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
 fn products_are_made() -> TestResult {
     products_agree("tiny", 60, 8)?;
     products_agree("edge", 40, 9)
+}
+
+fn heads_agree(preset: &str, count: u64, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    let mut cover = heads::cover();
+    for _ in 0..count {
+        let length = [1, 2, 4, random.below(16)][random.below(4) as usize];
+        let run = heads::heads_run(&mut random, &config, length);
+        agrees(&mut board, &mut random, &config, &run)?;
+        heads::hit(&mut cover, &config, &run);
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn heads_attend() -> TestResult {
+    heads_agree("tiny", 60, 14)
 }
 
 fn masked_products_agree(preset: &str, count: u64, seed: u64) -> TestResult {

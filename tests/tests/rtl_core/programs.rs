@@ -138,10 +138,21 @@ pub const CACHE: u64 = 0xC000;
 /// Heads of the caches of each family, and blocks of a head.
 pub const CACHE_HEADS: [(u16, u16); 8] = [(1, 1), (2, 1), (4, 1), (5, 1), (1, 2), (2, 2), (1, 3), (1, 4)];
 
-fn append(random: &mut Random) -> KvAppend {
-    let family = random.below(CACHE_HEADS.len() as u64);
-    let (kv_heads, scales) = CACHE_HEADS[family as usize];
-    let (addr, slot_stride) = (Addr(CACHES + family * 8 * CACHE), CACHE);
+/// The families of caches: their addresses, bytes from slot to slot, heads, blocks of a head.
+pub fn caches() -> impl Iterator<Item = (Addr, u64, u16, u16)> {
+    let family =
+        |(n, (heads, scales)): (u64, (u16, u16))| (Addr(CACHES + n * 8 * CACHE), CACHE, heads, scales);
+    (0..).zip(CACHE_HEADS).map(family)
+}
+
+/// One of them.
+pub fn cache(random: &mut Random) -> (Addr, u64, u16, u16) {
+    let which = random.below(CACHE_HEADS.len() as u64) as usize;
+    caches().nth(which).unwrap()
+}
+
+pub fn append(random: &mut Random) -> KvAppend {
+    let (addr, slot_stride, kv_heads, scales) = cache(random);
     let (key, value, pred) = (line(random), line(random), pred(random));
     KvAppend { pred, key, value, kv_heads, head_dim: 32 * scales, addr, slot_stride }
 }

@@ -169,7 +169,7 @@ impl Center {
         let phase = Phase {
             values: turn.values,
             last_pass: facts.last_pass,
-            last_block: facts.last_block,
+            blocks: facts.last_block,
             last_query: facts.last_query,
             word: turn.values.mux(value_word.zext(self.word), key.zext(self.word)),
             ahead: note.ahead,

@@ -179,9 +179,9 @@ impl Sums {
         let time = m.reg("part_time", WORD_BITS);
         time.update(&[(begin, m.lit(WORD_BITS, 1)), (m.lit(1, 1), time.q() + 1)]);
         let turn = time.q().all() & !begin;
-        holds.update(&[(turn, m.lit(1, 0)), (used & group.ends_line, !group.ends)]);
+        holds.update(&[(turn, m.lit(1, 0)), (used & group.ends_line, m.lit(1, 1))]);
         open.update(&[(used & group.ends, m.lit(1, 0)), (begin, m.lit(1, 1))]);
-        m.output("ready_o", queue.valid & !open.q());
+        m.output("ready_o", valid & !open.q());
         m.output("group_valid_o", valid);
         m.output("group_data_o", group.data);
         m.output("group_number_o", group.number);

@@ -23,12 +23,6 @@ use std::sync::Arc;
 /// A stream: the queues of products and of attention, their jobs, walkers, the way to the channels, and each one's walk.
 pub struct Stream(pub AccelConfig, pub Items);
 
-/// Cycles by which caches are told later than they could be, so that weights take as long.
-fn later() -> u64 {
-    let walker = WeightWalker::new(&machine("tiny")).unwrap();
-    u64::from(walker.latency() - CacheWalker::LATENCY)
-}
-
 impl Stream {
     /// The queues, each with its turn, and the jobs in order.
     fn queues<'m>(&self, m: &'m Builder) -> Result<Instance<'m>, RtlError> {
@@ -102,11 +96,7 @@ impl Block for Stream {
         caches.set("entry_i", m.input("entry_i", 192));
         m.output("slot_o", caches.get("slot_o"));
 
-        let (mut told, mut visit) = (caches.get("visit_valid_o"), caches.get("visit_o"));
-        for n in 0..later() {
-            told = m.register_valid(&format!("told_{n}"), told);
-            visit = m.register(&format!("visit_{n}"), visit);
-        }
+        let (told, visit) = (caches.get("visit_valid_o"), caches.get("visit_o"));
         let [address, length] = ["run_address_o", "run_length_o"].map(|name| weights.get(name));
         let run = weights.get("run_valid_o");
         let word = run.mux(Visit::of_weights(&s, &m, address, length), visit);
@@ -310,7 +300,7 @@ impl Way {
 
     /// A run a cycle, and a cycle without one where there is none, in time for the first address of a command that was taken.
     fn walk(&mut self, c: usize, steps: &[Step], guard: u64, taken: u64) {
-        let first = self.walked[c].max(taken + FIRST + later());
+        let first = self.walked[c].max(taken + FIRST);
         let runs = steps.iter().zip(first..).filter_map(|(step, at)| Some((at, step.run?)));
         // The lowest bits of a writer's number tell it.
         let word = |(at, run): (u64, Run)| (at, segment(&self.config, &run, 32 + guard % 32, self.items));
