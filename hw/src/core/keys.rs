@@ -5,8 +5,6 @@ use crate::gate::tas::ROWS_BITS;
 use crate::gate::{Tas, WaitingKeys};
 use crate::rtl::{Bits, Instance, RtlError, Stream, Wire};
 use crate::walk::Job;
-use crate::walk::appends::BLOCK_BITS;
-use fastcar_arch::config::KV_BLOCK_TOKENS;
 
 impl<'m> Center<'m> {
     /// Rows, counted from 0 in each run.

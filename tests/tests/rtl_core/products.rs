@@ -39,7 +39,8 @@ fn operand(blocks: u16) -> AbBlock {
     AbBlock(if blocks == 8 { 32 } else { 40 })
 }
 
-/// What fills an operand: in up to three parts, something else between them.
+/// What fills an operand: in up to three parts, something else between them. Parts for some slots leave nothing for the others: products for
+/// those slots follow, and a whole operand for all.
 fn quant(random: &mut Random) -> Vec<Command> {
     let blocks = [8, 16][random.below(2) as usize];
     let (first, src) = (operand(blocks), random.below(16) as u16);
@@ -48,13 +49,22 @@ fn quant(random: &mut Random) -> Vec<Command> {
         [0, random.below(u64::from(blocks)) as u16, random.below(u64::from(blocks)) as u16, blocks];
     cuts.sort_unstable();
     let mut commands = Vec::new();
+    let product = |random: &mut Random, of: bool| {
+        (0..).map(|_| matvec(random)).find(|product| (product.blocks == blocks) == of)
+    };
+    let mut parts = 0;
     for [before, end] in cuts.array_windows().copied().filter(|[before, end]| before < end) {
         if before > 0 && random.chance(50) {
-            let other = (0..).map(|_| matvec(random)).find(|product| product.blocks != blocks);
-            commands.extend(other.map(Command::from));
+            commands.extend(product(random, false).map(Command::from));
         }
         let (src, dst) = (VbLine(src + before), AbBlock(first.0 + before));
         commands.push(Quant { pred, src, dst, before, blocks: end - before }.into());
+        parts += 1;
+    }
+    if parts > 1 && pred != Pred::All {
+        let reader = product(random, true);
+        commands.extend(reader.map(|product| Command::from(Matvec { pred, ..product })));
+        commands.push(Quant { src: VbLine(src), dst: first, blocks, ..Quant::default() }.into());
     }
     commands
 }
