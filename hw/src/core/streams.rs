@@ -192,9 +192,9 @@ impl<'m> Center<'m> {
         let (block, jobs, found) = match stream.items {
             Items::All => {
                 let (pieces, found) = self.pieces(jobs, compact)?;
-                (WeightWalker::new(config)?.masked(), pieces, found)
+                (WeightWalker::new(config)?.masked(), pieces, Some(found))
             }
-            Items::Older => (WeightWalker::new(config)?, jobs, m.lit(1, 1)),
+            Items::Older => (WeightWalker::new(config)?, jobs, None),
         };
         let latency = block.latency();
         debug_assert_eq!(latency, CacheWalker::LATENCY, "what both give never meets");
@@ -202,11 +202,8 @@ impl<'m> Center<'m> {
         let caches = m.instance(&stream.unit("cache_walker"), &CacheWalker::new(config))?;
         // Attention has its turn when the last run of the weights before it is given.
         // Pieces are kept until they are walked; a product that is read ahead is taken by the walker at once.
-        let waits = match stream.items {
-            Items::All => jobs.valid & !weights.get("job_ready_o"),
-            Items::Older => m.lit(1, 0),
-        };
-        turns.set("weights_idle_i", found & !waits);
+        let walks = weights.get("job_ready_o");
+        turns.set("weights_idle_i", found.map_or(walks, |found| found & (!jobs.valid | walks)));
         weights.stream_in("job", jobs);
         caches.stream_in("job", turns.stream_out("heads_job"));
         caches.set("blocks_i", self.cache_blocks());

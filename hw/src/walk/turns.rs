@@ -23,7 +23,7 @@
 //!
 //! # Timing
 //!
-//! A job that comes to an empty queue can be taken in the next cycle. A walker is given a job when both are ready, so that the last of one job and the first of the next are a cycle apart also from one
+//! A job that comes to an empty queue can be taken in the next cycle. The walker of weights is given a job when both are ready, that of caches when it is and nothing of weights is left, so that the last of one job and the first of the next are a cycle apart also from one
 //! walker to the other.
 //!
 //! # Numeric contract
@@ -112,9 +112,9 @@ impl Block for Turns {
         let walkers = [("weights_job", !attention, self.weights), ("heads_job", attention, self.heads)];
         let ready = walkers.map(|(name, ..)| m.input(&format!("{name}_ready_i"), 1));
         // Who takes weights may take more of them before those are walked; attention waits for all.
-        let heads_may = ready[0] & m.input("weights_idle_i", 1);
-        jobs.ready.set(attention.mux(heads_may, ready[0]) & ready[1]);
-        for ((name, turn, width), other) in walkers.into_iter().zip([ready[1], heads_may]) {
+        let idle = m.input("weights_idle_i", 1);
+        jobs.ready.set(attention.mux(idle, ready[0]) & ready[1]);
+        for ((name, turn, width), other) in walkers.into_iter().zip([ready[1], idle]) {
             m.output(&format!("{name}_valid_o"), jobs.valid & turn & other);
             m.output(&format!("{name}_data_o"), jobs.data.trunc(width));
         }
