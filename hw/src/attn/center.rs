@@ -12,10 +12,10 @@
 //! | port | dir | width (bits) | meaning |
 //! |---|---|---|---|
 //! | `rst_i`, `start_i` | in | 1 | nothing is under way; a run begins |
-//! | `heads_valid_i`, `heads_slots_i`, `heads_room_i`, `heads_word_i` | in | 1, slots, 1, [`Cluster::address_width`] | as [`Sequencer`](crate::array::Sequencer) says them; the last is `product_word_o` |
+//! | `heads_valid_i`, `heads_slots_i`, `heads_room_i`, `heads_word_i` | in | 1, slots, 1, [`Cluster::address_width`] | as [`Sequencer`] says them; the last is `product_word_o` |
 //! | `note_i` | in | [`Center::note_bits`] | with it: the command's [`Note`] |
 //! | `heads_need_o`, `heads_arms_o`, `heads_last_o`, `heads_through_o` | out | room, 1, 1, 1 | as the sequencer takes them |
-//! | `queries_valid_o`, `queries_<field>_o` | out | | as [`Queries`] takes a command: `first`, `last_block`, `last_query`, `last_unit`, `last_head`, `share` |
+//! | `queries_valid_o`, `queries_<field>_o` | out | | as [`Queries`](super::Queries) takes a command: `first`, `last_block`, `last_query`, `last_unit`, `last_head`, `share` |
 //! | `sent_i`, `used_o` | in, out | 1 | as it says, and takes it |
 //! | `keys_done_i`, `values_done_i` | in | channels | a channel is through with its next keys, or values: the last beat was used up [`HOP`] cycles ago |
 //! | `frees_i` | in | 1 | the vector unit has the result of the oldest round's part |
@@ -27,7 +27,7 @@
 //!
 //! # Timing
 //!
-//! By the rules of `docs/cycles.md` (MAC array). Queries of a command may be sent [`HEADS_MAP`](fastcar_arch::timing::HEADS_MAP) cycles after the first cycle in which it is in front. A phase is armed a cycle at most. What comes in a cycle counts in that cycle.
+//! By the rules of `docs/cycles.md` (MAC array). Queries of a command may be sent [`HEADS_MAP`] cycles after the first cycle in which it is in front. A phase is armed a cycle at most. What comes in a cycle counts in that cycle.
 //!
 //! # Numeric contract
 //!
@@ -39,7 +39,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_attn/center.rs`: with [`Queries`], beside a model of each cycle; cells and depth.
+//! `tests/tests/rtl_attn/center.rs`: with [`Queries`](super::Queries), beside a model of each cycle; cells and depth.
 //!
 //! # Example
 //!

@@ -89,6 +89,7 @@ impl Block for Stream {
         let weights = WeightWalker::new(config)?;
         let latency = weights.latency();
         let weights = m.instance("u_weight_walker", &weights)?;
+        turns.set("weights_idle_i", weights.get("job_ready_o"));
         weights.stream_in("job", turns.stream_out("weights_job"));
         let caches = m.instance("u_cache_walker", &CacheWalker::new(config))?;
         caches.stream_in("job", turns.stream_out("heads_job"));
