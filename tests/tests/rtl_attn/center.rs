@@ -424,7 +424,7 @@ fn drive(config: &AccelConfig, cycles: u64, native: bool, cover: &mut Cover) -> 
             sends.push_back(now + SEND);
         }
         cover.hit("all kept", model.kept == HEADS_KEPT && asked.is_none());
-        let waits = model.command.is_some() && model.phase % 4 == 0;
+        let waits = model.command.is_some() && model.phase.is_multiple_of(4);
         cover.hit("waits for queries", waits && model.sent.len() <= model.phase / 4);
         cover.hit("waits for room", waits && !room && model.sent.len() > model.phase / 4);
         cover.hit("waits for scores", model.phase % 4 == 2);

@@ -191,7 +191,7 @@ impl Bench {
         self.share = share;
         let group = [1, 1, 2, 1 + random.below(6)][random.below(4) as usize];
         let mut lines = [1, 1, 2, 4, 3][random.below(5) as usize];
-        if lines * LINE % self.bytes() != 0 {
+        if !(lines * LINE).is_multiple_of(self.bytes()) {
             lines = 1;
         }
         let random = &mut self.random;
@@ -236,7 +236,7 @@ impl Bench {
         let used: u64 = self.tasks.iter().map(|task| self.need(task.group, task.lines)).sum();
         self.dut.set("round_valid_i", false);
         // Busy times and lazy ones.
-        let often = if now / 1000 % 2 == 0 { 10 } else { 1 };
+        let often = if (now / 1000).is_multiple_of(2) { 10 } else { 1 };
         if !settled || self.tasks.len() >= HEADS_UNDER_WAY || !self.random.chance(often) {
             return;
         }

@@ -114,6 +114,6 @@ pub fn hit(cover: &mut Cover, config: &AccelConfig, run: &Run) {
             cover.hit("behind a product", matches!(before, Some(Command::Matvec(_))));
             cover.hit("one behind the other", matches!(before, Some(Command::Attn(_))));
         }
-        before = Some(command.clone());
+        before = Some(*command);
     }
 }

@@ -180,8 +180,13 @@ fn heads_agree(preset: &str, count: u64, seed: u64) -> TestResult {
 }
 
 #[test]
-fn heads_attend() -> TestResult {
+fn heads_of_one_channel_attend() -> TestResult {
     heads_agree("tiny", 60, 14)
+}
+
+#[test]
+fn heads_of_channels_attend() -> TestResult {
+    heads_agree("edge", 40, 15)
 }
 
 fn masked_products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
