@@ -109,7 +109,9 @@ impl Placement {
     }
 
     /// Behind the data, on pages of their own.
-    pub(crate) fn behind(config: &AccelConfig, program: &Program, data: Bytes) -> Result<Self, SimError> {
+    /// # Errors
+    /// There is no room for them.
+    pub fn behind(config: &AccelConfig, program: &Program, data: Bytes) -> Result<Self, SimError> {
         let pages = |bytes: usize| (bytes as u64).next_multiple_of(PAGE_BYTES);
         let gates = program.limits().gates as usize;
         let start = data.get().max(program.reach().get()).next_multiple_of(PAGE_BYTES);

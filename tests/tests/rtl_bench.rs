@@ -4,7 +4,7 @@
 use fastcar_hw::prim::{CreditCounter, Fifo, RoundRobin, SkidBuffer, Wider};
 use fastcar_hw::rtl::{Bits, Block, Builder, Module, Port, RamStyle, emit};
 use fastcar_tests::TestResult;
-use fastcar_tests::rtl::{Gaps, Random, Rtl, RtlTestError, accept, gather, prove, skipped};
+use fastcar_tests::rtl::{BenchError, Gaps, Random, Rtl, accept, gather, prove, skipped};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn a_property_that_does_not_hold_fails() -> TestResult {
 endmodule
 ";
     let error = prove(&emit(&leaky())?, harness, 6, false).unwrap_err();
-    assert!(matches!(&error, RtlTestError::Failed { output, .. } if output.contains("FAIL")), "{error}");
+    assert!(matches!(&error, BenchError::Failed { output, .. } if output.contains("FAIL")), "{error}");
     Ok(())
 }
 

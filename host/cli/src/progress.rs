@@ -29,6 +29,21 @@ impl Ui {
         }
     }
 
+    /// Starts a stage of which nothing is known but that it goes on.
+    #[cfg(feature = "hardware")]
+    pub fn spinner(self, stage: &str) -> Bar {
+        let terminal = std::io::stderr().is_terminal();
+        if self == Self::Quiet || !terminal {
+            self.note(stage);
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner().with_message(stage.to_owned());
+        let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        Bar(bar)
+    }
+
     /// Starts a stage of `total` units.
     pub fn bar(self, stage: &str, total: u64, unit: &str) -> Bar {
         let terminal = std::io::stderr().is_terminal();

@@ -109,6 +109,11 @@ impl Backend for GoldenBackend {
 
 /// A functional machine with parts of a model's constants in `memory` bytes on each channel.
 pub(super) fn machine(model: &PackedModel, parts: &[Part], memory: Bytes) -> Golden {
+    Golden::new(model.config().clone(), image(model, parts, memory))
+}
+
+/// Memory of `memory` bytes on each channel with parts of a model's constants.
+pub(super) fn image(model: &PackedModel, parts: &[Part], memory: Bytes) -> Memory {
     let mut image = Memory::new(model.config(), memory);
     for channel in 0..model.config().channels() as usize {
         for Part { source, to } in parts {
@@ -116,7 +121,7 @@ pub(super) fn machine(model: &PackedModel, parts: &[Part], memory: Bytes) -> Gol
             image.channel_mut(channel)[*to as usize..][..constants.len()].copy_from_slice(constants);
         }
     }
-    Golden::new(model.config().clone(), image)
+    image
 }
 
 pub(super) fn read_channel(machine: &Golden, channel: usize, start: u64, out: &mut [u8]) {

@@ -1,16 +1,22 @@
-//! What executes step programs: the functional model, the simulator, and OpenCL devices; RTL behind the same trait.
+//! What executes step programs: the functional model, the simulator, the generated hardware in Verilator, and OpenCL devices.
 
 #[cfg(feature = "golden")]
 mod golden;
 #[cfg(feature = "opencl")]
 mod opencl;
+#[cfg(feature = "rtl")]
+mod rtl;
 #[cfg(feature = "sim")]
 mod sim;
 
+#[cfg(feature = "rtl")]
+pub use fastcar_rtl::{BenchError, Building, Counted, Failed, Progress as BuildProgress, RunError};
 #[cfg(feature = "golden")]
 pub use golden::GoldenBackend;
 #[cfg(feature = "opencl")]
 pub use opencl::OpenClBackend;
+#[cfg(feature = "rtl")]
+pub use rtl::{RtlBackend, RtlBackendError, RtlOptions};
 #[cfg(feature = "sim")]
 pub use sim::SimBackend;
 
@@ -164,6 +170,12 @@ pub trait Backend: Send {
     /// Decisions and timing of the last run, where the backend takes them down.
     #[cfg(feature = "sim")]
     fn last_run(&self) -> Option<&RunDetails> {
+        None
+    }
+
+    /// What the last run counted, where the hardware itself counts.
+    #[cfg(feature = "rtl")]
+    fn last_counted(&self) -> Option<&Counted> {
         None
     }
 

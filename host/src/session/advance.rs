@@ -212,6 +212,8 @@ impl Session {
             report: &report,
             #[cfg(feature = "sim")]
             details: backend.last_run(),
+            #[cfg(feature = "rtl")]
+            counted: backend.last_counted(),
             device_time: backend.last_run_time(),
         });
         Ok(report)

@@ -202,6 +202,9 @@ pub struct ObservedRun<'a> {
     /// Decisions and timing, from backends that take them down.
     #[cfg(feature = "sim")]
     pub details: Option<&'a crate::backend::RunDetails>,
+    /// What the hardware counted, from backends where it does.
+    #[cfg(feature = "rtl")]
+    pub counted: Option<&'a crate::backend::Counted>,
     /// Time that the device took, from backends that keep it.
     pub device_time: Option<Duration>,
 }

@@ -444,7 +444,7 @@ impl Session {
             && s.ages.iter().all(|a| a.same_shape(&ages) && a.within(generated))
             && s.stats.fits(layers as usize, s.request.rows(), generated)
             && s.tokens.iter().all(|t| rules.are_tokens(t))
-            && made <= s.request.positions.into()
+            && made <= u64::from(s.request.positions)
             && made == (u64::from(s.next) + 1).saturating_sub(s.prompt_len().into());
         if fits { Ok(()) } else { Err(contradiction(id).into()) }
     }

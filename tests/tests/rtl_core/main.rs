@@ -59,11 +59,12 @@ fn agrees(
     board.write(0, at.report, &vec![0xA5; report.len()]);
     let spec = MemorySpec::for_config(config)?;
     board.set_policy(policy);
-    let found = board.run(program, table, *at, MemorySystem::new(&spec, config, memory_seed)?);
     let told = || {
         let commands = program.commands();
         format!("{}: {commands:?} {table:?}, {at:?}, {policy:?}, seed {memory_seed}", config.name())
     };
+    let found = board.run(program, table, *at, MemorySystem::new(&spec, config, memory_seed)?);
+    let found = found.unwrap_or_else(|error| panic!("{error}; {}", told()));
     assert_eq!(found, expected, "{}", told());
     let written = &board.bytes(0)[at.report as usize..][..report.len()];
     let differs = report.iter().zip(written).position(|(a, b)| a != b);
@@ -278,7 +279,7 @@ fn wrong_programs_end_with_an_error() -> TestResult {
     raw[64] = 0x7F;
     board.write(0, at.program, &raw);
     let spec = MemorySpec::for_config(&config)?;
-    let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?);
+    let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?)?;
     let opcode = error_code("opcode").map(u64::from);
     assert_eq!(found.error, opcode.map(|code| Failed { code, command: 1, ..Failed::default() }));
     agrees(&mut board, &mut random, &config, &Run { program, table, at })?;
@@ -288,7 +289,7 @@ fn wrong_programs_end_with_an_error() -> TestResult {
     board.write(0, at.program, &fastcar_arch::isa::encode(program.commands()));
     board.write(0, at.step, &table.to_bytes(program.limits()));
     board.write(0, at.step, &(config.slots() + 1).to_le_bytes());
-    let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?);
+    let found = board.run_raw(3, at, MemorySystem::new(&spec, &config, 0)?)?;
     assert_eq!(found.error.map(|error| error.code), error_code("step_table").map(u64::from));
     agrees(&mut board, &mut random, &config, &Run { program, table, at })?;
     Ok(())

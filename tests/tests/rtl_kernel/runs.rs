@@ -71,6 +71,7 @@ impl Bench {
         for board in self.core.iter_mut().chain([&mut self.kernel]) {
             (0..config.channels() as usize).for_each(|c| board.write(c, 0, image.channel(c)));
             let found = board.run(program, table, *at, MemorySystem::new(&spec, config, memory_seed)?);
+            let found = found.unwrap_or_else(|error| panic!("{error}; {}", told()));
             assert_eq!(found, expected, "{}", told());
             let written = board.bytes(0).get(at.report as usize..).unwrap_or_default();
             assert!(written.starts_with(&report), "report: {}", told());
@@ -168,9 +169,9 @@ fn wrong_programs_end_with_an_error() -> TestResult {
             board.write(0, run.at.step, &run.table.to_bytes(run.program.limits()));
             board.write(0, run.at.program, &bytes);
         }
-        let found = bench.kernel.run_raw(commands, run.at, MemorySystem::new(&spec, &bench.config, 0)?);
+        let found = bench.kernel.run_raw(commands, run.at, MemorySystem::new(&spec, &bench.config, 0)?)?;
         if let Some(core) = &mut bench.core {
-            let expected = core.run_raw(commands, run.at, MemorySystem::new(&spec, &bench.config, 0)?);
+            let expected = core.run_raw(commands, run.at, MemorySystem::new(&spec, &bench.config, 0)?)?;
             assert_eq!(found, expected, "{error} at {at}");
         }
         let failed = |code: u32| Failed { code: code.into(), command: at, ..Failed::default() };

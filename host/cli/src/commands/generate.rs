@@ -35,7 +35,13 @@ pub struct Args {
 /// Always.
 #[cfg(not(feature = "hardware"))]
 pub fn run(_: &Args) -> anyhow::Result<()> {
-    anyhow::bail!(
+    Err(no_hardware())
+}
+
+/// What is missing without the feature `hardware`.
+#[cfg(not(feature = "hardware"))]
+pub fn no_hardware() -> anyhow::Error {
+    anyhow::anyhow!(
         "this fastcar was built without the hardware generator: build it with the feature `hardware`, which is on by default \
          (`cargo build --release -p fastcar-cli`, without --no-default-features)"
     )

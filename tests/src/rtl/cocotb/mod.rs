@@ -1,8 +1,8 @@
 //! Benches in Python: cocotb on Icarus, for the models of AXI that cocotbext-axi has.
 
-use super::library::{held_folder, key};
-use super::tools::{RtlTestError, at, run, system_tool, venv_tool};
+use super::tools::venv_tool;
 use fastcar_hw::rtl::Design;
+use fastcar_rtl::{BenchError, at, held_folder, key, run, system_tool};
 use std::fs;
 use std::path::Path;
 
@@ -14,12 +14,7 @@ const TIMESCALE: &str = "+timescale+1ns/1ps\n";
 ///
 /// # Errors
 /// A test that fails or does not run; tools that are missing.
-pub fn cocotb(
-    design: &Design,
-    script: &str,
-    facts: &serde_json::Value,
-    seed: u64,
-) -> Result<(), RtlTestError> {
+pub fn cocotb(design: &Design, script: &str, facts: &serde_json::Value, seed: u64) -> Result<(), BenchError> {
     let (facts, seed) = (facts.to_string(), seed.to_string());
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
     let held = held_folder("cocotb", &key(texts.chain([script, &facts, &seed])))?;
@@ -41,12 +36,12 @@ pub fn cocotb(
 }
 
 /// What cocotb says about where its parts are.
-fn config(option: &[&str], folder: &Path) -> Result<String, RtlTestError> {
+fn config(option: &[&str], folder: &Path) -> Result<String, BenchError> {
     let arguments = ["-m", "cocotb_tools.config"].iter().chain(option);
     Ok(run(venv_tool("python3")?, arguments, folder)?.trim().into())
 }
 
-fn simulate(top: &str, seed: &str, folder: &Path) -> Result<String, RtlTestError> {
+fn simulate(top: &str, seed: &str, folder: &Path) -> Result<String, BenchError> {
     let library = config(&["--lib-entry", "vpi", "icarus"], folder)?;
     let users = [config(&["--libpython"], folder)?, config(&["--pygpi-entry-point"], folder)?].join(";");
     let results = folder.join("results.xml");
@@ -68,7 +63,7 @@ fn simulate(top: &str, seed: &str, folder: &Path) -> Result<String, RtlTestError
 }
 
 /// As many results as the bench has tests, and none that is bad: the simulator's own status says nothing about them.
-fn check(script: &str, folder: &Path, said: String) -> Result<(), RtlTestError> {
+fn check(script: &str, folder: &Path, said: String) -> Result<(), BenchError> {
     let text = fs::read_to_string(folder.join("results.xml")).unwrap_or_default();
     let count = |what: &str| text.matches(what).count();
     let tests = script.matches("@cocotb.test(").count();
@@ -76,5 +71,5 @@ fn check(script: &str, folder: &Path, said: String) -> Result<(), RtlTestError> 
     if tests > 0 && count("<testcase") == tests && bad == 0 {
         return Ok(());
     }
-    Err(RtlTestError::Failed { what: "cocotb".into(), folder: folder.into(), output: said + &text })
+    Err(BenchError::Failed { what: "cocotb".into(), folder: folder.into(), output: said + &text })
 }

@@ -16,6 +16,8 @@ pub enum BackendKind {
     Golden,
     /// The cycle-accurate simulator, in this process: the same bits, and how long they take.
     Sim,
+    /// The generated hardware in Verilator, in this process: the bits and the cycles of the Verilog.
+    Rtl,
     /// An OpenCL device: a card, or the simulator's platform.
     #[value(name = "opencl")]
     OpenCl,

@@ -2,6 +2,8 @@
 
 mod args;
 mod device;
+#[cfg(feature = "hardware")]
+mod hardware;
 mod pictures;
 mod plan;
 mod report;
@@ -60,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.device().is_none() {
         args.device.refuse()?;
     }
-    if args.streamed && args.backend == BackendKind::Sim {
+    if args.streamed && !matches!(args.backend, BackendKind::Golden | BackendKind::OpenCl) {
         return usage(
             "--streamed goes with --backend golden or opencl: the simulator's report counts one run a position",
         );

@@ -38,6 +38,10 @@ pub struct Report {
     /// On the simulator: cycles, and what follows from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) simulated: Option<Simulated>,
+    /// On the generated hardware: what it counts.
+    #[cfg(feature = "hardware")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hardware: Option<super::hardware::Hardware>,
     /// On an OpenCL device: its times and rates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) device: Option<DeviceReport>,
@@ -145,6 +149,8 @@ impl Report {
             total: savings(&runs.policy.stats),
             timings: Timings::new(opened.seconds, &runs.policy),
             simulated: simulated(args, context)?,
+            #[cfg(feature = "hardware")]
+            hardware: hardware(args, context)?,
             device: runs
                 .device
                 .as_ref()
@@ -208,6 +214,15 @@ fn simulated(args: &Args, context: &Context<'_>) -> Result<Option<Simulated>> {
     let Some(report) = &runs.policy.watched.simulated else { return Ok(None) };
     let machine = (args.sim.options().policy.to_string(), args.sim.memory_name(opened.packed.config())?);
     Ok(Some(Simulated::new(report, machine, plan.sequences.len(), plan.period)))
+}
+
+#[cfg(feature = "hardware")]
+fn hardware(args: &Args, context: &Context<'_>) -> Result<Option<super::hardware::Hardware>> {
+    let &Context { opened, runs, .. } = context;
+    let Some(counter) = &runs.policy.watched.counted else { return Ok(None) };
+    let config = opened.packed.config();
+    let positions = runs.policy.made().map(<[_]>::len).sum();
+    Ok(Some(super::hardware::Hardware::new(counter, config, args.sim.memory_name(config)?, positions)))
 }
 
 /// Counts by layer over all sequences.

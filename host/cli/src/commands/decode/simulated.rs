@@ -43,11 +43,31 @@ pub struct Simulated {
 
 /// Shares of the cycles; they sum to 1.
 #[derive(Serialize)]
-struct UnitShares {
+pub struct UnitShares {
     unit: String,
     busy: f64,
     stalled: f64,
     idle: f64,
+}
+
+impl UnitShares {
+    /// From a unit's cycles.
+    pub fn new(unit: &str, busy: u64, stalled: u64, cycles: u64) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            busy: share(busy, cycles),
+            stalled: share(stalled, cycles),
+            idle: share(cycles.saturating_sub(busy + stalled), cycles),
+        }
+    }
+}
+
+/// Units as a table.
+pub fn units_text(units: &[UnitShares]) -> String {
+    let mut rows = vec![["unit", "busy", "stalled", "idle"].map(str::to_owned).to_vec()];
+    let row = |u: &UnitShares| vec![u.unit.clone(), percent(u.busy), percent(u.stalled), percent(u.idle)];
+    rows.extend(units.iter().map(row));
+    table(&rows)
 }
 
 /// A frame, or what was generated of it.
@@ -132,14 +152,7 @@ impl Simulated {
                 ),
             ),
         ]);
-        format!("{facts}\n{}{}", self.units_text(), self.frames_text())
-    }
-
-    fn units_text(&self) -> String {
-        let mut rows = vec![["unit", "busy", "stalled", "idle"].map(str::to_owned).to_vec()];
-        let row = |u: &UnitShares| vec![u.unit.clone(), percent(u.busy), percent(u.stalled), percent(u.idle)];
-        rows.extend(self.units.iter().map(row));
-        table(&rows)
+        format!("{facts}\n{}{}", units_text(&self.units), self.frames_text())
     }
 
     fn frames_text(&self) -> String {
@@ -157,11 +170,8 @@ impl Simulated {
 }
 
 fn units(all: &Counters) -> Vec<UnitShares> {
-    let unit = |(unit, c): (&fastcar_arch::regs::Unit, &fastcar_sim::UnitCycles)| UnitShares {
-        unit: unit.name.to_owned(),
-        busy: share(c.busy, all.cycles),
-        stalled: share(c.stalled, all.cycles),
-        idle: share(all.cycles.saturating_sub(c.busy + c.stalled), all.cycles),
+    let unit = |(unit, c): (&fastcar_arch::regs::Unit, &fastcar_sim::UnitCycles)| {
+        UnitShares::new(unit.name, c.busy, c.stalled, all.cycles)
     };
     UNITS.iter().zip(&all.units).map(unit).collect()
 }

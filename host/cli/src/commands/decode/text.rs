@@ -39,6 +39,9 @@ pub fn text(report: &Report) -> String {
     ]);
     let files: String = report.files.iter().map(|f| format!("wrote {}\n", f.display())).collect();
     let simulated = report.simulated.as_ref().map_or_else(String::new, |s| format!("\n{}", s.text()));
+    #[cfg(feature = "hardware")]
+    let simulated =
+        simulated + &report.hardware.as_ref().map_or_else(String::new, |h| format!("\n{}", h.text()));
     let device = report.device.as_ref().map_or_else(String::new, |d| format!("\n{}", d.text()));
     format!("{facts}\n{}{}{simulated}{device}\n{files}", sequences(&report.sequences), layers(report))
 }

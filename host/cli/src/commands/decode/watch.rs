@@ -44,21 +44,32 @@ impl SimArgs {
     /// # Errors
     /// [`crate::exit::Usage`].
     pub fn check(&self, backend: BackendKind) -> Result<()> {
+        let hardware = backend == BackendKind::Rtl;
+        if let Some(policy) = self.drs.filter(|&policy| hardware && policy != Policy::Compact) {
+            return usage(format!("--drs {policy}: the hardware's policy is compact; add --backend sim"));
+        }
         let given = [
-            ("--drs", self.drs.is_some()),
-            ("--memory", self.memory.is_some()),
-            ("--memory-seed", self.memory_seed.is_some()),
+            ("--drs", self.drs.is_some() && !hardware),
+            ("--memory", self.memory.is_some() && !hardware),
+            ("--memory-seed", self.memory_seed.is_some() && !hardware),
             ("--trace", self.trace.is_some()),
         ];
         if let Some((flag, _)) = given.iter().find(|g| g.1 && backend != BackendKind::Sim) {
             return usage(format!("{flag} belongs to the simulator: add --backend sim"));
         }
-        if self.record.is_some() && backend == BackendKind::OpenCl {
+        if self.record.is_some() && (hardware || backend == BackendKind::OpenCl) {
             return usage(
                 "--record needs decisions, which a device does not give: add --backend golden or sim",
             );
         }
         Ok(())
+    }
+
+    /// The hardware's options.
+    #[cfg(feature = "hardware")]
+    pub fn hardware(&self) -> fastcar_host::backend::RtlOptions {
+        let SimOptions { memory, memory_seed, .. } = self.options();
+        fastcar_host::backend::RtlOptions { memory, memory_seed }
     }
 
     /// Where the decisions go.
@@ -108,6 +119,10 @@ pub fn backend(
             let (backend, opened) = device::open(&args.device.options(), model, ui)?;
             return Ok((backend, Some(opened)));
         }
+        #[cfg(feature = "hardware")]
+        (BackendKind::Rtl, _) => super::hardware::open(args, model.config(), ui)?,
+        #[cfg(not(feature = "hardware"))]
+        (BackendKind::Rtl, _) => return Err(crate::commands::generate::no_hardware()),
         (BackendKind::Sim, _) => Box::new(SimBackend::new(args.sim.options())),
         (BackendKind::Golden, Some(_)) => Box::new(GoldenBackend::recording()),
         (BackendKind::Golden, None) => Box::new(GoldenBackend::new()),
@@ -119,6 +134,8 @@ pub fn backend(
 #[derive(Default)]
 pub struct Watch {
     meter: Option<Meter>,
+    #[cfg(feature = "hardware")]
+    counter: Option<super::hardware::Counter>,
     recorder: Option<Recorder>,
     /// The last run of a body program.
     last: Option<(usize, Vec<Span>)>,
@@ -131,6 +148,9 @@ pub struct Watch {
 pub struct Watched {
     /// Cycles.
     pub simulated: Option<SessionReport>,
+    /// What the hardware has counted.
+    #[cfg(feature = "hardware")]
+    pub counted: Option<super::hardware::Counter>,
     /// Decisions.
     pub recording: Option<Recording>,
     /// Timeline.
@@ -147,6 +167,9 @@ impl Watch {
         let meter = |options: &SimOptions| Meter::new(session, options.clone(), plan.prompt_tokens());
         Ok(Self {
             meter: options.as_ref().map(meter).transpose()?,
+            #[cfg(feature = "hardware")]
+            counter: (args.backend == BackendKind::Rtl)
+                .then(|| super::hardware::Counter::new(plan.prompt_tokens())),
             recorder: args.sim.record().map(|_| Recorder::new(session, plan.prompt_tokens())),
             options,
             ..Self::default()
@@ -157,6 +180,10 @@ impl Watch {
     pub fn observe(&mut self, run: &ObservedRun<'_>) {
         if let Some(meter) = &mut self.meter {
             meter.observe(run);
+        }
+        #[cfg(feature = "hardware")]
+        if let Some(counter) = &mut self.counter {
+            counter.observe(run);
         }
         if let Some(recorder) = self.recorder.as_mut().filter(|_| self.failed.is_none()) {
             self.failed = recorder.observe(run).err();
@@ -195,6 +222,8 @@ impl Watch {
         });
         Ok(Watched {
             simulated: simulated.transpose()?,
+            #[cfg(feature = "hardware")]
+            counted: self.counter,
             recording: self.recorder.map(Recorder::finish),
             trace,
         })

@@ -1,12 +1,12 @@
 //! A Verilated module.
 #![allow(unsafe_code, reason = "the library that Verilator makes has a C interface")]
 
-use super::library::library;
-use super::tools::{RtlTestError, at, target_folder};
-use super::wave::Wave;
+use crate::cache::cache_folder;
+use crate::error::{BenchError, at};
+use crate::library::{Progress, library};
+use crate::wave::Wave;
 use fastcar_hw::rtl::{Bits, Design, Module, Simulator, emit};
 use libloading::{Library, Symbol};
-use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,48 +72,66 @@ struct Tracing {
 }
 
 struct Pin {
+    name: String,
     at: *mut u8,
     width: u32,
     input: bool,
 }
 
-/// A module in Verilator. Ports are set and read by name; a name that is not there fails the test.
+/// An input, found once by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Input(usize);
+
+/// An output, found once by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Output(usize);
+
+/// A module in Verilator. Ports are set and read by name, or, where that is done in every cycle, by [`Input`] and [`Output`]; a
+/// name that is not there is a panic.
 pub struct Rtl {
     name: String,
     dut: *mut c_void,
     eval: Eval,
     delete: Eval,
-    pins: BTreeMap<String, Pin>,
+    /// By name.
+    pins: Vec<Pin>,
     clock: Option<*mut u8>,
     native: Option<Simulator>,
     tracing: Option<Tracing>,
+    /// Whether outputs follow from the inputs as they are.
     settled: bool,
+    /// Whether the model has seen the clock fall.
+    fallen: bool,
     cycle: u64,
     wave: Wave,
 }
+
+// SAFETY: the object and what the pointers lead to belong to this one alone; what Verilator keeps by thread serves `$finish`,
+// functions in C and several threads, which no design here has.
+unsafe impl Send for Rtl {}
 
 impl Rtl {
     /// A module whose registers begin with zero.
     ///
     /// # Errors
     /// What is wrong with the module; tools that are missing or fail.
-    pub fn build(module: &Arc<Module>) -> Result<Self, RtlTestError> {
-        Self::open(module, None)
+    pub fn build(module: &Arc<Module>) -> Result<Self, BenchError> {
+        Self::open(&emit(module)?, "clk_i", None, &())
     }
 
     /// A module whose registers begin with random values.
     ///
     /// # Errors
     /// As [`Rtl::build`].
-    pub fn build_random(module: &Arc<Module>, seed: u32) -> Result<Self, RtlTestError> {
-        Self::open(module, Some(seed))
+    pub fn build_random(module: &Arc<Module>, seed: u32) -> Result<Self, BenchError> {
+        Self::open(&emit(module)?, "clk_i", Some(seed), &())
     }
 
     /// A module with the crate's own simulation beside it: every output is compared in every cycle.
     ///
     /// # Errors
     /// As [`Rtl::build`].
-    pub fn beside_native(module: &Arc<Module>) -> Result<Self, RtlTestError> {
+    pub fn beside_native(module: &Arc<Module>) -> Result<Self, BenchError> {
         let mut rtl = Self::build(module)?;
         rtl.native = Some(Simulator::new(module)?);
         Ok(rtl)
@@ -123,18 +141,19 @@ impl Rtl {
     ///
     /// # Errors
     /// Tools that are missing or fail.
-    pub fn of_design(design: &Design, clock: &str) -> Result<Self, RtlTestError> {
-        Self::open_design(design, clock, None)
+    pub fn of_design(design: &Design, clock: &str, progress: &dyn Progress) -> Result<Self, BenchError> {
+        Self::open(design, clock, None, progress)
     }
 
-    fn open(module: &Arc<Module>, seed: Option<u32>) -> Result<Self, RtlTestError> {
-        Self::open_design(&emit(module)?, "clk_i", seed)
-    }
-
-    fn open_design(design: &Design, clock: &str, seed: Option<u32>) -> Result<Self, RtlTestError> {
+    fn open(
+        design: &Design,
+        clock: &str,
+        seed: Option<u32>,
+        progress: &dyn Progress,
+    ) -> Result<Self, BenchError> {
         let trace = std::env::var_os("RTL_TRACE").map(PathBuf::from);
-        let path = library(design, trace.is_some())?;
-        let load = |source| RtlTestError::Load { path: path.clone(), source };
+        let path = library(design, trace.is_some(), progress)?;
+        let load = |source| BenchError::Load { path: path.clone(), source };
         // SAFETY: the library is the one that was made above from the shim; its initialisers are Verilator's.
         let library = unsafe { Library::new(&path) }.map_err(load)?;
         // It stays loaded: its thread-local values outlive this object.
@@ -152,14 +171,18 @@ impl Rtl {
         let dut = unsafe { new(random, seed) };
         // SAFETY: for every index of the design's ports this gives an address within the object.
         let at = |index| unsafe { port(dut, index) };
-        let mut pins: BTreeMap<String, Pin> = (0..)
+        let mut pins: Vec<Pin> = (0..)
             .zip(design.ports())
-            .map(|(index, port)| {
-                (port.name.clone(), Pin { at: at(index), width: port.width, input: port.input })
+            .map(|(index, port)| Pin {
+                name: port.name.clone(),
+                at: at(index),
+                width: port.width,
+                input: port.input,
             })
             .collect();
-        let clock = pins.remove(clock).map(|pin| pin.at);
-        let wave = Wave::new(pins.iter().map(|(name, pin)| (name.clone(), pin.width)));
+        pins.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let clock = pins.iter().position(|pin| pin.name == clock).map(|place| pins.remove(place).at);
+        let wave = Wave::new(pins.iter().map(|pin| (pin.name.clone(), pin.width, bytes_of(pin.width))));
         let name = design.top().to_string();
         let mut rtl = Self {
             name,
@@ -171,6 +194,7 @@ impl Rtl {
             native: None,
             tracing: None,
             settled: false,
+            fallen: false,
             cycle: 0,
             wave,
         };
@@ -185,10 +209,10 @@ impl Rtl {
         library: &'static Library,
         folder: &Path,
         path: &Path,
-    ) -> Result<(), RtlTestError> {
+    ) -> Result<(), BenchError> {
         std::fs::create_dir_all(folder).map_err(at(folder))?;
         let file = folder.join(self.wave_name());
-        let load = |source| RtlTestError::Load { path: path.into(), source };
+        let load = |source| BenchError::Load { path: path.into(), source };
         let text = CString::new(file.display().to_string()).unwrap_or_default();
         // SAFETY: the names and types are those of the shim, whose object this is; the file's name ends with a zero.
         unsafe {
@@ -207,29 +231,80 @@ impl Rtl {
         format!("{}-{}-{}.vcd", self.name, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn pin(&self, name: &str, input: bool) -> &Pin {
-        let pin = self.pins.get(name).filter(|pin| pin.input == input);
-        pin.unwrap_or_else(|| {
-            let has: Vec<_> = self.pins.iter().filter(|p| p.1.input == input).map(|p| p.0.as_str()).collect();
+    /// Writes the last cycles of the ports to a file, which it names.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_wave(&self) -> Result<PathBuf, BenchError> {
+        let file = cache_folder()?.join("rtl").join(self.wave_name());
+        self.wave.write(&file, &self.name).map_err(at(&file))?;
+        Ok(file)
+    }
+
+    /// An input, to be set again and again.
+    #[must_use]
+    pub fn input(&self, name: &str) -> Input {
+        Input(self.place(name, true))
+    }
+
+    /// An output, to be read again and again.
+    #[must_use]
+    pub fn output(&self, name: &str) -> Output {
+        Output(self.place(name, false))
+    }
+
+    fn place(&self, name: &str, input: bool) -> usize {
+        let place = self.pins.binary_search_by(|pin| pin.name.as_str().cmp(name)).ok();
+        place.filter(|&place| self.pins[place].input == input).unwrap_or_else(|| {
+            let has: Vec<_> =
+                self.pins.iter().filter(|p| p.input == input).map(|p| p.name.as_str()).collect();
             panic!("{} has no {} {name}; it has {has:?}", self.name, if input { "input" } else { "output" })
         })
     }
 
     /// Sets an input.
     pub fn set(&mut self, name: &str, value: impl Value) {
-        let pin = self.pin(name, true);
-        let bits = value.bits(pin.width);
-        write_port(pin, &bits);
-        self.settled = false;
+        let input = self.input(name);
+        let bits = value.bits(self.pins[input.0].width);
+        self.put(input, &bytes_in(&bits));
+    }
+
+    /// Sets an input of at most 64 bits.
+    pub fn put_word(&mut self, input: Input, value: u64) {
+        let width = self.pins[input.0].width;
+        assert!(width >= u64::BITS || value >> width == 0, "{value} does not fit a port of {width} bits");
+        self.put(input, &value.to_le_bytes());
+    }
+
+    /// Sets an input to bytes, the lowest first; missing ones are zero.
+    pub fn put(&mut self, input: Input, bytes: &[u8]) {
+        self.settled &= !write_port(&self.pins[input.0], bytes);
         if let Some(native) = &mut self.native {
+            let Pin { name, width, .. } = &self.pins[input.0];
+            let bits = Bits::from_bytes(*width, bytes);
             native.set(name, bits).unwrap_or_else(|error| panic!("{error}"));
         }
     }
 
     /// An output as bits.
     pub fn bits(&mut self, name: &str) -> Bits {
+        let output = self.output(name);
+        let width = self.pins[output.0].width;
+        Bits::from_bytes(width, self.bytes(output))
+    }
+
+    /// An output's bytes, the lowest first, with zeros behind the last.
+    pub fn bytes(&mut self, output: Output) -> &[u8] {
         self.settle();
-        read_port(self.pin(name, false))
+        port_bytes(&self.pins[output.0])
+    }
+
+    /// An output of at most 64 bits.
+    pub fn word(&mut self, output: Output) -> u64 {
+        let bytes = self.bytes(output);
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(word)
     }
 
     /// An output of at most 64 bits.
@@ -244,12 +319,13 @@ impl Rtl {
 
     /// Whether a one-bit output is set.
     pub fn is_set(&mut self, name: &str) -> bool {
-        self.bits(name).any()
+        let output = self.output(name);
+        self.word(output) != 0
     }
 
     /// Inputs of the module, without the clock.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.pins.iter().filter(|(_, pin)| pin.input).map(|(name, pin)| (name.as_str(), pin.width))
+        self.pins.iter().filter(|pin| pin.input).map(|pin| (pin.name.as_str(), pin.width))
     }
 
     /// Cycles so far.
@@ -260,9 +336,15 @@ impl Rtl {
 
     fn settle(&mut self) {
         if !std::mem::replace(&mut self.settled, true) {
-            // SAFETY: the object lives as long as this one.
-            unsafe { (self.eval)(self.dut) };
+            self.evaluate();
+            // The clock is low between two edges.
+            self.fallen = true;
         }
+    }
+
+    fn evaluate(&self) {
+        // SAFETY: the object lives as long as this one.
+        unsafe { (self.eval)(self.dut) };
     }
 
     /// Two cycles of reset with the inputs as they are.
@@ -277,22 +359,32 @@ impl Rtl {
     pub fn tick(&mut self) {
         self.settle();
         self.compare();
-        let pins = &self.pins;
-        self.wave.record(pins.values().map(read_port));
+        self.wave.record(self.pins.iter().map(port_bytes));
         if let Some(clock) = self.clock {
-            for level in [1, 0] {
-                // SAFETY: the clock is a port of one byte of the object, which lives as long as this one.
-                unsafe {
-                    clock.write(level);
-                    (self.eval)(self.dut);
-                }
-                self.dump(2 * self.cycle + u64::from(level == 0));
+            if !self.fallen {
+                self.evaluate();
+            }
+            self.clock_to(clock, 1);
+            self.evaluate();
+            self.dump(2 * self.cycle);
+            // What the fall has to say is nothing; the model sees it with the next inputs.
+            self.clock_to(clock, 0);
+            self.fallen = false;
+            if self.tracing.is_some() {
+                self.evaluate();
+                self.fallen = true;
+                self.dump(2 * self.cycle + 1);
             }
         }
         if let Some(native) = &mut self.native {
             native.tick();
         }
         self.cycle += 1;
+    }
+
+    fn clock_to(&self, clock: *mut u8, level: u8) {
+        // SAFETY: the clock is a port of one byte of the object, which lives as long as this one.
+        unsafe { clock.write(level) };
     }
 
     fn dump(&self, time: u64) {
@@ -304,13 +396,13 @@ impl Rtl {
 
     fn compare(&mut self) {
         let Some(native) = &mut self.native else { return };
-        for (name, pin) in self.pins.iter().filter(|(_, pin)| !pin.input) {
-            let (found, expected) =
-                (read_port(pin), native.get(name).unwrap_or_else(|error| panic!("{error}")));
+        for pin in self.pins.iter().filter(|pin| !pin.input) {
+            let found = Bits::from_bytes(pin.width, port_bytes(pin));
+            let expected = native.get(&pin.name).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(
                 found, expected,
-                "{}.{name} in cycle {}: Verilator, native simulation",
-                self.name, self.cycle
+                "{}.{} in cycle {}: Verilator, native simulation",
+                self.name, pin.name, self.cycle
             );
         }
     }
@@ -327,26 +419,33 @@ fn bytes_of(width: u32) -> usize {
     }
 }
 
-fn write_port(pin: &Pin, bits: &Bits) {
-    let mut bytes: Vec<u8> = bits.limbs().iter().flat_map(|limb| limb.to_le_bytes()).collect();
-    bytes.resize(bytes_of(pin.width), 0);
-    // SAFETY: the port has as many bytes, and nothing else refers to them.
-    unsafe { pin.at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+fn bytes_in(bits: &Bits) -> Vec<u8> {
+    bits.limbs().iter().flat_map(|limb| limb.to_le_bytes()).collect()
 }
 
-fn read_port(pin: &Pin) -> Bits {
-    // SAFETY: the port has as many bytes, and nothing changes them meanwhile.
-    let bytes = unsafe { std::slice::from_raw_parts(pin.at, bytes_of(pin.width)) };
-    Bits::from_bytes(pin.width, bytes)
+/// Writes a port, and says whether that changes it. Bytes beyond the port are zero.
+fn write_port(pin: &Pin, bytes: &[u8]) -> bool {
+    // SAFETY: the port has as many bytes, and nothing else refers to them.
+    let port = unsafe { std::slice::from_raw_parts_mut(pin.at, bytes_of(pin.width)) };
+    let (given, missing) = port.split_at_mut(bytes.len().min(bytes_of(pin.width)));
+    let bytes = &bytes[..given.len()];
+    let changes = given != bytes || missing.iter().any(|&byte| byte != 0);
+    given.copy_from_slice(bytes);
+    missing.fill(0);
+    changes
+}
+
+fn port_bytes(pin: &Pin) -> &[u8] {
+    // SAFETY: the port has as many bytes, and nothing changes them while a shared reference to the device lives.
+    unsafe { std::slice::from_raw_parts(pin.at, bytes_of(pin.width)) }
 }
 
 impl Drop for Rtl {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let file = target_folder().join("rtl").join(self.wave_name());
-            match self.wave.write(&file, &self.name) {
-                Ok(()) => eprintln!("{}: the last cycles are in {}", self.name, file.display()),
-                Err(error) => eprintln!("{}: {error}", file.display()),
+            match self.write_wave() {
+                Ok(file) => eprintln!("{}: the last cycles are in {}", self.name, file.display()),
+                Err(error) => eprintln!("{}: {error}", self.name),
             }
         }
         if let Some(tracing) = &self.tracing {

@@ -1,9 +1,46 @@
 //! From a design to a shared library, made once per text.
 
-use super::tools::{RtlTestError, at, run, system_tool, target_folder};
+use crate::cache::{held_folder, key};
+use crate::error::{BenchError, at};
+use crate::tools::{run, system_tool};
 use fastcar_hw::rtl::Design;
-use std::fs::{self, File};
+use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
+
+/// A step on the way to a library.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Building {
+    /// Verilator makes C++ of the Verilog.
+    Verilating,
+    /// The compiler makes a library of that.
+    Compiling,
+}
+
+impl Building {
+    /// All, in order.
+    pub const ALL: [Self; 2] = [Self::Verilating, Self::Compiling];
+}
+
+impl fmt::Display for Building {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verilating => "verilating",
+            Self::Compiling => "compiling",
+        })
+    }
+}
+
+/// Told of the steps; of none where the library is there already.
+pub trait Progress {
+    /// A step begins.
+    fn begins(&self, step: Building);
+}
+
+/// Nobody is told.
+impl Progress for () {
+    fn begins(&self, _: Building) {}
+}
 
 /// Raised when the libraries of before are not to be used any more.
 const VERSION: &str = "1";
@@ -16,34 +53,8 @@ const VERILATOR: [&str; 8] =
 const COMPILER: [&str; 7] =
     ["-O2", "-fPIC", "-std=gnu++17", "-fvisibility=hidden", "-fno-gnu-unique", "-w", "-pthread"];
 
-/// Holds a folder for this process; freed when dropped.
-pub(super) struct Held {
-    pub folder: PathBuf,
-    _lock: File,
-}
-
-/// A folder below the target folder that no other process works in.
-pub(super) fn held_folder(kind: &str, key: &str) -> Result<Held, RtlTestError> {
-    let folder = target_folder().join("rtl").join(format!("{kind}-{key}"));
-    fs::create_dir_all(&folder).map_err(at(&folder))?;
-    let path = folder.join("lock");
-    let lock = File::create(&path).map_err(at(&path))?;
-    lock.lock().map_err(at(&path))?;
-    Ok(Held { folder, _lock: lock })
-}
-
-/// Short name for texts.
-pub(super) fn key<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for text in texts {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    hasher.finalize().to_hex().as_str()[..16].to_string()
-}
-
 /// The library of a design.
-pub(super) fn library(design: &Design, trace: bool) -> Result<PathBuf, RtlTestError> {
+pub(crate) fn library(design: &Design, trace: bool, progress: &dyn Progress) -> Result<PathBuf, BenchError> {
     let version = run(system_tool("verilator")?, ["--version"], Path::new("."))?;
     let shim = shim(design, trace);
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
@@ -51,14 +62,16 @@ pub(super) fn library(design: &Design, trace: bool) -> Result<PathBuf, RtlTestEr
     let held = held_folder(design.top(), &key)?;
     let library = held.folder.join("dut.so");
     if !library.is_file() {
-        let runtime = runtime(&version, trace)?;
-        compile(design, &held.folder, &shim, &runtime, trace)?;
+        progress.begins(Building::Verilating);
+        verilate(design, &held.folder, trace)?;
+        progress.begins(Building::Compiling);
+        compile(&held.folder, &shim, &runtime(&version, trace)?, trace)?;
     }
     Ok(library)
 }
 
 /// Verilator's own part, compiled once.
-fn runtime(version: &str, trace: bool) -> Result<Runtime, RtlTestError> {
+fn runtime(version: &str, trace: bool) -> Result<Runtime, BenchError> {
     let include =
         PathBuf::from(run(system_tool("verilator")?, ["--getenv", "VERILATOR_ROOT"], Path::new("."))?.trim())
             .join("include");
@@ -95,16 +108,9 @@ struct Runtime {
     objects: Vec<PathBuf>,
 }
 
-fn compile(
-    design: &Design,
-    folder: &Path,
-    shim: &str,
-    runtime: &Runtime,
-    trace: bool,
-) -> Result<(), RtlTestError> {
+/// From Verilog to C++.
+fn verilate(design: &Design, folder: &Path, trace: bool) -> Result<(), BenchError> {
     design.write(folder)?;
-    let path = folder.join("shim.cpp");
-    fs::write(&path, shim).map_err(at(&path))?;
     let mut arguments: Vec<String> = VERILATOR.map(String::from).into();
     arguments.extend(
         ["--prefix", "Vdut", "--Mdir", "obj", "--top-module", design.top(), "-f", "files.f"]
@@ -114,6 +120,13 @@ fn compile(
         arguments.push("--trace".into());
     }
     run(system_tool("verilator")?, arguments, folder)?;
+    Ok(())
+}
+
+/// From C++ to the library.
+fn compile(folder: &Path, shim: &str, runtime: &Runtime, trace: bool) -> Result<(), BenchError> {
+    let path = folder.join("shim.cpp");
+    fs::write(&path, shim).map_err(at(&path))?;
     let mut all = String::from("#include \"shim.cpp\"\n");
     for source in sources(&folder.join("obj"))? {
         all.push_str(&format!("#include \"obj/{source}\"\n"));
@@ -141,7 +154,7 @@ fn compile(
 }
 
 /// What Verilator has written, in order.
-fn sources(folder: &Path) -> Result<Vec<String>, RtlTestError> {
+fn sources(folder: &Path) -> Result<Vec<String>, BenchError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> = names.filter(|name| name.ends_with(".cpp")).collect();
