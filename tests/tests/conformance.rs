@@ -8,16 +8,18 @@ mod alone;
 use alone::{alone, in_child};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::units::Bytes;
-use fastcar_host::backend::{Backend, GoldenBackend, OpenClBackend, SimBackend};
+use fastcar_host::backend::{Backend, GoldenBackend, OpenClBackend, RtlBackend, RtlOptions, SimBackend};
 use fastcar_host::model::Model;
+use fastcar_host::model::testing::VideoSpec;
 use fastcar_host::opencl::DeviceOptions;
 use fastcar_host::pack::PackOptions;
 use fastcar_host::packed::PackedModel;
-use fastcar_host::policy::{Gate, Policy};
+use fastcar_host::policy::{DeltaThresholds, Gate, Method, Policy, TasForm};
 use fastcar_host::sampler::Sampling;
 use fastcar_host::session::{Request, Session, SessionOptions, Snapshot};
 use fastcar_sim::SimOptions;
 use fastcar_tests::opencl::platforms::{Platform, loader, not_run, vendors};
+use fastcar_tests::rtl::skipped;
 use fastcar_tests::{decode_bits, moving_digits, packed};
 use fastcar_xclbin::image::FastcarImage;
 use std::path::Path;
@@ -33,12 +35,30 @@ const BACKENDS: [Made; 3] = [
     ("opencl", |config| Box::new(OpenClBackend::open(&DeviceOptions::default(), config).unwrap())),
 ];
 
+/// The generated hardware joins where the machine is the smallest and the model a small one: it simulates every gate.
+const HARDWARE: Made =
+    ("rtl", |config| Box::new(RtlBackend::open(config, RtlOptions::default(), &()).unwrap()));
+
 /// A frame of the shipped model has 64 positions; behind it, policies begin to skip.
 const POSITIONS: u32 = 72;
 const SIZE: SessionOptions = SessionOptions { slots: 4, positions: 80 };
 
 fn shipped(preset: &str) -> Arc<PackedModel> {
     packed(&Model::open(moving_digits()).unwrap(), preset, PackOptions::default()).unwrap()
+}
+
+/// A small model with frames of 12 positions.
+fn small() -> Arc<PackedModel> {
+    let dir = tempfile::tempdir().unwrap();
+    VideoSpec::default().write(dir.path()).unwrap();
+    packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions::default()).unwrap()
+}
+
+/// Positions of the small model: two frames.
+const FEW: u32 = 26;
+
+fn backends_and_hardware() -> Vec<Made> {
+    BACKENDS.into_iter().chain([HARDWARE]).collect()
 }
 
 fn policies() -> Vec<(&'static str, Policy)> {
@@ -52,11 +72,11 @@ fn policies() -> Vec<(&'static str, Policy)> {
     ]
 }
 
-fn request(seed: u64, guided: bool) -> Request {
+fn request(seed: u64, guided: bool, positions: u32) -> Request {
     Request {
         prompt: vec![2, 3, 5, 4],
         guidance: guided.then(|| (vec![6, 6, 6, 6], 2.0)),
-        positions: POSITIONS,
+        positions,
         sampling: Sampling { temperature: 1.0, top_k: 20, top_p: 0.95, seed },
         allowed: 8..48,
         given: Vec::new(),
@@ -64,21 +84,26 @@ fn request(seed: u64, guided: bool) -> Request {
 }
 
 /// One sequence and a guided pair beside it.
-fn requests() -> [Request; 2] {
-    [request(1, false), request(2, true)]
+fn requests(positions: u32) -> [Request; 2] {
+    [request(1, false, positions), request(2, true, positions)]
 }
 
 fn session(made: Made, model: &Arc<PackedModel>, policy: &Policy) -> Session {
     Session::open((made.1)(model.config()), Arc::clone(model), policy.clone(), SIZE).unwrap()
 }
 
-fn same_bits(preset: &str) {
-    let model = shipped(preset);
-    for (name, policy) in policies() {
-        let decode = |made| decode_bits(&mut session(made, &model, &policy), &requests()).unwrap();
-        let expected = decode(BACKENDS[0]);
-        assert!(expected.iter().all(|bits| bits.len() > POSITIONS as usize * 40));
-        for made in &BACKENDS[1..] {
+fn same_bits(
+    backends: &[Made],
+    model: &Arc<PackedModel>,
+    policies: Vec<(&'static str, Policy)>,
+    positions: u32,
+) {
+    for (name, policy) in policies {
+        let decode = |made| decode_bits(&mut session(made, model, &policy), &requests(positions)).unwrap();
+        let expected = decode(backends[0]);
+        assert!(expected.iter().all(|bits| bits.len() > positions as usize * 40));
+        for made in &backends[1..] {
+            let preset = model.config().name();
             assert!(decode(*made) == expected, "{preset}, policy {name}: {} differs", made.0);
         }
     }
@@ -99,46 +124,50 @@ fn bits(session: &mut Session, count: u32) -> Vec<u32> {
 }
 
 /// A decode that is interrupted behind its first frame, and goes on elsewhere.
-fn moves(preset: &str) {
-    let model = shipped(preset);
+fn moves(backends: &[Made], model: &Arc<PackedModel>, positions: u32) {
+    let preset = model.config().name();
     let policy = Policy::replay(Gate::Always).unwrap();
     let rest = 6;
     let started = |made| {
-        let mut session = session(made, &model, &policy);
-        for request in requests() {
+        let mut session = session(made, model, &policy);
+        for request in requests(positions) {
             session.start(request).unwrap();
         }
         session.prefill().unwrap();
-        let first = bits(&mut session, POSITIONS - rest);
+        let first = bits(&mut session, positions - rest);
         (session.snapshot().unwrap().to_bytes().unwrap(), first, bits(&mut session, rest))
     };
-    let expected = started(BACKENDS[0]);
+    let expected = started(backends[0]);
     assert!(!expected.2.is_empty());
-    for from in BACKENDS {
-        let (snapshot, first, _) = if from.0 == BACKENDS[0].0 { expected.clone() } else { started(from) };
+    for &from in backends {
+        let (snapshot, first, _) = if from.0 == backends[0].0 { expected.clone() } else { started(from) };
         assert!(first == expected.1, "{preset}: {} differs before the snapshot", from.0);
         assert!(snapshot == expected.0, "{preset}: {} gives another snapshot", from.0);
-        for to in BACKENDS {
+        for &to in backends {
             let snapshot = Snapshot::from_bytes(&snapshot).unwrap();
             let backend = (to.1)(model.config());
-            let mut session = Session::restore(backend, Arc::clone(&model), &snapshot).unwrap();
+            let mut session = Session::restore(backend, Arc::clone(model), &snapshot).unwrap();
             assert!(bits(&mut session, rest) == expected.2, "{preset}: from {} to {}", from.0, to.0);
         }
     }
 }
 
 /// A model of which only parts are on the device at a time.
-fn streams(preset: &str) {
-    let model = shipped(preset);
+fn streams(backends: &[Made], model: &Arc<PackedModel>, positions: u32) {
+    let preset = model.config().name();
     let policy = Policy::replay(Gate::Always).unwrap();
-    let resident = session(BACKENDS[0], &model, &policy).compiled().map.used();
+    let resident = session(backends[0], model, &policy).compiled().map.used();
     let memory = Bytes(resident.get() * 9 / 10);
-    let expected = decode_bits(&mut session(BACKENDS[0], &model, &policy), &requests()).unwrap();
-    for made in BACKENDS {
+    let expected = decode_bits(&mut session(backends[0], model, &policy), &requests(positions)).unwrap();
+    for made in backends {
         let backend = (made.1)(model.config());
         let mut session =
-            Session::open_streamed(backend, Arc::clone(&model), policy.clone(), SIZE, memory).unwrap();
-        assert!(decode_bits(&mut session, &requests()).unwrap() == expected, "{preset}: {} differs", made.0);
+            Session::open_streamed(backend, Arc::clone(model), policy.clone(), SIZE, memory).unwrap();
+        assert!(
+            decode_bits(&mut session, &requests(positions)).unwrap() == expected,
+            "{preset}: {} differs",
+            made.0
+        );
         assert!(session.streamed() > Bytes(0), "{preset}: all fits");
     }
 }
@@ -181,26 +210,61 @@ fn check_route() {
 
 #[test]
 fn the_smallest_machine_gives_the_same_bits_on_every_backend() {
-    on_every_route("the_smallest_machine_gives_the_same_bits_on_every_backend", || same_bits("tiny"));
+    on_every_route("the_smallest_machine_gives_the_same_bits_on_every_backend", || {
+        same_bits(&BACKENDS, &shipped("tiny"), policies(), POSITIONS);
+    });
 }
 
 #[test]
 fn the_edge_machine_gives_the_same_bits_on_every_backend() {
     if alone("the_edge_machine_gives_the_same_bits_on_every_backend", &[]) {
-        same_bits("edge");
+        same_bits(&BACKENDS, &shipped("edge"), policies(), POSITIONS);
     }
 }
 
 #[test]
 fn a_decode_moves_from_any_backend_to_any_other() {
     if alone("a_decode_moves_from_any_backend_to_any_other", &[]) {
-        moves("edge");
+        moves(&BACKENDS, &shipped("edge"), POSITIONS);
     }
 }
 
 #[test]
 fn weights_are_streamed_to_any_backend() {
-    on_every_route("weights_are_streamed_to_any_backend", || streams("edge"));
+    on_every_route("weights_are_streamed_to_any_backend", || streams(&BACKENDS, &shipped("edge"), POSITIONS));
+}
+
+/// Without block lists, which it does not read.
+#[test]
+fn the_hardware_gives_the_same_bits() {
+    if skipped() || !alone("the_hardware_gives_the_same_bits", &[]) {
+        return;
+    }
+    let gates = [
+        ("always", Gate::Always),
+        ("input delta", Gate::InputDelta { thresholds: vec![0.6, 0.6] }),
+        ("tas", Gate::Tas { form: TasForm::Code, thresholds: vec![-1.0] }),
+    ];
+    let delta = Method::Delta { thresholds: vec![DeltaThresholds::uniform(0.3)], max_age: None };
+    let replays = gates.map(|(name, gate)| (name, Policy::replay(gate).unwrap()));
+    let others = [("dense", Policy::dense()), ("delta", Policy::new(delta).unwrap())];
+    same_bits(&backends_and_hardware(), &small(), others.into_iter().chain(replays).collect(), FEW);
+}
+
+#[test]
+fn a_decode_moves_to_the_hardware_and_away() {
+    if skipped() || !alone("a_decode_moves_to_the_hardware_and_away", &[]) {
+        return;
+    }
+    moves(&backends_and_hardware(), &small(), FEW);
+}
+
+#[test]
+fn weights_are_streamed_to_the_hardware() {
+    if skipped() || !alone("weights_are_streamed_to_the_hardware", &[]) {
+        return;
+    }
+    streams(&backends_and_hardware(), &small(), FEW);
 }
 
 /// The cards' own runtime with a device that computes nothing: it takes every call of a decode, and keeps the bytes of
@@ -236,7 +300,7 @@ fn on_the_vendors_runtime(scratch: &Path, preset: &str) {
     }
     let mut session =
         Session::open(Box::new(backend), Arc::clone(&model), policies().remove(3).1, SIZE).unwrap();
-    for request in requests() {
+    for request in requests(POSITIONS) {
         session.start(request).unwrap();
     }
     assert_eq!(session.generate().filter(|made| made.is_ok()).count(), 2 * POSITIONS as usize);

@@ -218,11 +218,11 @@ fn simulated(args: &Args, context: &Context<'_>) -> Result<Option<Simulated>> {
 
 #[cfg(feature = "hardware")]
 fn hardware(args: &Args, context: &Context<'_>) -> Result<Option<super::hardware::Hardware>> {
-    let &Context { opened, runs, .. } = context;
+    let &Context { opened, plan, runs, .. } = context;
     let Some(counter) = &runs.policy.watched.counted else { return Ok(None) };
     let config = opened.packed.config();
-    let positions = runs.policy.made().map(<[_]>::len).sum();
-    Ok(Some(super::hardware::Hardware::new(counter, config, args.sim.memory_name(config)?, positions)))
+    let memory = args.sim.memory_name(config)?;
+    Ok(Some(super::hardware::Hardware::new(counter, config, memory, plan.sequences.len())))
 }
 
 /// Counts by layer over all sequences.
