@@ -54,8 +54,8 @@ fn small() -> Arc<PackedModel> {
     packed(&Model::open(dir.path()).unwrap(), "tiny", PackOptions::default()).unwrap()
 }
 
-/// Positions of the small model: two frames.
-const FEW: u32 = 26;
+/// Positions of the small model: into its second frame.
+const FEW: u32 = 16;
 
 fn backends_and_hardware() -> Vec<Made> {
     BACKENDS.into_iter().chain([HARDWARE]).collect()

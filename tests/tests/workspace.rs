@@ -56,8 +56,21 @@ fn dependency_arrows_point_down() {
 #[test]
 fn models_of_the_machine_are_optional_to_the_host() {
     let manifest = manifest("host");
-    let golden = &manifest["dependencies"]["fastcar-golden"];
-    assert_eq!(golden.get("optional").and_then(toml::Value::as_bool), Some(true));
+    for model in ["fastcar-golden", "fastcar-sim", "fastcar-rtl"] {
+        let optional = manifest["dependencies"][model].get("optional").and_then(toml::Value::as_bool);
+        assert_eq!(optional, Some(true), "{model}");
+    }
+    let default = manifest["features"]["default"].as_array().unwrap();
+    assert!(!default.iter().any(|feature| feature.as_str() == Some("rtl")), "{default:?}");
+}
+
+/// The demo's platform is built without it.
+#[test]
+fn the_hardware_is_optional_to_the_platform() {
+    let manifest = manifest("sim/icd");
+    let hardware = &manifest["dependencies"]["fastcar-rtl"];
+    assert_eq!(hardware.get("optional").and_then(toml::Value::as_bool), Some(true));
+    assert!(manifest["features"].get("default").is_none());
 }
 
 /// The demo is built without what only hardware designers need.

@@ -7,7 +7,6 @@ use crate::packed::PackedModel;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::layout::RecordLayout;
 use fastcar_arch::program::Program;
-use fastcar_arch::regs::ERROR_CODES;
 use fastcar_arch::step::{GateReport, StepReport, StepTable};
 use fastcar_arch::units::Bytes;
 use fastcar_rtl::{BenchError, Board, Counted, Failed, Progress, RunError};
@@ -53,29 +52,8 @@ pub enum RtlBackendError {
         expected: String,
     },
     /// A run that has ended with an error of the machine.
-    #[error(
-        "the run has ended with error {code} at command {command}, channel {channel}, response {response}: {meaning}"
-    )]
-    Failed {
-        /// Code of the `ERROR` register.
-        code: u64,
-        /// What it means.
-        meaning: &'static str,
-        /// The command, or the last that had been dispatched.
-        command: u64,
-        /// The channel of a read or write.
-        channel: u64,
-        /// Its response.
-        response: u64,
-    },
-}
-
-impl From<Failed> for RtlBackendError {
-    fn from(Failed { code, command, channel, response }: Failed) -> Self {
-        let meaning = ERROR_CODES.iter().find(|known| u64::from(known.0) == code);
-        let meaning = meaning.map_or("no such error is known", |known| known.2);
-        Self::Failed { code, meaning, command, channel, response }
-    }
+    #[error(transparent)]
+    Failed(#[from] Failed),
 }
 
 /// The kernel of a configuration with memories behind it: bits, cycles and counters of the Verilog.

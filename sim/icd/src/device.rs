@@ -118,7 +118,8 @@ impl Device {
             let text = format!("image {uuid} ({name}) needs {needed} bytes of memory, the card has {card}");
             return Err(Refusal::new(cl::CL_INVALID_BINARY, text));
         }
-        let machine = Machine::new(found).map_err(|e| Refusal::new(cl::CL_INVALID_BINARY, e.to_string()))?;
+        let machine =
+            Machine::new(found, self.mode).map_err(|e| Refusal::new(cl::CL_INVALID_BINARY, e.to_string()))?;
         let name = format!("{uuid} ({})", found.name());
         let claim = self.lock.as_ref().map(|folder| Claim::new(folder, self.index, &name)).transpose()?;
         let banks = banks_of(found);

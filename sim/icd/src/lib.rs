@@ -18,7 +18,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `FASTCAR_SIM_DEVICES` | presets, separated by commas; `tiny*2,u55c` makes three devices. Default `u55c` |
-//! | `FASTCAR_SIM_MODE` | what a run does: `values` (default): values and cycles; `functional`: values, no time; `timing`: the cycles of a dense run, memory untouched but for a report of zeros; `instant`: nothing, no time |
+//! | `FASTCAR_SIM_MODE` | what a run does: `values` (default): values and cycles; `functional`: values, no time; `timing`: the cycles of a dense run, memory untouched but for a report of zeros; `rtl`: values and cycles of the generated hardware in Verilator, see below; `instant`: nothing, no time |
 //! | `FASTCAR_SIM_LINK` | how long transfers take: `gen3x16` (default), `gen4x8`, `none` (no time); figures in `sim/icd/data/links.toml` |
 //! | `FASTCAR_SIM_FAULT` | what goes wrong at a device's N-th run: `hang@N`, `lost@N`, `slverr@N`; at its N-th command, run or transfer: `memory@N`. With `:D` behind it, only on device D |
 //! | `FASTCAR_SIM_LOCK` | a folder in which processes agree which image each device runs. Without it every process has devices of its own |
@@ -39,6 +39,15 @@
 //! it, so its rows and DRAM banks are others than on a card. The simulator knows channels by local addresses from end
 //! to end, bursts, faults and the search for channels that do the same included, and an offset that only a few runs
 //! have would have to be carried through all of it.
+//!
+//! # The hardware
+//!
+//! Built with the feature `rtl`, and with `FASTCAR_SIM_MODE=rtl`, a device runs every program on the Verilog of its image's
+//! configuration: the kernel of `fastcar-hw` in Verilator, started and read by its registers, on the simulator's memories.
+//! It is made when the image is loaded: Verilator and a C++ compiler take minutes for that, once for each configuration
+//! (what they make is kept below the folder that `FASTCAR_CACHE` names, else where `fastcar_rtl` says). The buffer of CHANNEL0 has to begin its
+//! bank, with program, step table and report behind it, as they do for the host. Programs with block lists end with the
+//! hardware's error.
 //!
 //! # Several processes
 //!
@@ -64,6 +73,7 @@ mod claim;
 mod context;
 mod device;
 mod engine;
+mod hardware;
 mod kernel;
 mod link;
 mod memory;

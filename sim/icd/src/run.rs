@@ -1,6 +1,7 @@
 //! A kernel run: what the accelerator does between start and done.
 
 use crate::engine::Nanos;
+use crate::hardware::{Asked, Hardware, HardwareError};
 use crate::memory::Buffer;
 use crate::settings::{FailureKind, RunMode};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
@@ -51,6 +52,12 @@ pub(crate) enum RunError {
     Sim(#[from] SimError),
     #[error(transparent)]
     Channels(#[from] ChannelCount),
+    #[error(transparent)]
+    Hardware(#[from] HardwareError),
+    #[error(
+        "the hardware needs the buffer of CHANNEL0 at the beginning of its bank, and program, step table and report behind it: make that buffer first"
+    )]
+    Place,
     #[error("the simulator itself has failed; memory holds part of the run's results")]
     Broken,
     #[error("no memory for command {number} of the device: this is what FASTCAR_SIM_FAULT asks for")]
@@ -81,6 +88,8 @@ const REMEMBERED: usize = 256;
 pub(crate) struct Machine {
     golden: Golden,
     timer: Timer,
+    /// Where runs are its.
+    hardware: Option<Hardware>,
     programs: VecDeque<Decoded>,
     times: VecDeque<Timed>,
 }
@@ -93,11 +102,12 @@ struct Ready {
 }
 
 impl Machine {
-    /// A machine of a configuration.
-    pub(crate) fn new(config: &AccelConfig) -> Result<Self, SimError> {
+    /// A machine of a configuration, for runs of a kind.
+    pub(crate) fn new(config: &AccelConfig, mode: RunMode) -> Result<Self, RunError> {
         Ok(Self {
             golden: Golden::new(config.clone(), Memory::new(config, Bytes(0))),
             timer: Timer::new(config.clone(), SimOptions::default())?,
+            hardware: (mode == RunMode::Rtl).then(|| Hardware::new(config)).transpose()?,
             programs: VecDeque::new(),
             times: VecDeque::new(),
         })
@@ -122,6 +132,7 @@ impl Machine {
                 let decisions = self.values(&run, launch)?;
                 self.time(&self.timer, &run, &decisions)
             }
+            RunMode::Rtl => self.run_hardware(&run, launch, Vec::new()),
         }
     }
 
@@ -131,6 +142,9 @@ impl Machine {
         let config = self.timer.config().clone();
         let range = 0..config.channel_capacity().get();
         let faults = vec![Fault::SlaveError { port: 0, dir: Dir::Read, range }];
+        if self.hardware.is_some() {
+            return self.run_hardware(&run, launch, faults);
+        }
         let timer = Timer::new(config, SimOptions { faults, ..SimOptions::default() })?;
         let decisions = dense(&run.program, &run.table);
         self.time(&timer, &run, &decisions)
@@ -185,26 +199,36 @@ impl Machine {
         })
     }
 
+    /// Values and cycles of the hardware.
+    fn run_hardware(&mut self, run: &Ready, launch: &Launch, faults: Vec<Fault>) -> Result<Nanos, RunError> {
+        let at = run.placement;
+        let first = &launch.channels[0];
+        let lowest = at.program.min(at.step).min(at.report);
+        if first.address != 0 || lowest < first.buffer.size() {
+            return Err(RunError::Place);
+        }
+        let hardware = self.hardware.as_mut().ok_or(RunError::Broken)?;
+        let ran = with_channels(launch, |mut channels| {
+            let (program, table) = (&run.program, &run.table);
+            let ran = hardware.run(&mut Asked { program, table, at, faults, channels: &mut channels });
+            (channels, ran)
+        })?;
+        launch.report.buffer.with(|bytes| bytes[..ran.report.len()].copy_from_slice(&ran.report));
+        Ok(self.nanos(ran.cycles))
+    }
+
     /// The values: the channels' buffers are the machine's memory for the time of the run.
     fn values(&mut self, run: &Ready, launch: &Launch) -> Result<Decisions, RunError> {
-        let config = self.timer.config();
-        // Each channel's buffer lies in a bank of its own, so no two are the same, and every run locks them in order.
-        let mut locks: Vec<_> = launch.channels.iter().map(|w| w.buffer.whole()).collect();
-        let mut rests = Vec::new();
-        let mut channels = Vec::new();
-        for (lock, window) in locks.iter_mut().zip(&launch.channels) {
-            let (bytes, rest) = cut_out(std::mem::take(&mut **lock), &window.buffer);
-            channels.push(bytes);
-            rests.push(rest);
-        }
-        *self.golden.memory_mut() = Memory::from_channels(config, channels)?;
-        let golden = AssertUnwindSafe(|| self.golden.run_recorded(&run.program, &run.table));
-        let result = catch_unwind(golden);
-        let memory = std::mem::replace(self.golden.memory_mut(), Memory::new(self.timer.config(), Bytes(0)));
-        for ((lock, bytes), rest) in locks.iter_mut().zip(memory.into_channels()).zip(rests) {
-            **lock = put_back(bytes, rest);
-        }
-        drop(locks);
+        let (config, golden) = (self.timer.config(), &mut self.golden);
+        let result = with_channels(launch, |channels| {
+            match Memory::from_channels(config, channels) {
+                Ok(memory) => *golden.memory_mut() = memory,
+                Err(error) => return (Vec::new(), Err(RunError::from(error))),
+            }
+            let result = catch_unwind(AssertUnwindSafe(|| golden.run_recorded(&run.program, &run.table)));
+            let memory = std::mem::replace(golden.memory_mut(), Memory::new(config, Bytes(0)));
+            (memory.into_channels(), Ok(result))
+        })?;
         let (report, decisions) = result.map_err(|_| RunError::Broken)??;
         write_report(&report, &launch.report.buffer);
         Ok(decisions)
@@ -227,9 +251,31 @@ impl Machine {
 
     fn time(&self, timer: &Timer, run: &Ready, decisions: &Decisions) -> Result<Nanos, RunError> {
         let timing = timer.run_placed(&run.program, &run.table, decisions, run.placement)?;
-        let ns = u128::from(timing.cycles()) * 1_000_000_000;
-        Ok(ns.div_ceil(u128::from(timer.config().clock().get())) as Nanos)
+        Ok(self.nanos(timing.cycles()))
     }
+
+    fn nanos(&self, cycles: u64) -> Nanos {
+        let ns = u128::from(cycles) * 1_000_000_000;
+        ns.div_ceil(u128::from(self.timer.config().clock().get())) as Nanos
+    }
+}
+
+/// Does something with the bytes of the channels' buffers, which it gives back.
+fn with_channels<T>(launch: &Launch, work: impl FnOnce(Vec<Vec<u8>>) -> (Vec<Vec<u8>>, T)) -> T {
+    // Each channel's buffer lies in a bank of its own, so no two are the same, and every run locks them in order.
+    let mut locks: Vec<_> = launch.channels.iter().map(|w| w.buffer.whole()).collect();
+    let mut rests = Vec::new();
+    let mut channels = Vec::new();
+    for (lock, window) in locks.iter_mut().zip(&launch.channels) {
+        let (bytes, rest) = cut_out(std::mem::take(&mut **lock), &window.buffer);
+        channels.push(bytes);
+        rests.push(rest);
+    }
+    let (channels, result) = work(channels);
+    for ((lock, bytes), rest) in locks.iter_mut().zip(channels).zip(rests) {
+        **lock = put_back(bytes, rest);
+    }
+    result
 }
 
 /// An error in `what` that does not fit its buffer.

@@ -18,15 +18,18 @@ pub enum RunMode {
     Functional,
     /// The cycles of a dense run; memory is left as it is, but for a report of zeros.
     Timing,
+    /// Values and cycles of the generated hardware in Verilator.
+    Rtl,
     /// Nothing, in no time: what is left is the host's own work.
     Instant,
 }
 
 impl RunMode {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Values, "values"),
         (Self::Functional, "functional"),
         (Self::Timing, "timing"),
+        (Self::Rtl, "rtl"),
         (Self::Instant, "instant"),
     ];
 }
@@ -179,7 +182,7 @@ fn word<T: Copy>(
 }
 
 fn mode_of(text: &str) -> Result<RunMode, SettingsError> {
-    word("FASTCAR_SIM_MODE", &RunMode::ALL, text, "values, functional, timing or instant")
+    word("FASTCAR_SIM_MODE", &RunMode::ALL, text, "values, functional, timing, rtl or instant")
 }
 
 /// What goes wrong on one of so many devices.
@@ -240,7 +243,7 @@ mod tests {
         let refused = |name, value| read(name, value).unwrap_err().to_string();
         assert_eq!(
             refused("FASTCAR_SIM_MODE", "fast"),
-            "FASTCAR_SIM_MODE: 'fast': must be values, functional, timing or instant"
+            "FASTCAR_SIM_MODE: 'fast': must be values, functional, timing, rtl or instant"
         );
         for wrong in ["hang", "hang@0", "melt@1", "hang@-1", "hang@1:", "hang@1:x"] {
             assert!(

@@ -1,5 +1,6 @@
 //! What a run counts.
 
+use fastcar_arch::regs::ERROR_CODES;
 use fastcar_sim::Counters;
 use std::ops::AddAssign;
 
@@ -27,7 +28,11 @@ pub struct Counted {
 }
 
 /// The error of a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, thiserror::Error)]
+#[error(
+    "the run has ended with error {code} at command {command}, channel {channel}, response {response}: {}",
+    self.meaning()
+)]
 pub struct Failed {
     /// Its code.
     pub code: u64,
@@ -37,6 +42,15 @@ pub struct Failed {
     pub channel: u64,
     /// Its response.
     pub response: u64,
+}
+
+impl Failed {
+    /// What its code means.
+    #[must_use]
+    pub fn meaning(&self) -> &'static str {
+        let known = ERROR_CODES.iter().find(|known| u64::from(known.0) == self.code);
+        known.map_or("no such error is known", |known| known.2)
+    }
 }
 
 impl From<Counters> for Counted {

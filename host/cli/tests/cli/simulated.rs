@@ -114,6 +114,59 @@ fn flags_of_the_simulator_need_it() -> TestResult {
     let sim = ["--backend", "sim"];
     refused(&[&sim[..], &["--drs", "psychic"]].concat(), 2, "the policies are static, compact, overlap")?;
     refused(&[&sim[..], &["--memory", "hbm9"]].concat(), 2, "no memory is named 'hbm9'")?;
+    let rtl = ["--backend", "rtl"];
+    let refused_rtl = |more: &[&str], part| refused(&[&rtl[..], more].concat(), 2, part);
+    refused_rtl(&["--drs", "overlap"], "the hardware's policy is compact; add --backend sim")?;
+    refused_rtl(&["--trace", "t.json"], "--trace belongs to the simulator")?;
+    refused_rtl(&["--record", "r.jsonl"], "--record needs decisions, which a device does not give")?;
+    refused_rtl(&["--streamed"], "--streamed goes with --backend golden or opencl")?;
     assert!(names(dir.path()).is_empty());
+    Ok(())
+}
+
+/// The cycles and what both count are the simulator's, on the memory that is asked for; the tokens too.
+#[test]
+fn the_hardware_counts_what_the_simulator_does() -> TestResult {
+    if std::env::var_os("SKIP_RTL").is_some_and(|value| value == "1") {
+        eprintln!("NOT RUN: SKIP_RTL=1: a decode on the hardware");
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let with = |backend| {
+        let machine = ["--preset", "tiny", "--positions", "3", "--cfg", "2", "--memory-seed", "9"];
+        decode(dir.path(), &[&machine[..], &["--drs", "compact", "--backend", backend]].concat())
+    };
+    let (sim, rtl) = (with("sim")?, with("rtl")?);
+    assert_eq!(sim["sequences"], rtl["sequences"]);
+    assert!(sim.get("hardware").is_none() && rtl.get("simulated").is_none());
+    let (sim, rtl) = (&sim["simulated"], &rtl["hardware"]);
+    for figure in rtl
+        .as_object()
+        .ok_or("no figures")?
+        .keys()
+        .filter(|key| !["units", "commands"].contains(&key.as_str()))
+    {
+        assert_eq!(rtl[figure], sim[figure], "{figure}");
+    }
+    let units = rtl["units"].as_array().ok_or("no units")?;
+    let all = sim["units"].as_array().ok_or("no units")?;
+    assert_eq!(units.len(), 5);
+    assert!(units.iter().all(|unit| all.contains(unit)), "{units:?} {all:?}");
+    Ok(())
+}
+
+/// Without Verilator there is a line that installs it.
+#[test]
+fn missing_tools_are_named() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().to_string_lossy().into_owned();
+    let args = ["--preset", "tiny", "--prompt", "7 left dots", "--backend", "rtl", "--quiet", "--out", &out];
+    let output =
+        fastcar().arg("decode").arg("--model").arg(crate::model()).args(args).env("PATH", "").output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "error: verilator is missing: apt-get install verilator iverilog g++ (scripts/setup-test.sh installs all that the tests use)\n"
+    );
     Ok(())
 }
