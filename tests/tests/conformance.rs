@@ -251,6 +251,48 @@ fn the_hardware_gives_the_same_bits() {
     same_bits(&backends_and_hardware(), &small(), others.into_iter().chain(replays).collect(), FEW);
 }
 
+/// Bits and device times of a decode are the same whether the platform runs the models of the machine or the hardware.
+#[test]
+fn the_platform_runs_the_hardware() {
+    const NAME: &str = "the_platform_runs_the_hardware";
+    const OUT: &str = "FASTCAR_TEST_OUT";
+    if in_child(NAME) {
+        return std::fs::write(std::env::var_os(OUT).unwrap(), bits_and_times()).unwrap();
+    }
+    if skipped() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let [values, rtl] = ["values", "rtl"].map(|mode| {
+        let file = scratch.path().join(mode);
+        alone(NAME, &[("FASTCAR_SIM_MODE", mode), (OUT, file.to_str().unwrap())]);
+        std::fs::read_to_string(file).unwrap()
+    });
+    assert!(values.lines().count() > FEW as usize);
+    assert_eq!(values, rtl);
+}
+
+/// A decode on the platform: by step, the time of each run in nanoseconds, and all bits.
+fn bits_and_times() -> String {
+    let model = small();
+    let mut session = session(BACKENDS[2], &model, &Policy::replay(Gate::Always).unwrap());
+    for request in requests(FEW) {
+        session.start(request).unwrap();
+    }
+    let mut out = String::new();
+    loop {
+        let mut times = Vec::new();
+        let made = session.step_with(&mut |run| times.push(run.device_time.unwrap().as_nanos())).unwrap();
+        if times.is_empty() {
+            return out;
+        }
+        let slots = made.iter().flat_map(|m| session.slots(m.sequence).unwrap());
+        let bits: Vec<u32> =
+            slots.flat_map(|&slot| session.logits(slot).unwrap()).map(|l| l.to_bits()).collect();
+        out.push_str(&format!("{times:?} {bits:?}\n"));
+    }
+}
+
 #[test]
 fn a_decode_moves_to_the_hardware_and_away() {
     if skipped() || !alone("a_decode_moves_to_the_hardware_and_away", &[]) {
