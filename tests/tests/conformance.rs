@@ -57,6 +57,22 @@ fn small() -> Arc<PackedModel> {
 /// Positions of the small model: into its second frame.
 const FEW: u32 = 16;
 
+/// Makes the hardware: where that has not been done before, it takes longer than a test in a process of its own may.
+fn make_hardware() {
+    drop((HARDWARE.1)(&AccelConfig::preset("tiny").unwrap()));
+}
+
+/// As [`alone`]; no process where the tests of the hardware are left out.
+fn alone_with_hardware(test: &str) -> bool {
+    if skipped() {
+        return false;
+    }
+    if !in_child(test) {
+        make_hardware();
+    }
+    alone(test, &[])
+}
+
 fn backends_and_hardware() -> Vec<Made> {
     BACKENDS.into_iter().chain([HARDWARE]).collect()
 }
@@ -237,7 +253,7 @@ fn weights_are_streamed_to_any_backend() {
 /// Without block lists, which it does not read.
 #[test]
 fn the_hardware_gives_the_same_bits() {
-    if skipped() || !alone("the_hardware_gives_the_same_bits", &[]) {
+    if !alone_with_hardware("the_hardware_gives_the_same_bits") {
         return;
     }
     let gates = [
@@ -262,6 +278,7 @@ fn the_platform_runs_the_hardware() {
     if skipped() {
         return;
     }
+    make_hardware();
     let scratch = tempfile::tempdir().unwrap();
     let [values, rtl] = ["values", "rtl"].map(|mode| {
         let file = scratch.path().join(mode);
@@ -295,7 +312,7 @@ fn bits_and_times() -> String {
 
 #[test]
 fn a_decode_moves_to_the_hardware_and_away() {
-    if skipped() || !alone("a_decode_moves_to_the_hardware_and_away", &[]) {
+    if !alone_with_hardware("a_decode_moves_to_the_hardware_and_away") {
         return;
     }
     moves(&backends_and_hardware(), &small(), FEW);
@@ -303,7 +320,7 @@ fn a_decode_moves_to_the_hardware_and_away() {
 
 #[test]
 fn weights_are_streamed_to_the_hardware() {
-    if skipped() || !alone("weights_are_streamed_to_the_hardware", &[]) {
+    if !alone_with_hardware("weights_are_streamed_to_the_hardware") {
         return;
     }
     streams(&backends_and_hardware(), &small(), FEW);

@@ -26,7 +26,8 @@ pub fn cache_folder() -> Result<PathBuf, BenchError> {
 }
 
 /// Cargo's target folder, if the running program lies in one.
-fn target_folder() -> Option<PathBuf> {
+#[must_use]
+pub fn target_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     // Cargo marks a folder that it has made itself; the script that installs the tests' tools may have been there before.
     let marks = ["CACHEDIR.TAG", "test-setup"];

@@ -35,7 +35,7 @@ mod tools;
 mod wave;
 
 pub use board::Board;
-pub use cache::{Held, cache_folder, held_folder, key};
+pub use cache::{Held, cache_folder, held_folder, key, target_folder};
 pub use counted::{Counted, Failed};
 pub use dut::{Input, Output, Rtl, Value};
 pub use error::{BenchError, RunError, at};

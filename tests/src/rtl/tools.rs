@@ -1,7 +1,7 @@
 //! The tests' own tools, and how their tests are left out.
 
 use crate::opencl::platforms::not_run;
-use fastcar_rtl::{BenchError, cache_folder};
+use fastcar_rtl::{BenchError, target_folder};
 use std::process::Command;
 
 /// Whether the tests of the hardware are left out (`SKIP_RTL=1`); said on the terminal.
@@ -19,7 +19,7 @@ const PIP: &str =
 
 /// A tool of the tests' virtual environment, with its neighbours in the path.
 pub(super) fn venv_tool(name: &str) -> Result<Command, BenchError> {
-    let bin = cache_folder()?.join("test-setup/venv/bin");
+    let bin = target_folder().ok_or(BenchError::NoCache)?.join("test-setup/venv/bin");
     let file = bin.join(name);
     if !file.is_file() {
         return Err(BenchError::Missing { tool: file.display().to_string(), install: PIP });
