@@ -104,7 +104,7 @@ pub struct CounterPort {
 }
 
 /// Width of what an event counter can go up by in a cycle.
-const EVENT_BITS: u32 = 16;
+pub const EVENT_BITS: u32 = 16;
 /// The counter that Control drives itself.
 const CYCLES: &str = "CYCLES";
 

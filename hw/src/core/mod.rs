@@ -20,6 +20,8 @@
 //! | `error_channel_o`, `error_response_o` | out | 8, 2 | with it: a read's or write's channel and response |
 //! | `compact_i` | in | 1 | the policy is `compact`, not `static` |
 //! | `mac_busy_o`, `mac_there_o` | out | 1 | a cycle in which a beat occupies channel 0's cluster; a product's command is dispatched and not finished |
+//! | `vector_busy_o`, `vector_there_o` | out | 1 | a cycle in which the vector unit works; in which a command is in its queue |
+//! | `passes_o`, `streamed_o`, `skipped_o` | out | [`EVENT_BITS`](crate::axi::control::EVENT_BITS) | passes of the array over matrices; blocks of these that come, and that do not |
 //! | `gate_busy_o`, `gate_there_o` | out | 1 | a cycle in which keys are taken or a gate settles; in which a gate command is in the queue |
 //! | `replays_o`, `computes_o` | out | log2(slots + 1) | slots for which a gate has decided so |
 //! | `command_valid_o`, `command_busy_o`, `command_stalled_o` | out | 1 | a command is dispatched; the command processor works, or is held up |

@@ -454,6 +454,8 @@ impl<'m> Center<'m> {
         let finished = self.progress((&unit, ends), &parts, array, slots)?;
         self.scores(&unit, finished);
         self.masks(&unit, &parts, task, ([slots, reads], finished));
+        m.output("vector_busy_o", unit.get("busy_o"));
+        m.output("vector_there_o", front.valid);
         places.ready.set(parts.get("begin_o") & cache);
         let count = Port::new(config)?.count_bits();
         let length = task.written.length.zext(count.max(task.written.length.width())).trunc(count);

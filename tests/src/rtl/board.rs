@@ -34,6 +34,10 @@ pub struct Counted {
     pub command: (u64, u64),
     /// Cycles in which beats occupy channel 0's cluster, and the rest of those in which a product is under way.
     pub mac: (u64, u64),
+    /// Cycles in which the vector unit works, and the rest of those in which a command is in its queue.
+    pub vector: (u64, u64),
+    /// Passes of the array over matrices; blocks of these that came, and that did not.
+    pub passes: (u64, u64, u64),
     /// Cycles in which gates settle, and the rest of those in which there are gates.
     pub gate: (u64, u64),
     /// Slots for which gates decided that they replay, and that they do not.
@@ -67,6 +71,8 @@ impl From<Counters> for Counted {
             commands: c.commands,
             command: (c.units[0].busy, c.units[0].stalled),
             mac: (c.units[3].busy, c.units[3].stalled),
+            vector: (c.units[4].busy, c.units[4].stalled),
+            passes: (c.passes, c.blocks_streamed, c.blocks_skipped),
             gate: (c.units[5].busy, c.units[5].stalled),
             decided: (c.replays, c.computes),
             stalled: (c.units[1].stalled, c.units[2].stalled),
@@ -186,7 +192,7 @@ impl Board {
             if done {
                 self.check_quiet();
                 counted.cycles = now + 1;
-                for (busy, there) in [&mut counted.mac, &mut counted.gate] {
+                for (busy, there) in [&mut counted.mac, &mut counted.vector, &mut counted.gate] {
                     *there = there.saturating_sub(*busy);
                 }
                 return counted;
@@ -211,6 +217,8 @@ impl Board {
         counted.command.1 += bit("command_stalled_o");
         counted.mac.0 += bit("mac_busy_o");
         counted.mac.1 += bit("mac_there_o");
+        counted.vector.0 += bit("vector_busy_o");
+        counted.vector.1 += bit("vector_there_o");
         counted.gate.0 += bit("gate_busy_o");
         counted.gate.1 += bit("gate_there_o");
         let (read, written) = (bit("read_beat0_o"), bit("written_beat0_o"));
@@ -224,6 +232,9 @@ impl Board {
         let wrong = bit("error_valid_o") == 1;
         counted.decided.0 += self.dut.get("replays_o");
         counted.decided.1 += self.dut.get("computes_o");
+        counted.passes.0 += self.dut.get("passes_o");
+        counted.passes.1 += self.dut.get("streamed_o");
+        counted.passes.2 += self.dut.get("skipped_o");
         if wrong {
             let [code, command, channel, response] = ["code", "command", "channel", "response"]
                 .map(|name| self.dut.get(&format!("error_{name}_o")));
