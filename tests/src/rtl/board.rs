@@ -180,6 +180,7 @@ impl Board {
         for channel in 0..self.channels.len() {
             self.dut.set(&format!("channel{channel}_i"), base(channel));
         }
+        self.dut.set("watchdog_i", PATIENCE / 2);
         for now in 0..PATIENCE {
             self.dut.set("start_i", now == 0);
             for channel in 0..self.channels.len() {
@@ -199,6 +200,20 @@ impl Board {
             }
         }
         panic!("the run does not end: {counted:?}");
+    }
+
+    /// Nothing is on the bus any more.
+    pub(super) fn drop_bus(&mut self) {
+        for channel in 0..self.channels.len() {
+            let axi = self.axi(channel);
+            for name in ["arready_i", "rvalid_i", "awready_i", "wready_i", "bvalid_i"] {
+                self.dut.set(&axi(name), false);
+            }
+            let side = &mut self.channels[channel];
+            side.beats.clear();
+            side.writes.clear();
+            side.responses.clear();
+        }
     }
 
     /// A run leaves nothing on the bus: no burst without all its data, no answer that is still to come.

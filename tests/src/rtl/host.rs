@@ -56,9 +56,11 @@ impl Board {
         Ok(board)
     }
 
-    /// Resets the kernel by `ap_rst_n`, while nothing is under way.
-    fn reset(&mut self) {
-        self.host().held = false;
+    /// Resets the kernel by `ap_rst_n`, and the memories with it, whatever is under way.
+    pub fn reset(&mut self) {
+        self.drop_bus();
+        let host = self.host();
+        (host.held, host.waits, host.begins, host.memory) = (false, false, u64::MAX, None);
         self.dut.set("ap_rst_n", false);
         (0..3).for_each(|_| self.dut.tick());
         self.dut.set("ap_rst_n", true);
@@ -71,7 +73,7 @@ impl Board {
     }
 
     /// A cycle, with the memories on the channels.
-    fn clock(&mut self) {
+    pub fn clock(&mut self) {
         let now = self.dut.cycle().saturating_sub(self.host().begins);
         if let Some(mut memory) = self.host().memory.take() {
             for channel in 0..self.channels.len() {
@@ -168,6 +170,16 @@ impl Board {
 
     /// Runs what lies in memory, by the registers alone.
     pub(super) fn run_by_registers(&mut self, commands: u64, at: Placement, memory: MemorySystem) -> Counted {
+        self.begin(commands, at, memory);
+        let counted = self.end();
+        if counted.error.is_none() {
+            assert_eq!(self.read_register("COMMAND"), commands - 1, "the last command issued");
+        }
+        counted
+    }
+
+    /// Starts a run of what lies in memory.
+    pub fn begin(&mut self, commands: u64, at: Placement, memory: MemorySystem) {
         self.write_register("COMMANDS", commands);
         for (name, local) in [("PROGRAM", at.program), ("STEP", at.step), ("REPORT", at.report)] {
             self.write_register(name, base(0) + local);
@@ -179,14 +191,17 @@ impl Board {
         self.write_register("IER", 1);
         (self.host().memory, self.host().begins) = (Some(memory), u64::MAX);
         self.start();
+    }
+
+    /// Waits for the end of the run, and reads what it counted.
+    ///
+    /// # Panics
+    /// When it does not end, or leaves something on the bus.
+    pub fn end(&mut self) -> Counted {
         self.wait();
         self.check_quiet();
         self.host().held = self.host().handshake == Handshake::Chain;
-        let counted = self.counted();
-        if counted.error.is_none() {
-            assert_eq!(self.read_register("COMMAND"), commands - 1, "the last command issued");
-        }
-        counted
+        self.counted()
     }
 
     /// Accepts the results of the run before, and starts one: in any order.
