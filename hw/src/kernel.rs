@@ -17,7 +17,7 @@
 //! The top of [`Kernel::design`] has them as `ap_clk`, `ap_rst_n`, `interrupt`, `s_axi_control_AWVALID`, `m_axi_gmem0_ARADDR` and so on; what AXI4 has and the core does not use is
 //! constant there. `ap_rst_n` is active low and goes through one register.
 //!
-//! What the core does not say yet is at rest in the registers: `PASSES`, `BLOCKS_STREAMED`, `BLOCKS_SKIPPED` and the cycles of `VECTOR`. The policy is `compact`.
+//! The policy is `compact`.
 //!
 //! # Timing
 //!
@@ -99,6 +99,9 @@ impl Kernel {
             core.set(&format!("{name}_i"), control.get(&format!("{name}_o")));
         }
         core.set("compact_i", m.lit(1, 1));
+        for name in ["abort", "watchdog"] {
+            core.set(&format!("{name}_i"), control.get(&format!("{name}_o")));
+        }
         control.set("done_i", core.get("done_o"));
         for name in ["valid", "code", "command", "channel", "response"] {
             control.set(&format!("error_{name}_i"), core.get(&format!("error_{name}_o")));
@@ -109,7 +112,7 @@ impl Kernel {
     }
 
     /// What the counters go up by.
-    fn count<'m>(&self, m: &'m Builder, control: &Instance<'m>, core: &Instance<'m>) {
+    fn count<'m>(&self, control: &Instance<'m>, core: &Instance<'m>) {
         let get = |name: &str| core.get(name);
         // Units that all channels take part in are looked at on channel 0, as the simulator does.
         let (read, written) = (get("read_beat0_o"), get("written_beat0_o"));
@@ -123,6 +126,11 @@ impl Kernel {
             ("WRITE_STALLED".to_owned(), get("writing_o") & !written),
             ("MAC_BUSY".to_owned(), get("mac_busy_o")),
             ("MAC_STALLED".to_owned(), get("mac_there_o") & !get("mac_busy_o")),
+            ("VECTOR_BUSY".to_owned(), get("vector_busy_o")),
+            ("VECTOR_STALLED".to_owned(), get("vector_there_o") & !get("vector_busy_o")),
+            ("PASSES".to_owned(), get("passes_o")),
+            ("BLOCKS_STREAMED".to_owned(), get("streamed_o")),
+            ("BLOCKS_SKIPPED".to_owned(), get("skipped_o")),
             ("GATE_BUSY".to_owned(), get("gate_busy_o")),
             ("GATE_STALLED".to_owned(), get("gate_there_o") & !get("gate_busy_o")),
             ("REPLAYS".to_owned(), get("replays_o")),
@@ -133,9 +141,9 @@ impl Kernel {
             sources.push((format!("WRITE_BYTES{c}"), get(&format!("written_beat{c}_o"))));
         }
         for counter in counters(&self.config) {
-            let source = sources.iter().find(|source| source.0 == counter.register);
-            let step = source.map_or_else(|| m.lit(1, 0), |source| source.1);
-            control.set(&counter.port, step.zext(counter.width));
+            if let Some((_, step)) = sources.iter().find(|source| source.0 == counter.register) {
+                control.set(&counter.port, step.zext(counter.width));
+            }
         }
     }
 }
@@ -170,7 +178,7 @@ impl Block for Kernel {
             outside(&m, &core, &format!("m{c}_axi_"), &regs::port(c));
         }
         self.run(&m, &control, &core);
-        self.count(&m, &control, &core);
+        self.count(&control, &core);
         m.output("interrupt_o", control.get("interrupt_o"));
         m.finish()
     }

@@ -149,9 +149,9 @@ fn words_after_reset() -> TestResult {
     Ok(())
 }
 
-/// Random writes with random strobes everywhere but the first four registers: arguments take them byte by byte, all else ignores them.
+/// Random writes with random strobes everywhere but the first four registers: arguments and the watchdog's patience take them byte by byte, all else ignores them.
 #[test]
-fn writes_reach_arguments_only() -> TestResult {
+fn writes_reach_arguments_and_patience_only() -> TestResult {
     if skipped() {
         return Ok(());
     }
@@ -166,9 +166,10 @@ fn writes_reach_arguments_only() -> TestResult {
     for _ in 0..1500 {
         let span = if random.chance(70) { end - first } else { fastcar_arch::regs::MAP_BYTES - first };
         let offset = first + random.below(u64::from(span) / 4) as u32 * 4;
+        let offset = if random.chance(5) { registers.offset("WATCHDOG") } else { offset };
         let (data, strobe) = (random.bits(32).to_u64().unwrap() as u32, random.below(16));
         registers.write(offset, data, strobe);
-        if registers.map.at(offset).is_some_and(|r| r.argument.is_some()) {
+        if registers.map.at(offset).is_some_and(|r| r.argument.is_some() || r.name == "WATCHDOG") {
             let mask = (0..4).filter(|n| strobe >> n & 1 == 1).fold(0, |mask, n| mask | 0xff_u32 << (8 * n));
             let word = model.get_mut(&offset).unwrap();
             *word = *word & !mask | data & mask;
@@ -178,7 +179,9 @@ fn writes_reach_arguments_only() -> TestResult {
     for (offset, word) in &model {
         assert_eq!(registers.read(*offset), *word, "offset {offset:#x}");
     }
-    // The machine sees them from the next run on, and only then.
+    let patience = model[&registers.offset("WATCHDOG")];
+    assert_eq!(registers.get("watchdog_o"), u64::from(patience));
+    // The machine sees the arguments from the next run on, and only then.
     registers.put("CTRL", START);
     registers.ticks(4);
     let arguments: Vec<_> = registers.map.arguments().map(|(_, r)| r.clone()).collect();
@@ -398,5 +401,29 @@ fn counters_and_errors_belong_to_their_run() -> TestResult {
         assert_eq!(u64::from(registers.look("COMMAND")), command);
     }
     cover.assert(1);
+    Ok(())
+}
+
+/// A run may be asked to end, which stays until it does; without a run there is nothing to end.
+#[test]
+fn runs_are_asked_to_end() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut registers = Registers::open("hs")?;
+    registers.put("ABORT", 1);
+    assert_eq!((registers.look("ABORT"), registers.get("abort_o")), (0, 0), "no run");
+    for _ in 0..3 {
+        registers.put("CTRL", START);
+        registers.ticks(4);
+        registers.put("ABORT", 0);
+        registers.write(registers.offset("ABORT"), 1, 0b1110);
+        assert_eq!((registers.look("ABORT"), registers.get("abort_o")), (0, 0), "nobody has asked");
+        registers.put("ABORT", 1);
+        registers.put("ABORT", 0);
+        assert_eq!((registers.look("ABORT"), registers.get("abort_o")), (1, 1));
+        registers.pulse("done_i");
+        assert_eq!((registers.look("ABORT"), registers.get("abort_o")), (0, 0), "the run is over");
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fastcar_arch::config::AccelConfig;
+use fastcar_arch::field::FieldInfo;
 use fastcar_arch::isa::{COMMAND_BYTES, Command, CommandInfo, ENUMS, IsaError, Pred};
 use fastcar_arch::program::{Limits, MAX_GATES};
 use fastcar_arch::regs::error_code;
@@ -24,7 +25,7 @@ type Built = Result<Arc<Module>, Box<dyn std::error::Error>>;
 /// The small blocks in one module, so that one library serves their tests.
 fn parts() -> Built {
     let parts = [
-        ("check", Check.module()?),
+        ("check", Check::new(BEAT)?.module()?),
         ("ranges", Ranges::new(6, 8, 5)?.module()?),
         ("decisions", Decisions::new(8, 2)?.module()?),
         ("writers", Writers::new(8, 3, 2)?.module()?),
@@ -41,7 +42,7 @@ fn blocks() -> Built {
         ("b16", Prefetch::new(16)?.module()?),
         ("b32", Prefetch::new(32)?.module()?),
         ("b64", Prefetch::new(64)?.module()?),
-        ("dispatch", Dispatch.module()?),
+        ("dispatch", Dispatch::new(BEAT)?.module()?),
         ("tiny", table("tiny", 1)?),
         ("u50", table("u50", 2)?),
         ("u55c", table("u55c", 1)?),
@@ -54,6 +55,9 @@ fn values(kind: &str) -> Option<u64> {
     if kind == "bool" { Some(2) } else { listed() }
 }
 
+/// Bytes of a beat of the blocks that look at commands.
+const BEAT: u32 = 16;
+
 /// A command with any values that its fields can have.
 fn any_command(random: &mut Random, info: &CommandInfo) -> Raw {
     let mut raw = [0; COMMAND_BYTES];
@@ -61,11 +65,27 @@ fn any_command(random: &mut Random, info: &CommandInfo) -> Raw {
     for field in info.fields {
         let value = match values(field.kind) {
             Some(count) => random.below(count),
+            None if field.is_length() => 1 + random.below(255),
+            None if field.is_place() => random.word() & !u64::from(BEAT - 1),
             None => random.word(),
         };
         raw[field.offset..][..field.bytes].copy_from_slice(&value.to_le_bytes()[..field.bytes]);
     }
     raw
+}
+
+/// Makes a length 0, or an address or stride less than a beat too large, if there is one.
+fn misfit(random: &mut Random, info: &CommandInfo, raw: &mut Raw) {
+    let fields: Vec<_> = info.fields.iter().filter(|field| field.is_length() || field.is_place()).collect();
+    if fields.is_empty() {
+        return;
+    }
+    let field = fields[random.below(fields.len() as u64) as usize];
+    if field.is_length() {
+        raw[field.offset..][..field.bytes].fill(0);
+    } else {
+        raw[field.offset] |= 1 << random.below(BEAT.ilog2().into());
+    }
 }
 
 fn word(raw: &Raw) -> Bits {
@@ -75,7 +95,7 @@ fn word(raw: &Raw) -> Bits {
 /// Whether the opcode, or an operand, is wrong.
 fn verdict(raw: &Raw) -> (bool, bool) {
     match Command::decode(raw) {
-        Ok(_) => (false, false),
+        Ok(command) => (false, command.misfit(BEAT.into()).is_some()),
         Err(IsaError::Opcode { .. }) => (true, false),
         Err(_) => (false, true),
     }
@@ -108,6 +128,9 @@ fn commands_are_checked() -> TestResult {
         if random.chance(70) {
             let byte = if random.chance(10) { 0 } else { random.below(COMMAND_BYTES as u64) as usize };
             raw[byte] ^= 1 << random.below(8);
+        }
+        if random.chance(20) {
+            misfit(&mut random, info, &mut raw);
         }
         let valid = gaps.next(&mut random);
         dut.set("check_valid_i", valid);
@@ -491,7 +514,9 @@ fn program(random: &mut Random, length: u64) -> Vec<Raw> {
                 // Heads times their size stay within the buffer, as a program's do.
                 let heads = field.is_some_and(|f| matches!(f.name, "heads" | "head_dim"));
                 if field.is_some() && (heads || random.chance(95)) {
-                    let small = if offset == 8 && raw[0] != 0x21 { 32 } else { random.below(24) as u16 };
+                    let least = u64::from(field.is_some_and(FieldInfo::is_length));
+                    let small = least + random.below(24 - least);
+                    let small = if offset == 8 && raw[0] != 0x21 { 32 } else { small as u16 };
                     raw[offset..offset + 2].copy_from_slice(&small.to_le_bytes());
                 }
             }
@@ -699,8 +724,14 @@ fn spoil(random: &mut Random, program: &mut [Raw]) -> Option<(usize, u64)> {
             program[at][0] = 0x7F;
             "opcode"
         }
-        1 => {
+        1 if random.chance(50) => {
             program[at][1] = 4;
+            "operand"
+        }
+        1 => {
+            let info = Command::TABLE.iter().find(|info| info.opcode == program[at][0])?;
+            misfit(random, info, &mut program[at]);
+            Command::decode(&program[at]).ok()?.misfit(BEAT.into())?;
             "operand"
         }
         2 if at + 1 < program.len() => {
@@ -1125,10 +1156,10 @@ fn synthesis_is_as_before() -> TestResult {
     let table = TableReader::new(&AccelConfig::preset("u55c")?, 4)?.module()?;
     let (drs, writers) = (Decisions::new(32, 6)?.module()?, Writers::new(32, 23, 3)?.module()?);
     let modules = [
-        Check.module()?,
+        Check::new(64)?.module()?,
         Prefetch::new(16)?.module()?,
         Prefetch::new(64)?.module()?,
-        Dispatch.module()?,
+        Dispatch::new(64)?.module()?,
         table,
         drs,
         writers,

@@ -107,6 +107,8 @@ const RULES: &str = r"
 
 - A program is a list of commands with one `end`, the last of them. The host compiles it once; from step to step only
   the [step table](#step-table) changes.
+- Lengths (`words`, `rows`, `blocks`, `heads`, `kv_heads`, `head_dim`, `period`) are not 0; addresses and strides are multiples of a
+  memory beat, also where a command does not use them.
 - The result is that of running the commands one after the other, each for every slot that its `pred` selects. The
   hardware may overlap them where nobody can tell.
 - Each slot has its own **vector buffer** VB (binary32, in lines of 32 words) and its own **activation buffer** AB

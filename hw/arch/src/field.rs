@@ -61,6 +61,26 @@ pub struct FieldInfo {
     pub doc: &'static str,
 }
 
+impl FieldInfo {
+    /// How many of something a command works on: never 0.
+    #[must_use]
+    pub fn is_length(&self) -> bool {
+        ["words", "rows", "blocks", "heads", "kv_heads", "head_dim", "period"].contains(&self.name)
+    }
+
+    /// A local address, or the bytes from one to the next: whole beats.
+    #[must_use]
+    pub fn is_place(&self) -> bool {
+        self.kind == "Addr" || self.name.ends_with("_stride")
+    }
+
+    /// Its value in a record, as an unsigned number.
+    #[must_use]
+    pub fn value(&self, raw: &[u8]) -> u64 {
+        raw[self.offset..][..self.bytes].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+}
+
 macro_rules! int_field {
     ($($t:ty),+) => {$(
         impl Field for $t {

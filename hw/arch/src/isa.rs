@@ -222,6 +222,35 @@ pub struct CommandInfo {
     pub fields: &'static [FieldInfo],
 }
 
+/// A field that no unit of the machine can work with, whatever the others say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Misfit {
+    /// Its name.
+    pub field: &'static str,
+    /// Its value.
+    pub found: u64,
+    /// What it has to be a multiple of; not 0 where that is 1.
+    pub unit: u64,
+}
+
+impl Command {
+    /// The first field that is a length of 0, or an address or stride that is no multiple of a beat of so many bytes; also of those that the command does not use.
+    #[must_use]
+    pub fn misfit(&self, beat: u64) -> Option<Misfit> {
+        let raw = self.encode();
+        let misfit = |field: &FieldInfo| {
+            let (field, found, unit) =
+                (field.name, field.value(&raw), if field.is_place() { beat } else { 1 });
+            Misfit { field, found, unit }
+        };
+        let wrong = |field: &&FieldInfo| {
+            let value = field.value(&raw);
+            (field.is_length() && value == 0) || (field.is_place() && !value.is_multiple_of(beat))
+        };
+        self.info().fields.iter().find(wrong).map(misfit)
+    }
+}
+
 /// Why bytes or text are no command.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -260,6 +260,7 @@ impl Program {
         for (index, command) in commands.iter().enumerate() {
             (checker.index, checker.command) = (index, command.info().mnemonic);
             checker.check(command)?;
+            checker.form(command)?;
             checker.operands.end_command();
             gates.follow(checker.at(), command)?;
             fills.follow(checker.at(), command)?;
@@ -415,6 +416,13 @@ type Check = Result<(), ProgramError>;
 impl Checker<'_> {
     fn at(&self) -> CommandRef {
         CommandRef { index: self.index, mnemonic: self.command }
+    }
+
+    /// What every command has to be, also in fields that it does not use: the hardware looks at all.
+    fn form(&self, command: &Command) -> Check {
+        command
+            .misfit(self.config.beat().get())
+            .map_or(Ok(()), |misfit| self.multiple(misfit.field, misfit.found, misfit.unit))
     }
 
     fn check(&mut self, command: &Command) -> Check {

@@ -10,7 +10,7 @@ use crate::layout::LAYOUT_VERSION;
 use std::fmt;
 
 /// Version of the register map; part of the identity hash.
-pub const REGISTER_VERSION: u32 = 1;
+pub const REGISTER_VERSION: u32 = 2;
 /// Bytes of address space that the map occupies.
 pub const MAP_BYTES: u32 = 0x1000;
 /// AXI4-Lite slave that the map lies behind.
@@ -140,7 +140,11 @@ pub const UNITS: &[Unit] = &[
 pub const ERROR_CODES: &[(u32, &str, &str)] = &[
     (0, "none", "no error"),
     (1, "opcode", "an undefined opcode was fetched"),
-    (2, "operand", "a command field holds an undefined value, or a reserved byte is not 0"),
+    (
+        2,
+        "operand",
+        "a command field holds an undefined value, a length of 0, or an address or stride that is no multiple of a beat; or a reserved byte is not 0",
+    ),
     (3, "no_end", "the last of `COMMANDS` commands was not `end`, or an earlier one was"),
     (4, "step_table", "the step table names more slots than the configuration has, or too few gates"),
     (5, "read", "a memory read was answered with an error response"),
@@ -150,6 +154,8 @@ pub const ERROR_CODES: &[(u32, &str, &str)] = &[
         "block_list",
         "a block list is longer than its room, does not ascend, or goes beyond the slot's position; or the hardware reads none",
     ),
+    (8, "aborted", "the host ended the run by `ABORT`"),
+    (9, "stuck", "nothing moved for as many cycles as `WATCHDOG` says"),
 ];
 
 /// The code of an error by its name.
@@ -187,6 +193,12 @@ const ERROR_FIELDS: &[BitField] = fields![
     "channel" 8 8 ReadOnly "memory channel of a read or write error",
     "response" 16 2 ReadOnly "AXI response of a read or write error",
 ];
+
+const ABORT_FIELDS: &[BitField] = fields![
+    "abort" 0 1 WriteSet "write 1 to end the run in progress with the error `aborted`; reads 1 until it has ended",
+];
+/// Cycles that `WATCHDOG` has after reset: longer than anything that a unit does without a beat of memory.
+const PATIENCE: u64 = 1 << 20;
 
 /// The registers of a configuration, in address order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -306,6 +318,9 @@ impl Builder {
             "position in the program of the command with the error",
         );
         self.add("COMMAND", 32, Access::ReadOnly, "position in the program of the last command issued");
+        self.add("ABORT", 32, Access::ReadWrite, "end of a run by the host").fields = ABORT_FIELDS;
+        let watchdog = "cycles without a beat on any channel or a command issued after which a run ends with the error `stuck`; 0: never";
+        self.add("WATCHDOG", 32, Access::ReadWrite, watchdog).reset = Reset::Value(PATIENCE);
     }
 
     fn constant(&mut self, name: &str, bits: u32, reset: Reset, doc: &str) {

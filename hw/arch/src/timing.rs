@@ -151,6 +151,8 @@ const LEAST_ISSUE: u64 = 2;
 pub struct VectorTime {
     /// Cycles for which the unit's input is taken.
     pub issue: u64,
+    /// Of these, the cycles in which the unit works: in the others it waits for the clusters' pace, or for its beats to leave.
+    pub work: u64,
     /// Of these, the cycles before records are taken: passes over the vector that do not need them.
     pub lead: u64,
     /// Cycles from the end of the part's last record, if it takes one, to the end of issue: what does not need it.
@@ -228,9 +230,12 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
     let line = u64::from(LINE_WORDS);
     let moved = VB_READ + WRITE;
     // The part behind is made out while one begins, which takes a cycle.
-    let timed = |issue: u64, lead, tail, latency| {
-        Some(VectorTime { issue: issue.max(LEAST_ISSUE), lead, tail, latency: latency + moved })
+    let paced = |issue: u64, work: u64, tail, latency| {
+        let [issue, work] = [issue, work].map(|cycles| cycles.max(LEAST_ISSUE));
+        Some(VectorTime { issue, work, lead: 0, tail, latency: latency + moved })
     };
+    let timed =
+        |issue: u64, lead, tail, latency| Some(VectorTime { lead, ..paced(issue, issue, tail, latency)? });
     let time = |issue, latency| timed(issue, 0, 0, latency);
     // With records in the last pass, or the last passes, over the vector.
     let behind = |lead: u64, passes: u64, latency| timed(lead + passes, lead, 0, latency);
@@ -305,14 +310,14 @@ pub fn vector_time(config: &AccelConfig, command: &Command) -> Option<VectorTime
                 Epilogue::None | Epilogue::Gelu => whole(c.rows.into()),
             };
             let rows = groups(config, c.rows.into());
-            let paced = rows * cycles_per_row_group(config);
-            before(words - rows + paced, paced, latency)
+            // The rows, at the clusters' pace, then what is left of the last line.
+            paced(words - rows + rows * cycles_per_row_group(config), words, words - rows, latency)
         }
         Command::KvAppend(c) => {
             let words = 2 * u64::from(c.kv_heads) * u64::from(c.head_dim);
             // The results come without the pause.
             let pause = append_pause(config, c.kv_heads.into(), c.head_dim.into());
-            time(groups(config, words) + pause, QUANT_LATENCY - pause)
+            paced(groups(config, words) + pause, groups(config, words), 0, QUANT_LATENCY - pause)
         }
         Command::Attn(c) => Some(attn_time(config, c, config.channels().min(c.kv_heads.into()))),
         // The record's elements come before its scale bytes: they are kept until these are there, while the largest exponent of
@@ -340,10 +345,11 @@ pub fn attn_time(config: &AccelConfig, c: &Attn, kv_heads: u32) -> VectorTime {
     let line = u64::from(LINE_WORDS);
     // Of each head's words one a cycle comes, and a line is whole before its first group goes: those of all heads follow each other.
     let lines = attn_words(c) / line;
-    let issue = (lines - 1) * line + groups(config, u64::from(kv_heads) * line);
+    let of_line = groups(config, u64::from(kv_heads) * line);
+    let (issue, work) = ((lines - 1) * line + of_line, lines * of_line);
     let normalise = CONVERT_LATENCY + FUNC_LATENCY + MUL_LATENCY;
     let latency = normalise + WRITE;
-    VectorTime { issue: issue.max(LEAST_ISSUE), lead: 0, tail: 0, latency }
+    VectorTime { issue: issue.max(LEAST_ISSUE), work: work.max(LEAST_ISSUE), lead: 0, tail: 0, latency }
 }
 
 /// Rows of the accumulators that a head's keys take: a word for each pass.

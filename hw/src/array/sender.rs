@@ -16,6 +16,7 @@
 //! | `look_o`, `look_i`, `block_group_o`, `block_masks_i` | | | masks, as in [`Finder`] |
 //! | `credits_i` | in | channels x log2(passes + 1) | sets of operands that a cluster gives back |
 //! | `operand_valid_o`, `operand_header_o`, `operand_data_o` | out | 1, 1, [`Operands::width`] | as in [`Operands`] |
+//! | `passes_o`, `streamed_o`, `skipped_o` | out | [`EVENT_BITS`] | a product is sent: passes of its round, blocks of it that were sent, and that were not; else 0 |
 //! | `feed_valid_o`, `feed_o` | out | 1, [`Feeder::product_bits`] | the product for the [`Feeder`]s |
 //! | `place_valid_o`, `place_product_o`, `place_slot_o`, `place_o` | out | 1, [`Results::NUMBER`], log2(slots), [`Results::place_width`] | as in [`Results`] |
 //!
@@ -51,6 +52,7 @@
 use super::feeder::Feeder;
 use super::operands::{OPERAND_SETS, Operands};
 use super::{Finder, Mapping, Results};
+use crate::axi::control::EVENT_BITS;
 use crate::cmd::fields::cut;
 use crate::pe::Cluster;
 use crate::prim::{DelayLine, Fifo, lowest, number, ones};
@@ -212,6 +214,8 @@ struct Next<'m> {
     /// It may be sent; before it, `told` slots that take part in none are told.
     there: Wire<'m>,
     told: Wire<'m>,
+    /// It is one, and does not just stand for one in a product without any.
+    real: Wire<'m>,
     number: Wire<'m>,
     slots: Wire<'m>,
     /// Slots of each column.
@@ -299,6 +303,7 @@ impl Sender {
         Ok(Next {
             there: product.valid & (!note.masked | finder.get("ready_o")),
             told: finder.get("none_o") & note.masked.repeat(self.slots),
+            real: !note.masked | found,
             number: note.masked.mux(m.own(finder.get("block_o")), dense.0),
             slots: note.masked.mux(only(get("slots")), dense.1),
             counts: note.masked.mux(only(get("counts")), dense.2),
@@ -426,6 +431,26 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// What is counted of a product when it is sent; `block` with each of its blocks.
+    fn count<'m>(
+        &self,
+        m: &'m Builder,
+        clear: Wire<'m>,
+        product: &InHand<'m>,
+        (block, done): (Wire<'m>, Wire<'m>),
+    ) {
+        let blocks = m.reg("blocks", EVENT_BITS).reset(0);
+        blocks.update(&[(clear | done, m.lit(EVENT_BITS, 0)), (block, blocks.q() + 1)]);
+        let passes = self.last_pass(m, &self.columns(m, product.counts)).zext(EVENT_BITS) + 1;
+        let skipped = product.note.last_block.zext(EVENT_BITS) + 1 - blocks.q();
+        for (name, count) in [("passes", passes), ("streamed", blocks.q()), ("skipped", skipped)] {
+            let count = m.register(&format!("{name}_of_product"), count & done.repeat(EVENT_BITS));
+            m.output(&format!("{name}_o"), count);
+        }
+    }
+}
+
 /// The ports by which masks are read.
 fn pass_masks<'m>(m: &'m Builder, finder: &Instance<'m>) {
     for pin in finder.module().ports() {
@@ -464,6 +489,7 @@ impl Block for Sender {
         sent.update(&[(clear, m.lit(bits, 0)), (turn.done, sent.q() + 1)]);
         m.output("place_product_o", DelayLine::new(bits, Self::READ)?.build(&m, "place_product", sent.q()));
 
+        self.count(&m, clear, &product, (turn.header & next.real, turn.done));
         let Note { last_granule, fp4, ahead, .. } = product.note;
         m.output("feed_valid_o", m.register_valid("feed_valid", turn.ends_block & turn.first));
         m.output("feed_o", m.register("feed", m.pack(&[last_granule, fp4, ahead])));

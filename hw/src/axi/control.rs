@@ -13,6 +13,8 @@
 //! | `interrupt_o` | out | 1 | an enabled interrupt is there |
 //! | `start_o` | out | 1 | a run begins: one cycle; the arguments are there from this cycle to the next `start_o` |
 //! | `<argument>_o` | out | 32 or 64 | kernel arguments as sampled: `program_o`, `commands_o`, `channel0_o`, .. |
+//! | `abort_o` | out | 1 | the run is to end, until it does |
+//! | `watchdog_o` | out | 32 | after so many cycles without a move it ends, if not 0; as last written |
 //! | `done_i` | in | 1 | the run ends: one cycle, after `start_o`; ignored when there is no run |
 //! | `error_valid_i` | in | 1 | something went wrong: the first of a run is kept |
 //! | `error_<field>_i`, `error_command_i` | in | field, 32 | what (fields of `ERROR`), at which command |
@@ -104,7 +106,7 @@ pub struct CounterPort {
 }
 
 /// Width of what an event counter can go up by in a cycle.
-const EVENT_BITS: u32 = 16;
+pub const EVENT_BITS: u32 = 16;
 /// The counter that Control drives itself.
 const CYCLES: &str = "CYCLES";
 
@@ -154,6 +156,7 @@ impl Block for Control {
         let run = run::run(&bus, &mut map, self.handshake)?;
         run::interrupts(&bus, &mut map, &run)?;
         run::arguments(&bus, &mut map, &run);
+        run::ends(&bus, &mut map, &run)?;
         run::errors(&m, &mut map, &run)?;
         run::count(&m, &mut map, &run, &counters(&self.config));
         bus.answer(&map.words(&m)?);

@@ -14,7 +14,7 @@
 //! | `valid_i`, `command_i` | in | 1, 512 | a command, its first byte low |
 //! | `valid_o` | out | 1 | the verdict is there |
 //! | `opcode_o` | out | 1 | no command has this opcode |
-//! | `operand_o` | out | 1 | one has, but a field holds an undefined value or a byte that no field uses is not 0 |
+//! | `operand_o` | out | 1 | one has, but a field holds an undefined value, a length of 0, an address or stride that is no multiple of a beat; or a byte that no field uses is not 0 |
 //!
 //! # Timing
 //!
@@ -22,7 +22,7 @@
 //!
 //! # Numeric contract
 //!
-//! As [`Command::decode`]: opcodes, fields, enumerations and reserved bytes are taken from the same tables.
+//! As [`Command::decode`] and [`Command::misfit`]: opcodes, fields, enumerations and reserved bytes are taken from the same tables.
 //!
 //! # Cost
 //!
@@ -37,7 +37,7 @@
 //! ```
 //! use fastcar_hw::{cmd::Check, rtl::Block};
 //!
-//! assert_eq!(Check.module()?.name(), "command_check");
+//! assert_eq!(Check::new(16)?.module()?.name(), "command_check_b16");
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
@@ -48,11 +48,21 @@ use std::sync::Arc;
 
 /// The check of a command. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Check;
+pub struct Check {
+    beat: u32,
+}
 
 impl Check {
     /// Cycles from a command to its verdict.
     pub const LATENCY: u32 = 2;
+
+    /// For beats of so many bytes.
+    ///
+    /// # Errors
+    /// [`RtlError::Parameter`].
+    pub fn new(beat: u32) -> Result<Self, RtlError> {
+        Ok(Self { beat: super::beat_bytes("command check", beat)? })
+    }
 }
 
 /// Number of values that a field of this type may have; none where every value is one.
@@ -69,16 +79,24 @@ fn reserved(info: &CommandInfo) -> impl Iterator<Item = usize> + '_ {
     (2..COMMAND_BYTES).filter(move |byte| !used(byte))
 }
 
-/// Whether a field of the command has no defined value.
-fn undefined<'m>(m: &'m Builder, info: &CommandInfo, fields: &Fields<'m>) -> Wire<'m> {
-    let checked = info.fields.iter().filter_map(|f| Some(fields.of(f).ge(values(f.kind)?)));
+/// Whether a field of the command has no defined value, or is a length or a place that does not fit.
+fn undefined<'m>(m: &'m Builder, info: &CommandInfo, fields: &Fields<'m>, beat: u32) -> Wire<'m> {
+    let checked = info.fields.iter().filter_map(|field| {
+        let value = fields.of(field);
+        match values(field.kind) {
+            Some(count) => Some(value.ge(count)),
+            None if field.is_length() => Some(value.is_zero()),
+            None if field.is_place() => Some(value.trunc(beat.ilog2()).any()),
+            None => None,
+        }
+    });
     let pred = fields.byte(1).ge(Pred::ALL.len() as u64);
     m.pack(&checked.chain([pred]).collect::<Vec<_>>()).any()
 }
 
 impl Block for Check {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let m = Builder::new("command_check");
+        let m = Builder::new(format!("command_check_b{}", self.beat));
         let valid = m.register_valid("looked_at", m.input("valid_i", 1));
         let fields = Fields::new(m.input("command_i", COMMAND_BITS));
         let used: Vec<_> = (0..COMMAND_BYTES).map(|byte| fields.byte(byte).any()).collect();
@@ -89,7 +107,7 @@ impl Block for Check {
         for info in Command::TABLE {
             let name = info.mnemonic;
             let is = m.register(&format!("is_{name}"), fields.byte(0).eq(u64::from(info.opcode)));
-            let value = m.register(&format!("undefined_{name}"), undefined(&m, info, &fields));
+            let value = m.register(&format!("undefined_{name}"), undefined(&m, info, &fields, self.beat));
             let extra: Vec<_> = reserved(info).map(|byte| used.bit(byte as u32)).collect();
             known.push(is);
             wrong.push(is & (value | m.pack(&extra).any()));

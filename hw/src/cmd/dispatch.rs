@@ -50,7 +50,7 @@
 //! ```
 //! use fastcar_hw::{cmd::Dispatch, rtl::Block};
 //!
-//! assert_eq!(Dispatch.module()?.name(), "dispatch");
+//! assert_eq!(Dispatch::new(16)?.module()?.name(), "dispatch_b16");
 //! # Ok::<(), fastcar_hw::rtl::RtlError>(())
 //! ```
 
@@ -73,7 +73,20 @@ const FRONTS: [&str; 7] = ["vector", "product", "gate", "record", "main", "ahead
 
 /// The dispatcher. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dispatch;
+pub struct Dispatch {
+    check: Check,
+    beat: u32,
+}
+
+impl Dispatch {
+    /// For memories with beats of so many bytes.
+    ///
+    /// # Errors
+    /// [`RtlError::Parameter`].
+    pub fn new(beat: u32) -> Result<Self, RtlError> {
+        Ok(Self { check: Check::new(beat)?, beat })
+    }
+}
 
 /// A command with all that follows from itself.
 struct Decoded<'m> {
@@ -112,7 +125,12 @@ impl<'m> Decoded<'m> {
 }
 
 /// The next command, decoded, as soon as it is; `taken` makes room for the one behind it.
-fn next<'m>(m: &'m Builder, start: Wire<'m>, taken: Wire<'m>) -> Result<(Wire<'m>, Decoded<'m>), RtlError> {
+fn next<'m>(
+    m: &'m Builder,
+    check: &Check,
+    start: Wire<'m>,
+    taken: Wire<'m>,
+) -> Result<(Wire<'m>, Decoded<'m>), RtlError> {
     let input = m.stream_in("command", COMMAND_BITS);
     let held = m.reg("held", COMMAND_BITS);
     let (index, last) = (m.reg("held_index", INDEX_BITS), m.reg("held_last", 1));
@@ -131,7 +149,7 @@ fn next<'m>(m: &'m Builder, start: Wire<'m>, taken: Wire<'m>) -> Result<(Wire<'m
     }
 
     let fields = Fields::new(held.q());
-    let check = m.instance("u_check", &Check)?;
+    let check = m.instance("u_check", check)?;
     check.set("valid_i", busy.q());
     check.set("command_i", held.q());
     let decoded = Decoded {
@@ -245,10 +263,10 @@ fn later<'m>(m: &'m Builder, name: &str, cycles: u32, word: Wire<'m>) -> Wire<'m
 
 impl Block for Dispatch {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
-        let m = Builder::new("dispatch");
+        let m = Builder::new(format!("dispatch_b{}", self.beat));
         let start = m.input("start_i", 1);
         let taken = m.later("taken", 1);
-        let (there, c) = next(&m, start, taken.wire())?;
+        let (there, c) = next(&m, &self.check, start, taken.wire())?;
         let kinds = [c.classes.vector, c.classes.product, c.classes.gate];
 
         let mut free = m.input("go_i", 1) & m.input("writer_room_i", 1).mux(m.lit(1, 1), !c.classes.writes);

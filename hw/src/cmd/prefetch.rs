@@ -70,16 +70,7 @@ impl Prefetch {
     /// # Errors
     /// [`RtlError::Parameter`].
     pub fn new(beat_bytes: u32) -> Result<Self, RtlError> {
-        if ![16, 32, 64].contains(&beat_bytes) {
-            let asked = beat_bytes.into();
-            return Err(RtlError::Parameter {
-                block: "prefetch",
-                parameter: "beat_bytes",
-                asked,
-                allowed: "16, 32 or 64",
-            });
-        }
-        Ok(Self { beat_bytes })
+        Ok(Self { beat_bytes: super::beat_bytes("prefetch", beat_bytes)? })
     }
 
     /// Beats of a command.

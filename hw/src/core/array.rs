@@ -55,6 +55,9 @@ impl<'m> Center<'m> {
         }
         sequencer.set("through_i", results.get("through_o"));
 
+        for name in ["passes", "streamed", "skipped"] {
+            m.output(&format!("{name}_o"), sender.get(&format!("{name}_o")));
+        }
         let attention = self.attention(&sequencer)?;
         let array = Array { sequencer, sender, results, attention, read: m.later("block_read", ACT_BITS) };
         self.channels_of(&array, &self.streams(compact)?)?;

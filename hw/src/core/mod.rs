@@ -18,8 +18,12 @@
 //! | `error_valid_o`, `error_code_o` | out | 1, 8 | something is wrong: the run ends as soon as the bus is quiet, with what is in [`ERROR_CODES`](fastcar_arch::regs::ERROR_CODES) |
 //! | `error_command_o` | out | 32 | with it: at which command; else the last one that had been dispatched |
 //! | `error_channel_o`, `error_response_o` | out | 8, 2 | with it: a read's or write's channel and response |
+//! | `abort_i` | in | 1 | the run is to end with the error `aborted` |
+//! | `watchdog_i` | in | 32 | cycles without a beat on any channel or a command after which it ends with the error `stuck`; 0: never |
 //! | `compact_i` | in | 1 | the policy is `compact`, not `static` |
 //! | `mac_busy_o`, `mac_there_o` | out | 1 | a cycle in which a beat occupies channel 0's cluster; a product's command is dispatched and not finished |
+//! | `vector_busy_o`, `vector_there_o` | out | 1 | a cycle in which the vector unit works; in which a command is in its queue |
+//! | `passes_o`, `streamed_o`, `skipped_o` | out | [`EVENT_BITS`](crate::axi::control::EVENT_BITS) | passes of the array over matrices; blocks of these that come, and that do not |
 //! | `gate_busy_o`, `gate_there_o` | out | 1 | a cycle in which keys are taken or a gate settles; in which a gate command is in the queue |
 //! | `replays_o`, `computes_o` | out | log2(slots + 1) | slots for which a gate has decided so |
 //! | `command_valid_o`, `command_busy_o`, `command_stalled_o` | out | 1 | a command is dispatched; the command processor works, or is held up |
@@ -220,7 +224,7 @@ impl Machine {
     ) -> Result<(Instance<'m>, Instance<'m>), RtlError> {
         let table = m.instance("u_table", &TableReader::new(&self.config, 4)?)?;
         let prefetch = m.instance("u_prefetch", &Prefetch::new(self.config.fields().beat_bytes)?)?;
-        let dispatch = m.instance("u_dispatch", &Dispatch)?;
+        let dispatch = m.instance("u_dispatch", &Dispatch::new(self.config.fields().beat_bytes)?)?;
         for unit in [&table, &prefetch, &dispatch] {
             unit.set("start_i", start);
         }

@@ -15,6 +15,8 @@ const CODE: u32 = 8;
 const CHANNEL: u32 = 8;
 const RESPONSE: u32 = 2;
 const COMMAND: u32 = 32;
+/// Bits of a number of cycles without a move.
+const PATIENCE: u32 = 32;
 /// Cycles until it is heard that a port was quiet when it did not decide any more: there, a decision and its count, and back.
 const HALT: u64 = 2 * HOP + PORT_ISSUE + 2;
 const HALT_BITS: u32 = 4;
@@ -48,7 +50,7 @@ struct Wrong<'m> {
 
 impl<'m> Wrong<'m> {
     /// The first of what is wrong in a cycle.
-    fn new(m: &'m Builder, machine: &Instance<'m>, channels: u32) -> Self {
+    fn new(m: &'m Builder, machine: &Instance<'m>, channels: u32, moves: Wire<'m>) -> Self {
         let code = |name: &str| m.lit(CODE, error_code(name).unwrap_or_default().into());
         // An error of the bus is not a command's; the last one that was dispatched says how far the run was.
         let last = m.reg("last_command", COMMAND).reset(0);
@@ -57,6 +59,8 @@ impl<'m> Wrong<'m> {
         let mut cases = vec![
             (machine.get("error_valid_o"), own(machine.get("error_code_o"))),
             (machine.get("wrong_table_o"), own(code("step_table"))),
+            (m.input("abort_i", 1), own(code("aborted"))),
+            (stuck(m, moves), own(code("stuck"))),
         ];
         for channel in 0..channels {
             for kind in ["read", "write"] {
@@ -73,6 +77,14 @@ impl<'m> Wrong<'m> {
         let command = machine.get("error_valid_o").mux(machine.get("error_command_o"), last.q());
         Self { valid, code: of(0), command, channel: of(1), response: of(2) }
     }
+}
+
+/// Whether nothing has moved for as long as the host has patience.
+fn stuck<'m>(m: &'m Builder, moves: Wire<'m>) -> Wire<'m> {
+    let patience = m.input("watchdog_i", PATIENCE);
+    let still = m.reg("still", PATIENCE).reset(0);
+    still.set(moves.mux(m.lit(PATIENCE, 0), still.q() + 1));
+    m.register_valid("stuck", still.q().eq(patience) & patience.any())
 }
 
 /// Outputs of the machine that only the top looks at.
@@ -99,10 +111,15 @@ impl Block for Core {
             }
         }
         let channels = self.config.channels();
-        let wrong = Wrong::new(&m, &machine, channels);
         let running = m.reg("running", 1).reset(0);
+        let beats = (0..channels).flat_map(|c| [format!("read_beat{c}_o"), format!("written_beat{c}_o")]);
+        let moves: Vec<_> = beats.map(|name| machine.get(&name)).collect();
+        let moves = m.pack(&moves).any() | machine.get("command_valid_o") | !running.q();
+        let wrong = Wrong::new(&m, &machine, channels, moves);
         let (halts, waited) = (m.reg("halts", 1).reset(0), m.reg("waited", HALT_BITS).reset(0));
-        let first = (running.q() & wrong.valid & !halts.q()).named("first_error");
+        // What the host asks for stays until it hears of the end.
+        let cleared = m.later("cleared_now", 1);
+        let first = (running.q() & wrong.valid & !halts.q() & !cleared.wire()).named("first_error");
         let quiet: Vec<_> = (0..channels).map(|c| machine.get(&format!("quiet{c}_o"))).collect();
         let over = waited.q().eq(HALT) & m.pack(&quiet).all();
         let clear = (halts.q() & over).named("clear");
@@ -112,8 +129,8 @@ impl Block for Core {
         machine.set("halt_i", halts.q());
         machine.reset_by(clear);
 
-        let done =
-            (machine.get("done_o") & running.q() & !halts.q() & !first) | m.register_valid("cleared", clear);
+        cleared.set(m.register_valid("cleared", clear));
+        let done = (machine.get("done_o") & running.q() & !halts.q() & !first) | cleared.wire();
         running.update(&[(start, m.lit(1, 1)), (done, m.lit(1, 0))]);
         m.output("done_o", done);
         let outputs = [

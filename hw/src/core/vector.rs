@@ -342,8 +342,8 @@ impl<'m> Center<'m> {
         Ok(appends)
     }
 
-    /// The commands of the vector unit, in order.
-    fn vector_queue(&self, shape: &Shape) -> Result<Stream<'m>, RtlError> {
+    /// The commands of the vector unit, in order, and how many there are.
+    fn vector_queue(&self, shape: &Shape) -> Result<(Stream<'m>, Wire<'m>), RtlError> {
         let Self { m, issue, .. } = self;
         let classes = &issue.classes;
         let scores = classes.gate;
@@ -364,20 +364,19 @@ impl<'m> Center<'m> {
             allow: issue.allow,
             task: Task::new(self.config, shape, &self.sizes, m, &issue.fields)?,
         };
-        let valid = issue.valid & classes.vector;
-        let input = Stream { valid, data: queued.word(m), ready: m.later("vector_room", 1) };
-        Fifo::new(input.data.width(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?.after(
-            m,
-            "u_vector_queue",
-            input,
-        )
+        let word = queued.word(m);
+        let queue = Fifo::new(word.width(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?;
+        let queue = m.instance("u_vector_queue", &queue)?;
+        queue.set("in_valid_i", issue.valid & classes.vector);
+        queue.set("in_data_i", word);
+        Ok((queue.stream_out("out"), queue.get("count_o")))
     }
 
     /// The unit, begun part by part. Whether nothing is left to do.
     pub(super) fn vector(&self, array: &Array<'m>) -> Result<Wire<'m>, RtlError> {
         let Self { m, config, table, dispatch, .. } = self;
         let size = Shape::of(config)?;
-        let front = self.vector_queue(&size)?;
+        let (front, count) = self.vector_queue(&size)?;
         let queued = Queued::of(self, &size, front.data);
         let task = &queued.task;
         let unit = m.instance("u_vector", &VectorUnit::new(size))?;
@@ -454,6 +453,9 @@ impl<'m> Center<'m> {
         let finished = self.progress((&unit, ends), &parts, array, slots)?;
         self.scores(&unit, finished);
         self.masks(&unit, &parts, task, ([slots, reads], finished));
+        m.output("vector_busy_o", unit.get("busy_o"));
+        // The cycle in which the last one leaves is not counted.
+        m.output("vector_there_o", front.valid & !(leaves & count.eq(1)));
         places.ready.set(parts.get("begin_o") & cache);
         let count = Port::new(config)?.count_bits();
         let length = task.written.length.zext(count.max(task.written.length.width())).trunc(count);

@@ -32,6 +32,7 @@
 //! | `alone_o` | out | 1 | there is no group, and the part's only one was taken before: it ends with this cycle, which is `last_o` |
 //! | `spare_o` | out | 1 | with `main_o`: none of its words is the vector's |
 //! | `partial_o` | out | 1 | with `main_o`: it belongs to a last line of which not all words are the vector's |
+//! | `busy_o` | out | 1 | a step goes on: nothing is waited for but what the unit itself makes. Not for the record before a product's rows |
 //! | `issued_o` | out | 1 | the part's last cycle was the one before: another may begin |
 //!
 //! # Timing
@@ -353,6 +354,7 @@ impl Block for Sequence {
         m.output("alone_o", at(Step::Pad) & !part.pad);
         m.output("last_o", last & !(start & main & !part.pad));
         m.output("partial_o", part.partial & left_now.le(in_line));
+        m.output("busy_o", advance & !(record & part.with_sums));
         m.output("issued_o", m.register_valid("issued", finish & ends));
         m.finish()
     }

@@ -31,6 +31,7 @@
 //! | `sums_group_i` | in | group | `attn`: which group of the destination it is, all of a line one after the other |
 //! | `sums_scale_i`, `sums_nan_i`, `sums_none_i` | in | 8, 1, 1 | `attn`: the head's largest scale of values; a score is NaN; there is no token, and all sums are 0 |
 //! | `sums_total_i` | in | [`TOTAL`] | `attn`: the sum of the head's weights |
+//! | `busy_o` | out | 1 | the unit is at work: it does not wait for records, sums or their pace (`VectorTime::work`) |
 //! | `issued_o` | out | 1 | the input is free: the next part may begin in this cycle |
 //! | `done_o` | out | 1 | the result of the oldest part may be used in this cycle |
 //! | `record_valid_i`, `record_ready_o`, `record_data_i` | in, out, in | 1, 1, 32 x lanes | the records' words; `gate_delta`: as many bytes as lanes, low |
@@ -213,6 +214,7 @@ impl<'m> Unit<'m> {
         let ready = sequence.get("record_ready_o");
         m.output("record_ready_o", ready);
         m.output("record_last_o", sequence.get("record_last_o"));
+        m.output("busy_o", sequence.get("busy_o"));
         m.output("issued_o", sequence.get("issued_o"));
         let issue = Issue {
             main: sequence.get("main_o"),

@@ -37,10 +37,11 @@ pub(crate) enum Drives {
 /// Outputs of the core that are looked at in every cycle.
 #[derive(Clone)]
 pub(crate) struct Watched {
-    bits: [Output; 9],
+    bits: [Output; 11],
     /// By channel: beats read and written.
     beats: Vec<[Output; 2]>,
     decided: [Output; 2],
+    passes: [Output; 3],
     error: [Output; 5],
     done: Output,
 }
@@ -54,6 +55,8 @@ impl Watched {
             "command_stalled",
             "mac_busy",
             "mac_there",
+            "vector_busy",
+            "vector_there",
             "gate_busy",
             "gate_there",
             "reading",
@@ -64,6 +67,7 @@ impl Watched {
             bits: bits.map(output),
             beats: (0..channels).map(beats).collect(),
             decided: ["replays", "computes"].map(output),
+            passes: ["passes", "streamed", "skipped"].map(output),
             error: ["valid", "code", "command", "channel", "response"]
                 .map(|name| output(&format!("error_{name}"))),
             done: output("done"),
@@ -74,7 +78,7 @@ impl Watched {
     fn count(&self, dut: &mut Rtl, beat: u64, counted: &mut Counted) {
         let bits = self.bits.map(|bit| dut.word(bit));
         counted.commands += bits[0];
-        let pairs = [&mut counted.command, &mut counted.mac, &mut counted.gate];
+        let pairs = [&mut counted.command, &mut counted.mac, &mut counted.vector, &mut counted.gate];
         for (pair, bits) in pairs.into_iter().zip(bits[1..].chunks(2)) {
             *pair = (pair.0 + bits[0], pair.1 + bits[1]);
         }
@@ -82,12 +86,15 @@ impl Watched {
             let [read, written] = beats.map(|output| dut.word(output));
             *bytes = (bytes.0 + beat * read, bytes.1 + beat * written);
             if channel == 0 {
-                counted.stalled.0 += bits[7] & !read & 1;
-                counted.stalled.1 += bits[8] & !written & 1;
+                counted.stalled.0 += bits[9] & !read & 1;
+                counted.stalled.1 += bits[10] & !written & 1;
             }
         }
         let [replays, computes] = self.decided.map(|output| dut.word(output));
         counted.decided = (counted.decided.0 + replays, counted.decided.1 + computes);
+        let [passes, streamed, skipped] = self.passes.map(|output| dut.word(output));
+        let sum = counted.passes;
+        counted.passes = (sum.0 + passes, sum.1 + streamed, sum.2 + skipped);
         let [wrong, code, command, channel, response] = self.error.map(|output| dut.word(output));
         if wrong == 1 {
             counted.error = Some(Failed { code, command, channel, response });
@@ -179,10 +186,10 @@ impl Board {
         at: Placement,
         memory: MemorySystem,
     ) -> Result<Counted, RunError> {
-        self.channels.iter_mut().for_each(Channel::begin);
         match &self.drives {
             Drives::Core(watched) => {
                 let watched = watched.clone();
+                self.channels.iter_mut().for_each(Channel::begin);
                 self.run_core(&watched, commands, at, memory)
             }
             Drives::Kernel(_) => self.run_by_registers(commands, at, memory),
@@ -204,6 +211,7 @@ impl Board {
         for channel in 0..self.channels.len() {
             self.dut.set(&format!("channel{channel}_i"), base(channel));
         }
+        self.dut.set("watchdog_i", PATIENCE / 2);
         for now in 0.. {
             self.dut.set("start_i", now == 0);
             self.cross(now, &mut memory)?;
@@ -217,7 +225,7 @@ impl Board {
             }
             self.check_moves(now)?;
         }
-        for (busy, there) in [&mut counted.mac, &mut counted.gate] {
+        for (busy, there) in [&mut counted.mac, &mut counted.vector, &mut counted.gate] {
             *there = there.saturating_sub(*busy);
         }
         Ok(counted)

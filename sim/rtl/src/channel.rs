@@ -214,6 +214,14 @@ impl Channel {
         Ok(Burst { addr: local.ok_or_else(wrong)?, bytes: bytes as u32 })
     }
 
+    /// Nothing is on the bus any more.
+    pub(crate) fn drop_all(&mut self, dut: &mut Rtl) {
+        self.beats.clear();
+        self.writes.clear();
+        self.responses.clear();
+        [self.signals.rvalid, self.signals.bvalid].iter().for_each(|valid| dut.put_word(*valid, 0));
+    }
+
     /// A run leaves nothing on the bus: no burst without all its data, no answer that is still to come.
     ///
     /// # Errors

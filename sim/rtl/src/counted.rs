@@ -15,6 +15,10 @@ pub struct Counted {
     pub command: (u64, u64),
     /// Cycles in which beats occupy channel 0's cluster, and the rest of those in which a product is under way.
     pub mac: (u64, u64),
+    /// Cycles in which the vector unit works, and the rest of those in which a command is in its queue.
+    pub vector: (u64, u64),
+    /// Passes of the array over matrices; blocks of these that came, and that did not.
+    pub passes: (u64, u64, u64),
     /// Cycles in which gates settle, and the rest of those in which there are gates.
     pub gate: (u64, u64),
     /// Slots for which gates decided that they replay, and that they do not.
@@ -61,6 +65,8 @@ impl From<Counters> for Counted {
             commands: c.commands,
             command: (c.units[0].busy, c.units[0].stalled),
             mac: (c.units[3].busy, c.units[3].stalled),
+            vector: (c.units[4].busy, c.units[4].stalled),
+            passes: (c.passes, c.blocks_streamed, c.blocks_skipped),
             gate: (c.units[5].busy, c.units[5].stalled),
             decided: (c.replays, c.computes),
             stalled: (c.units[1].stalled, c.units[2].stalled),
@@ -78,6 +84,9 @@ impl AddAssign<&Counted> for Counted {
         self.commands += other.commands;
         add(&mut self.command, other.command);
         add(&mut self.mac, other.mac);
+        add(&mut self.vector, other.vector);
+        let (passes, streamed, skipped) = other.passes;
+        self.passes = (self.passes.0 + passes, self.passes.1 + streamed, self.passes.2 + skipped);
         add(&mut self.gate, other.gate);
         add(&mut self.decided, other.decided);
         add(&mut self.stalled, other.stalled);

@@ -20,9 +20,6 @@ const IDLE: u64 = 1 << 2;
 const READY: u64 = 1 << 3;
 const CONTINUE: u64 = 1 << 4;
 
-/// Counters that the kernel leaves at rest.
-const AT_REST: [&str; 5] = ["PASSES", "BLOCKS_STREAMED", "BLOCKS_SKIPPED", "VECTOR_BUSY", "VECTOR_STALLED"];
-
 /// Cycles within which the registers take a word, and answer.
 const ANSWERS_IN: u64 = 1 << 10;
 
@@ -120,9 +117,12 @@ impl Board {
         Ok(board)
     }
 
-    /// Resets the kernel by `ap_rst_n`, while nothing is under way.
-    fn reset(&mut self) {
-        self.host().held = false;
+    /// Resets the kernel by `ap_rst_n`, and the memories with it, whatever is under way.
+    pub fn reset(&mut self) {
+        let Self { dut, channels, .. } = self;
+        channels.iter_mut().for_each(|channel| channel.drop_all(dut));
+        let host = self.host();
+        (host.held, host.waits, host.begins, host.memory) = (false, false, u64::MAX, None);
         self.dut.set("ap_rst_n", false);
         (0..3).for_each(|_| self.dut.tick());
         self.dut.set("ap_rst_n", true);
@@ -138,7 +138,10 @@ impl Board {
     }
 
     /// A cycle, with the memories on the channels.
-    fn clock(&mut self) -> Result<(), RunError> {
+    ///
+    /// # Errors
+    /// What crosses the channels must not.
+    pub fn clock(&mut self) -> Result<(), RunError> {
         let now = self.now();
         if let Some(mut memory) = self.host().memory.take() {
             self.cross(now, &mut memory)?;
@@ -254,6 +257,20 @@ impl Board {
         at: Placement,
         memory: MemorySystem,
     ) -> Result<Counted, RunError> {
+        self.begin(commands, at, memory)?;
+        let counted = self.end()?;
+        if counted.error.is_none() {
+            expect("the last command issued", self.read_register("COMMAND")?, commands - 1)?;
+        }
+        Ok(counted)
+    }
+
+    /// Starts a run of what lies in memory.
+    ///
+    /// # Errors
+    /// The kernel does not take what it is told.
+    pub fn begin(&mut self, commands: u64, at: Placement, memory: MemorySystem) -> Result<(), RunError> {
+        self.channels.iter_mut().for_each(Channel::begin);
         self.write_register("COMMANDS", commands)?;
         for (name, local) in [("PROGRAM", at.program), ("STEP", at.step), ("REPORT", at.report)] {
             self.write_register(name, base(0) + local)?;
@@ -264,16 +281,19 @@ impl Board {
         self.write_register("GIE", 1)?;
         self.write_register("IER", 1)?;
         (self.host().memory, self.host().begins) = (Some(memory), u64::MAX);
-        self.start()?;
+        self.start()
+    }
+
+    /// Waits for the end of the run, and reads what it counted.
+    ///
+    /// # Errors
+    /// It does not end, or leaves something on the bus.
+    pub fn end(&mut self) -> Result<Counted, RunError> {
         self.wait()?;
         let now = self.now();
         self.check_quiet(now)?;
         self.host().held = self.host().handshake == Handshake::Chain;
-        let counted = self.counted()?;
-        if counted.error.is_none() {
-            expect("the last command issued", self.read_register("COMMAND")?, commands - 1)?;
-        }
-        Ok(counted)
+        self.counted()
     }
 
     /// Accepts the results of the run before, and starts one: in any order.
@@ -322,9 +342,6 @@ impl Board {
 
     /// What the registers say of the last run.
     fn counted(&mut self) -> Result<Counted, RunError> {
-        for name in AT_REST {
-            expect(name, self.read_register(name)?, 0)?;
-        }
         let beat = self.config.beat().get();
         let mut bytes = Vec::new();
         for c in 0..self.channels.len() {
@@ -332,15 +349,20 @@ impl Board {
         }
         expect("READ_BUSY in bytes", self.read_register("READ_BUSY")? * beat, bytes[0].0)?;
         expect("WRITE_BUSY in bytes", self.read_register("WRITE_BUSY")? * beat, bytes[0].1)?;
-        let [command, mac, gate] = ["COMMAND", "MAC", "GATE"];
         let of = |unit: &'static str| move |what: &str| format!("{unit}_{what}");
         let counts = ["BUSY", "STALLED"];
         Ok(Counted {
             cycles: self.read_register("CYCLES")?,
             commands: self.read_register("COMMANDS_DONE")?,
-            command: self.both(of(command), counts)?,
-            mac: self.both(of(mac), counts)?,
-            gate: self.both(of(gate), counts)?,
+            command: self.both(of("COMMAND"), counts)?,
+            mac: self.both(of("MAC"), counts)?,
+            vector: self.both(of("VECTOR"), counts)?,
+            passes: (
+                self.read_register("PASSES")?,
+                self.read_register("BLOCKS_STREAMED")?,
+                self.read_register("BLOCKS_SKIPPED")?,
+            ),
+            gate: self.both(of("GATE"), counts)?,
             decided: self.both(str::to_owned, ["REPLAYS", "COMPUTES"])?,
             stalled: self.both(|way| format!("{way}_STALLED"), ["READ", "WRITE"])?,
             bytes,

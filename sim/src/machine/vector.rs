@@ -201,7 +201,7 @@ impl<F: Flow> Machine<'_, F> {
             return;
         };
         let issued = at.max(start + time.issue);
-        self.counters.units[VECTOR].busy += time.issue;
+        self.counters.units[VECTOR].busy += time.work;
         self.vector.free = issued;
         let result = issued + time.latency;
         let w = &mut self.waves[wave];

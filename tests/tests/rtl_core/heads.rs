@@ -45,7 +45,12 @@ fn attending(random: &mut Random) -> Vec<Command> {
             let blocks = 1 + random.below(16) as u16;
             Quant { pred: pred(random), src, dst, blocks, before: 0 }.into()
         }
-        7 => return multiplying(random),
+        7 => {
+            return multiplying(random)
+                .into_iter()
+                .chain(random.chance(60).then(|| attn(random).into()))
+                .collect();
+        }
         _ => appending(random),
     };
     vec![command]

@@ -3,7 +3,7 @@
 use crate::products::{product_run, weights};
 use crate::programs::{Run, any_run, appending, deciding, for_nobody, memory, storing};
 use fastcar_arch::config::{AccelConfig, ConfigFields};
-use fastcar_arch::isa::{self, Command, End};
+use fastcar_arch::isa::{self, Add, Addr, Command, End, Load, Store};
 use fastcar_arch::regs::error_code;
 use fastcar_golden::Golden;
 use fastcar_hw::axi::Handshake;
@@ -150,6 +150,19 @@ fn wrong_programs(random: &mut Random) -> Vec<(Vec<u8>, u64, &'static str, u64)>
         (with(size, 0x7F), 3, "opcode", 1),
         (with(0, 0xFF), 3, "opcode", 0),
         (with(3 * size - 1, 1), 3, "operand", 2),
+        (isa::encode(&[Command::from(Add { words: 0, ..Add::default() }), end]), 2, "operand", 0),
+        (
+            isa::encode(&[Command::from(Load { addr: Addr(8), words: 1, ..Load::default() }), end]),
+            2,
+            "operand",
+            0,
+        ),
+        (
+            isa::encode(&[Command::from(Store { slot_stride: 4, words: 1, ..Store::default() }), end]),
+            2,
+            "operand",
+            0,
+        ),
         (good.clone(), 2, "no_end", 1),
         (early, 3, "no_end", 0),
     ]
@@ -180,6 +193,93 @@ fn wrong_programs_end_with_an_error() -> TestResult {
         let length = bench.random.below(8);
         let next = product_run(&mut bench.random, &bench.config, length);
         bench.agrees(&next)?;
+    }
+    Ok(())
+}
+
+impl Bench {
+    /// Starts a run of products on the kernel, and lets it go on for some cycles.
+    fn begin(&mut self) -> Result<Run, Box<dyn std::error::Error>> {
+        let Self { config, random, kernel, .. } = self;
+        let run = product_run(random, config, 6);
+        let image = memory(random, config);
+        (0..config.channels() as usize).for_each(|c| kernel.write(c, 0, image.channel(c)));
+        kernel.write(0, run.at.step, &run.table.to_bytes(run.program.limits()));
+        kernel.write(0, run.at.program, &isa::encode(run.program.commands()));
+        let memory = MemorySystem::new(&MemorySpec::for_config(config)?, config, 0)?;
+        kernel.begin(run.program.commands().len() as u64, run.at, memory)?;
+        (0..random.below(4000)).try_for_each(|_| kernel.clock())?;
+        Ok(run)
+    }
+
+    /// A run is as if nothing had been before it.
+    fn goes_on(&mut self) -> TestResult {
+        let next = product_run(&mut self.random, &self.config, 4);
+        self.agrees(&next)
+    }
+}
+
+/// A run that the host ends, anywhere in it, ends with its error on a bus that is quiet; one that is over is not touched.
+#[test]
+fn the_host_ends_runs() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut bench = Bench::alone(AccelConfig::preset("tiny")?, Handshake::Chain, 6)?;
+    let mut cover = Cover::new(&["ended", "too late"]);
+    for _ in 0..30 {
+        let run = bench.begin()?;
+        bench.kernel.write_register("ABORT", 1)?;
+        let found = bench.kernel.end()?;
+        let commands = run.program.commands().len() as u64;
+        match found.error {
+            Some(error) => {
+                assert_eq!(Some(error.code), error_code("aborted").map(u64::from));
+                assert!(error.command < commands && found.commands <= commands);
+            }
+            None => assert_eq!(found.commands, commands),
+        }
+        cover.hit("ended", found.error.is_some());
+        cover.hit("too late", found.error.is_none());
+        assert_eq!(bench.kernel.read_register("ABORT")?, 0);
+        bench.goes_on()?;
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+/// A run in which nothing moves for longer than the host has patience; with none of it, or enough, the run goes to its end.
+#[test]
+fn the_watchdog_ends_runs() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut bench = Bench::alone(AccelConfig::preset("tiny")?, Handshake::Single, 7)?;
+    for (patience, ends) in [(12, true), (0, false), (1 << 16, false), (20, true)] {
+        bench.kernel.write_register("WATCHDOG", patience)?;
+        bench.begin()?;
+        let found = bench.kernel.end()?;
+        let stuck = error_code("stuck").filter(|_| ends).map(u64::from);
+        assert_eq!(found.error.map(|error| error.code), stuck, "{patience} cycles");
+        bench.kernel.write_register("WATCHDOG", 1 << 20)?;
+        bench.goes_on()?;
+    }
+    Ok(())
+}
+
+/// A reset anywhere in a run leaves nothing of it, and no half burst: the memories begin anew too.
+#[test]
+fn a_reset_ends_runs() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let mut bench = Bench::alone(AccelConfig::preset("tiny")?, Handshake::Chain, 8)?;
+    for _ in 0..20 {
+        bench.begin()?;
+        bench.kernel.reset();
+        assert_eq!(bench.kernel.read_register("CTRL")?, 1 << 2, "no run is under way");
+        assert_eq!(bench.kernel.read_register("ERROR")?, 0);
+        bench.goes_on()?;
     }
     Ok(())
 }

@@ -150,7 +150,7 @@ fn the_hardware_counts_what_the_simulator_does() -> TestResult {
     }
     let units = rtl["units"].as_array().ok_or("no units")?;
     let all = sim["units"].as_array().ok_or("no units")?;
-    assert_eq!(units.len(), 5);
+    assert_eq!(units.len(), 6);
     assert!(units.iter().all(|unit| all.contains(unit)), "{units:?} {all:?}");
     Ok(())
 }

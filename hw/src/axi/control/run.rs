@@ -4,11 +4,13 @@ use super::bus::Bus;
 use super::map::Map;
 use super::{CYCLES, CounterPort, Handshake};
 use crate::rtl::{Builder, Reg, RtlError, Wire};
-use fastcar_arch::regs::Reset;
+use fastcar_arch::regs::{Register, Reset};
 
 const CTRL: &str = "CTRL";
 const ISR: &str = "ISR";
 const ERROR: &str = "ERROR";
+const ABORT: &str = "ABORT";
+const WATCHDOG: &str = "WATCHDOG";
 
 /// A run as the other registers see it.
 pub(super) struct Run<'m> {
@@ -86,26 +88,47 @@ pub(super) fn interrupts<'m>(bus: &Bus<'m>, map: &mut Map<'m>, run: &Run<'m>) ->
     Ok(())
 }
 
+/// A register of one number that software reads and writes.
+fn number<'m>(bus: &Bus<'m>, map: &mut Map<'m>, register: &Register) -> Wire<'m> {
+    let m = bus.m;
+    let name = register.name.to_lowercase();
+    let reset = if let Reset::Value(value) = register.reset { value } else { 0 };
+    let words: Vec<_> = (0..register.bits / 32)
+        .map(|word| {
+            let low = reset >> (32 * word) & u64::from(u32::MAX);
+            let reg = m.reg(&format!("{name}_word{word}"), 32).reset(low);
+            reg.set_when(bus.writes(register.offset + 4 * word), bus.written(reg.q(), 0));
+            reg.q()
+        })
+        .collect();
+    let value = m.pack(&words);
+    map.set(&register.name, value);
+    value
+}
+
+/// `ABORT` and `WATCHDOG`: what ends runs that do not end by themselves.
+pub(super) fn ends<'m>(bus: &Bus<'m>, map: &mut Map<'m>, run: &Run<'m>) -> Result<(), RtlError> {
+    let m = bus.m;
+    let (offset, bit) = map.field(ABORT, "abort")?;
+    let abort = m.reg("abort", 1).reset(0);
+    let asked = bus.writes_one(offset, bit.low) & run.running;
+    abort.update(&[(run.finished, m.lit(1, 0)), (asked, m.lit(1, 1))]);
+    map.set_field(ABORT, "abort", abort.q());
+    m.output("abort_o", abort.q());
+    let watchdog = map.register(WATCHDOG)?.clone();
+    m.output("watchdog_o", number(bus, map, &watchdog));
+    Ok(())
+}
+
 /// The kernel arguments: as written, and as sampled when a run begins.
 pub(super) fn arguments<'m>(bus: &Bus<'m>, map: &mut Map<'m>, run: &Run<'m>) {
     let m = bus.m;
     let registers: Vec<_> = map.registers.arguments().map(|(_, register)| register.clone()).collect();
     for register in registers {
         let name = register.name.to_lowercase();
-        let reset = if let Reset::Value(value) = register.reset { value } else { 0 };
-        let words: Vec<_> = (0..register.bits / 32)
-            .map(|word| {
-                let low = reset >> (32 * word) & u64::from(u32::MAX);
-                let reg = m.reg(&format!("{name}_word{word}"), 32).reset(low);
-                reg.set_when(bus.writes(register.offset + 4 * word), bus.written(reg.q(), 0));
-                reg.q()
-            })
-            .collect();
-        let value = m.pack(&words);
         let sampled = m.reg(&format!("{name}_sampled"), register.bits);
-        sampled.set_when(run.accepted, value);
+        sampled.set_when(run.accepted, number(bus, map, &register));
         m.output(&format!("{name}_o"), sampled.q());
-        map.set(&register.name, value);
     }
 }
 

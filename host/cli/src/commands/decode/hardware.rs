@@ -84,6 +84,9 @@ pub struct Hardware {
     written_bytes: u64,
     replays: u64,
     computes: u64,
+    passes: u64,
+    blocks_streamed: u64,
+    blocks_skipped: u64,
     units: Vec<UnitShares>,
 }
 
@@ -107,6 +110,9 @@ impl Hardware {
             written_bytes,
             replays: all.decided.0,
             computes: all.decided.1,
+            passes: all.passes.0,
+            blocks_streamed: all.passes.1,
+            blocks_skipped: all.passes.2,
             units: units(all, config.beat().get()),
         }
     }
@@ -142,7 +148,7 @@ impl Hardware {
     }
 }
 
-/// What the units of the hardware that have counters were busy with.
+/// What the units were busy with.
 fn units(all: &Counted, beat: u64) -> Vec<UnitShares> {
     let (read, written) = all.bytes.first().copied().unwrap_or_default();
     let of = [
@@ -150,6 +156,7 @@ fn units(all: &Counted, beat: u64) -> Vec<UnitShares> {
         ("READ", (read / beat, all.stalled.0)),
         ("WRITE", (written / beat, all.stalled.1)),
         ("MAC", all.mac),
+        ("VECTOR", all.vector),
         ("GATE", all.gate),
     ];
     of.map(|(unit, (busy, stalled))| UnitShares::new(unit, busy, stalled, all.cycles)).into()
