@@ -300,11 +300,14 @@ fn memory_operands_stay_in_the_channel() {
 }
 
 #[test]
-fn unused_addresses_are_not_checked() {
-    let far = Addr(u64::MAX);
+fn unused_addresses_lie_anywhere_on_a_beat() {
+    let far = Addr(u64::MAX - 63);
     assert!(check(&tiny(), Norm { kind: NormKind::Rms, beta: far, ..norm() }).is_ok());
     assert!(check(&tiny(), Matvec { bias: far, ring: far, ..matvec() }).is_ok());
     assert!(check(&tiny(), Attn { list: far, ..attn() }).is_ok());
+    // The hardware looks at all of a command's fields.
+    assert_snapshot!(refusal(Matvec { bias: Addr(8), ..matvec() }), @"command 0 (matvec): bias is 8; it must be a multiple of 16 and not 0");
+    assert_snapshot!(refusal(Attn { list_stride: 4, ..attn() }), @"command 0 (attn): list_stride is 4; it must be a multiple of 16 and not 0");
 }
 
 #[test]

@@ -442,11 +442,15 @@ impl Sender {
     ) {
         let blocks = m.reg("blocks", EVENT_BITS).reset(0);
         blocks.update(&[(clear | done, m.lit(EVENT_BITS, 0)), (block, blocks.q() + 1)]);
-        let passes = self.last_pass(m, &self.columns(m, product.counts)).zext(EVENT_BITS) + 1;
-        let skipped = product.note.last_block.zext(EVENT_BITS) + 1 - blocks.q();
-        for (name, count) in [("passes", passes), ("streamed", blocks.q()), ("skipped", skipped)] {
-            let count = m.register(&format!("{name}_of_product"), count & done.repeat(EVENT_BITS));
-            m.output(&format!("{name}_o"), count);
+        let passes = self.last_pass(m, &self.columns(m, product.counts)).zext(EVENT_BITS);
+        let skipped = product.note.last_block.zext(EVENT_BITS) - blocks.q();
+        // A cycle later, so that they are no longer on the way of what decides that the product is sent.
+        let done = m.register_valid("counted", done);
+        for (name, count, more) in
+            [("passes", passes, 1), ("streamed", blocks.q(), 0), ("skipped", skipped, 1)]
+        {
+            let count = m.register(&format!("{name}_of_product"), count) + more;
+            m.output(&format!("{name}_o"), count & done.repeat(EVENT_BITS));
         }
     }
 }
