@@ -6,7 +6,9 @@ use crate::tools::{run, system_tool};
 use fastcar_hw::rtl::Design;
 use std::fmt;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// A step on the way to a library.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,12 +55,18 @@ const VERILATOR: [&str; 8] =
 const COMPILER: [&str; 7] =
     ["-O2", "-fPIC", "-std=gnu++17", "-fvisibility=hidden", "-fno-gnu-unique", "-w", "-pthread"];
 
+/// What is run once, when a model begins, is most of the text of a large one: not worth a minute of the compiler. It wins over the flag before it.
+const ONCE: &str = "-O0";
+
+/// Bytes of such text from which on it is compiled for itself.
+const LARGE: u64 = 1 << 20;
+
 /// The library of a design.
 pub(crate) fn library(design: &Design, trace: bool, progress: &dyn Progress) -> Result<PathBuf, BenchError> {
     let version = run(system_tool("verilator")?, ["--version"], Path::new("."))?;
     let shim = shim(design, trace);
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
-    let key = key(texts.chain([VERSION, &version, &shim]).chain(VERILATOR).chain(COMPILER));
+    let key = key(texts.chain([VERSION, &version, &shim]).chain(VERILATOR).chain(COMPILER).chain([ONCE]));
     let held = held_folder(design.top(), &key)?;
     let library = held.folder.join("dut.so");
     if !library.is_file() {
@@ -127,40 +135,55 @@ fn verilate(design: &Design, folder: &Path, trace: bool) -> Result<(), BenchErro
 fn compile(folder: &Path, shim: &str, runtime: &Runtime, trace: bool) -> Result<(), BenchError> {
     let path = folder.join("shim.cpp");
     fs::write(&path, shim).map_err(at(&path))?;
-    let mut all = String::from("#include \"shim.cpp\"\n");
-    for source in sources(&folder.join("obj"))? {
-        all.push_str(&format!("#include \"obj/{source}\"\n"));
-    }
-    let path = folder.join("all.cpp");
-    fs::write(&path, all).map_err(at(&path))?;
-    let flags = [
-        "-shared",
-        "-Wl,-Bsymbolic",
-        "-DVM_COVERAGE=0",
-        "-DVM_SC=0",
-        "-I.",
-        "-Iobj",
-        "all.cpp",
-        "-o",
-        "partial.so",
-    ];
-    let traced = format!("-DVM_TRACE={}", u8::from(trace));
+    let (once, always) = sources(&folder.join("obj"))?;
+    let size: u64 = once.iter().map(|source| source.1).sum();
+    let apart = size >= LARGE;
+    let (mut all, mut rest) = (String::from("#include \"shim.cpp\"\n"), String::new());
+    let include = |text: &mut String, sources: &[Source]| {
+        sources.iter().for_each(|(source, _)| text.push_str(&format!("#include \"obj/{source}\"\n")));
+    };
+    include(&mut all, &always);
+    include(if apart { &mut rest } else { &mut all }, &once);
+    let defines = ["-DVM_COVERAGE=0".into(), "-DVM_SC=0".into(), format!("-DVM_TRACE={}", u8::from(trace))];
     let include = format!("-I{}", runtime.include.display());
-    let objects = runtime.objects.iter().map(|object| object.display().to_string());
-    let all = COMPILER.into_iter().chain(flags).map(String::from).chain([traced, include]).chain(objects);
-    run(system_tool("g++")?, all, folder)?;
+    let flags: Vec<String> = COMPILER.map(String::from).into_iter().chain(defines).chain([include]).collect();
+    let object = |name: &str, text: &str, more: &[&str]| {
+        let path = folder.join(format!("{name}.cpp"));
+        fs::write(&path, text).map_err(at(&path))?;
+        let own =
+            ["-I.", "-Iobj", "-c", &format!("{name}.cpp"), "-o", &format!("{name}.o")].map(String::from);
+        let more = more.iter().map(|flag| (*flag).to_owned());
+        run(system_tool("g++")?, flags.iter().cloned().chain(more).chain(own), folder)
+    };
+    // Both at once: either takes minutes.
+    thread::scope(|scope| {
+        let once = apart.then(|| scope.spawn(|| object("once", &rest, &[ONCE])));
+        let always = object("all", &all, &[]);
+        once.map_or(Ok(String::new()), |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))?;
+        always
+    })?;
+    let objects = ["all.o", "once.o"].into_iter().take(if apart { 2 } else { 1 }).map(String::from);
+    let objects = objects.chain(runtime.objects.iter().map(|object| object.display().to_string()));
+    let link = ["-shared", "-Wl,-Bsymbolic", "-o", "partial.so"].map(String::from);
+    run(system_tool("g++")?, flags.iter().cloned().chain(link).chain(objects), folder)?;
     let done = folder.join("dut.so");
     fs::rename(folder.join("partial.so"), &done).map_err(at(&done))
 }
 
-/// What Verilator has written, in order.
-fn sources(folder: &Path) -> Result<Vec<String>, BenchError> {
+/// What Verilator has written, in order, with its bytes: what runs once, and the rest.
+fn sources(folder: &Path) -> Result<(Vec<Source>, Vec<Source>), BenchError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".cpp")).collect();
-    names.sort_unstable();
-    Ok(names)
+    let sizes = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len()))
+    });
+    let mut sources: Vec<Source> = sizes.filter(|(name, _)| name.ends_with(".cpp")).collect();
+    sources.sort_unstable();
+    Ok(sources.into_iter().partition(|(name, _)| name.ends_with("__Slow.cpp")))
 }
+
+/// Name and bytes.
+type Source = (String, u64);
 
 /// What Verilator calls a port: words of C++ get a prefix.
 fn member(port: &str) -> String {
