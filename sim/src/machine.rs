@@ -70,6 +70,8 @@ enum Due {
     Dispatched { wave: usize, command: usize },
     /// A stream is through with the command that it took.
     Streamed { wave: usize, stream: usize },
+    /// Block lists of a slot may be walked.
+    Listed { wave: usize, command: usize },
     /// The flow tells something.
     Signal(Signal),
     /// A unit is free, or a pipeline's result is there: look again.
@@ -130,6 +132,8 @@ pub(crate) struct Machine<'a, F> {
     /// What is queued at the ports, by wave, command and part, in order, whether it is acknowledged, and when the next may be taken off.
     unwritten: VecDeque<((usize, usize, usize), bool)>,
     retire_free: Cycle,
+    /// When the walker of what the control queues read is free.
+    control_walked: Cycle,
     reporting: bool,
     done_at: Option<Cycle>,
     counters: Counters,
@@ -177,6 +181,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             room_wanted: false,
             unwritten: VecDeque::new(),
             retire_free: 0,
+            control_walked: 0,
             reporting: false,
             done_at: None,
             counters: Counters::default(),
@@ -248,6 +253,7 @@ impl<'a, F: Flow> Machine<'a, F> {
             Due::Issued { wave } => self.issued(wave),
             Due::Decoded { wave } => self.decoded(wave),
             Due::Dispatched { wave, command } => self.dispatched(wave, command),
+            Due::Listed { wave, command } => self.waves[wave].states[command].lists -= 1,
             Due::Streamed { wave, stream } => self.streamed(wave, stream),
             Due::Room(wanted) => self.flow.want_room(wanted, self.now),
             Due::Write { wave, command, part } => self.queue_write(wave, command, part),

@@ -66,7 +66,7 @@ pub(crate) struct State {
     pub(crate) queued: (usize, usize),
     /// Block lists that have not come yet.
     pub(crate) lists: u32,
-    /// What it asks of the units; known once predicate and lists are. Of masked streams only what `mask_groups` says may be used.
+    /// What it asks of the units; known once its predicate is. Of masked streams only what `mask_groups` says may be used.
     pub(crate) work: Option<Rc<Work>>,
     /// Since when that is known.
     pub(crate) resolved: Cycle,

@@ -205,9 +205,11 @@ fn recorded_lists_are_the_patterns() -> TestResult {
             table.slots[slot] = SlotEntry { flags: ACTIVE, pos: place.token, ..SlotEntry::idle() };
             for list in &compiled.lists {
                 let record = list.record(place);
-                assert!(record.len() as u64 * 4 <= list.stride * u64::from(config.channels()));
-                let addr = list.addr + slot as u64 * list.stride;
-                machine.memory_mut().write_record(addr, &bytes(&record));
+                let addr = (list.addr + slot as u64 * list.stride) as usize;
+                for (channel, bytes) in record.iter().enumerate() {
+                    assert_eq!(bytes.len() as u64, list.stride);
+                    machine.memory_mut().channel_mut(channel)[addr..][..bytes.len()].copy_from_slice(bytes);
+                }
             }
         }
         let program: &Program = &compiled.body[0];

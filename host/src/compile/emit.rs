@@ -344,7 +344,7 @@ impl<'a> Emitter<'a> {
             Some(list) => isa::Attn {
                 list: Addr(list.addr),
                 list_stride: list.stride,
-                list_entries: list.entries,
+                list_entries: list.layout.entries() as u16,
                 ..attn
             },
             None => attn,

@@ -1,7 +1,8 @@
 //! Block lists in device memory.
 
 use crate::attention::{Pattern, Place};
-use fastcar_arch::layout::{MemoryFull, MemoryMap, RecordLayout};
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
+use fastcar_arch::layout::{ListLayout, MemoryFull, MemoryMap};
 use fastcar_arch::units::Bytes;
 
 /// The block lists of all slots for the layers whose heads have the same patterns: one record per slot, which the host
@@ -12,8 +13,8 @@ pub struct ListRecords {
     pub addr: u64,
     /// Local bytes from one slot's record to the next.
     pub stride: u64,
-    /// Entries for which each head's list has room.
-    pub entries: u16,
+    /// What a record looks like.
+    pub layout: ListLayout,
     /// The pattern of each key/value head.
     pub patterns: Vec<Pattern>,
 }
@@ -22,16 +23,20 @@ impl ListRecords {
     /// Allocates the records of `slots` sequences of up to `positions` tokens.
     pub(super) fn allocate(
         map: &mut MemoryMap,
-        layout: &RecordLayout,
+        config: &AccelConfig,
         name: String,
         patterns: Vec<Pattern>,
         slots: u32,
         positions: u32,
     ) -> Result<Self, MemoryFull> {
-        let entries = patterns.iter().map(|p| p.most_entries(positions)).max().unwrap_or(0);
-        let stride = layout.list_bytes(patterns.len() as u64, entries.into()).get();
+        let kv_heads = patterns.len() as u32;
+        let share = ListLayout::new(config, kv_heads, 0).share();
+        let most = patterns.iter().map(|p| p.most_entries(positions)).max().unwrap_or(0);
+        let entries = most.min(positions.div_ceil(KV_BLOCK_TOKENS).div_ceil(share)).max(1);
+        let layout = ListLayout::new(config, kv_heads, entries);
+        let stride = layout.local_bytes().get();
         let addr = map.allocate(name, Bytes(stride * u64::from(slots)))?;
-        Ok(Self { addr, stride, entries: entries as u16, patterns })
+        Ok(Self { addr, stride, layout, patterns })
     }
 
     /// The list of each key/value head for a token: block numbers, each with the mask of its tokens.
@@ -40,17 +45,9 @@ impl ListRecords {
         self.patterns.iter().map(|p| p.blocks(place)).collect()
     }
 
-    /// A slot's record for a token: per head the number of entries, 0, then room for the entries.
+    /// A slot's record for a token, by channel.
     #[must_use]
-    pub fn record(&self, place: Place) -> Vec<u32> {
-        let room = usize::from(self.entries);
-        let mut words = Vec::with_capacity(self.patterns.len() * 2 * (room + 1));
-        for list in self.lists(place) {
-            words.extend([list.len() as u32, 0]);
-            let rest = room.saturating_sub(list.len());
-            words.extend(list.iter().flat_map(|&(block, mask)| [block, mask]));
-            words.extend(std::iter::repeat_n(0, 2 * rest));
-        }
-        words
+    pub fn record(&self, place: Place) -> Vec<Vec<u8>> {
+        self.layout.record(place.token, &self.lists(place))
     }
 }

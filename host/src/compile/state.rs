@@ -98,7 +98,7 @@ impl State {
         let (lists, list_of) = (Vec::new(), Vec::new());
         let mut state = Self { kv, kv_stride, kv_layout, outputs, references, deltas, lists, list_of };
         state.rings(&mut Rings { layout: RecordLayout::new(config), map, options }, transformer, policy)?;
-        state.lists(map, &RecordLayout::new(config), prefix, transformer, policy, options)?;
+        state.lists(map, config, prefix, transformer, policy, options)?;
         Ok(state)
     }
 
@@ -138,7 +138,7 @@ impl State {
     fn lists(
         &mut self,
         map: &mut MemoryMap,
-        layout: &RecordLayout,
+        config: &AccelConfig,
         prefix: &str,
         transformer: &Transformer,
         policy: &Policy,
@@ -155,7 +155,7 @@ impl State {
             let known = self.lists.iter().position(|l| l.patterns == patterns);
             if known.is_none() {
                 let name = format!("{prefix}lists.{}", self.lists.len());
-                self.lists.push(ListRecords::allocate(map, layout, name, patterns, slots, positions)?);
+                self.lists.push(ListRecords::allocate(map, config, name, patterns, slots, positions)?);
             }
             self.list_of.push(known.or(self.lists.len().checked_sub(1)));
         }

@@ -290,7 +290,7 @@ impl Session {
             logits: vec![vec![0.0; words]; options.slots as usize],
             prepared: None,
             bytes: LayerBytes::of(model.image()),
-            lists: WrittenLists::new(model.config(), compiled.lists.len(), options.slots),
+            lists: WrittenLists::new(compiled.lists.len(), options.slots),
             period: model.image().period.unwrap_or(0),
             windows: Windows::default(),
             model,

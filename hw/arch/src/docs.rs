@@ -10,6 +10,7 @@ use crate::isa::{
     AbBlock, Add, Addr, COMMAND_BYTES, Command, CommandInfo, ENUMS, End, F32Bits, ISA_VERSION, Pred, Quant,
     VbLine,
 };
+use crate::layout::LIST_PLACES;
 use crate::regs::{ERROR_CODES, MAP_BYTES, REGISTER_VERSION, Register, RegisterMap, Reset};
 use crate::step::{ACTIVE, GateEntry, GateReport, NO_RING, OUTPUT, PAIRED, SLOT_BYTES, SlotEntry};
 use std::fmt::Write;
@@ -319,24 +320,30 @@ fn block_lists(out: &mut String) {
     let _ = writeln!(out, "## Block lists\n");
     let _ = writeln!(
         out,
-        "`attn` with `list_entries` above 0 attends to the tokens of a list. A slot's record holds one list"
+        "`attn` with `list_entries` above 0 attends to the tokens of a list; it has to be read ahead. Each channel has the lists"
     );
     let _ = writeln!(
         out,
-        "after the other, one per key/value head, each with room for `list_entries` entries:\n"
+        "of its own heads, where channels share a head those of its own blocks. Of each slot, and aligned to beats, come first"
     );
+    let _ = writeln!(
+        out,
+        "the headers of all the channel's heads, at most {LIST_PLACES}, then, from a new beat on, for each head room for"
+    );
+    let _ = writeln!(out, "`list_entries` entries. A header is:\n");
     structure(
         out,
         &[
             (0, 4, "entries", "entries in use, at most `list_entries`"),
-            (4, 4, "-", "0"),
-            (
-                8,
-                4,
-                "block",
-                "first entry: number of the KV block; blocks ascend, up to that of the slot's position",
-            ),
-            (12, 4, "mask", "first entry: bit i for token i of the block"),
+            (4, 4, "own", "tokens of the slot's own block: bit i for token i, none beyond the slot's position; not looked at where the block is on another channel"),
+        ],
+    );
+    let _ = writeln!(out, "and an entry, of a block before the slot's own one:\n");
+    structure(
+        out,
+        &[
+            (0, 4, "row", "number of the block among the head's blocks on this channel; they ascend"),
+            (4, 4, "mask", "bit i for token i of the block; not 0"),
         ],
     );
 }

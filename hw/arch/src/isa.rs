@@ -27,7 +27,7 @@ use std::fmt;
 /// Size of one encoded command.
 pub const COMMAND_BYTES: usize = 64;
 /// Version of the command set; part of the identity hash.
-pub const ISA_VERSION: u32 = 2;
+pub const ISA_VERSION: u32 = 3;
 
 /// Line index in the vector buffer (32 binary32 words a line).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -732,7 +732,7 @@ commands! {
         addr: Addr = 16,
         /// local bytes from one slot's cache to the next slot's
         slot_stride: u64 = 24,
-        /// block lists of slot 0 in this layer, one per key/value head
+        /// block lists of slot 0 in this layer
         list: Addr = 32,
         /// local bytes from one slot's lists to the next slot's
         list_stride: u64 = 40,

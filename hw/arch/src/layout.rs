@@ -10,8 +10,12 @@ use crate::isa::WeightFormat;
 use crate::units::Bytes;
 use std::ops::Range;
 
+mod lists;
+
+pub use lists::{LIST_BANKS, LIST_BEATS, LIST_PLACES, ListLayout, ListPlace};
+
 /// Version of the layouts; part of the identity hash.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Elements of an MX block.
 const BLOCK: u64 = LINE_WORDS as u64;
@@ -56,13 +60,6 @@ impl RecordLayout {
     #[must_use]
     pub fn act_bytes(&self, blocks: u64) -> Bytes {
         self.local_bytes(blocks * (BLOCK + 1))
-    }
-
-    /// Bytes of a slot's block lists on each channel: per key/value head an 8-byte header (the number of entries,
-    /// then 0) and room for `entries` pairs of block number and token mask, 32 bits each.
-    #[must_use]
-    pub fn list_bytes(&self, kv_heads: u64, entries: u64) -> Bytes {
-        self.local_bytes(kv_heads * (entries + 1) * 8)
     }
 
     /// The pieces of a record in order: each a place, and the range of the record's bytes that lies there.

@@ -14,9 +14,9 @@ mod gates;
 pub use family::{Access, Family, FamilyKind, LocalRange, Operand};
 pub use fills::{BlockRange, MaskFault, PartFault};
 
-use crate::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
+use crate::config::{AccelConfig, LINE_WORDS};
 use crate::isa::{AbBlock, Addr, Command, Epilogue, IndexBy, IsaError, NormKind, VbLine};
-use crate::layout::{KvLayout, RecordLayout, WeightLayout};
+use crate::layout::{KvLayout, LIST_PLACES, ListLayout, RecordLayout, WeightLayout};
 use crate::num::sumsq::MAX_TERMS;
 use crate::num::window::MAX_BLOCKS;
 use crate::step::{ACTIVE, StepTable};
@@ -506,14 +506,7 @@ impl Checker<'_> {
                 self.limit("query blocks of a column", blocks, query_rows(self.config).into())?;
                 self.scores(c.heads / c.kv_heads)?;
                 self.kv(Read, Place::cache(c.addr, c.slot_stride), c.kv_heads, c.head_dim)?;
-                let blocks = self.config.score_tokens() / KV_BLOCK_TOKENS;
-                self.limit("list_entries", c.list_entries.into(), blocks.into())?;
-                let bytes = u64::from(c.kv_heads) * (u64::from(c.list_entries) + 1) * 8;
-                let list = Place { slot_stride: c.list_stride, ..Place::fixed("list", c.list) };
-                match c.list_entries {
-                    0 => Ok(()),
-                    _ => self.constant(list, bytes),
-                }
+                self.lists(c)
             }
             Command::GateTas(c) => {
                 self.gate(c.gate)?;
@@ -533,6 +526,23 @@ impl Checker<'_> {
             }
             Command::GateHost(c) => self.gate(c.gate),
         }
+    }
+
+    fn lists(&mut self, c: &crate::isa::Attn) -> Check {
+        if c.list_entries == 0 {
+            return Ok(());
+        }
+        if !c.ahead {
+            let reason = "a channel keeps the entries of lists for its read-ahead stream";
+            return self.unfit("ahead", 0, "1 with block lists".to_owned(), reason);
+        }
+        let layout = ListLayout::new(self.config, c.kv_heads.into(), c.list_entries.into());
+        self.limit("places of heads with lists on a channel", layout.places().into(), LIST_PLACES.into())?;
+        let most = ListLayout::most_entries(self.config, c.kv_heads.into());
+        self.limit("list_entries", c.list_entries.into(), most.into())?;
+        let list = Place { slot_stride: c.list_stride, ..Place::fixed("list", c.list) };
+        let bytes = layout.local_bytes();
+        self.memory(FamilyKind::Constant, Access::Read, list, bytes, bytes)
     }
 
     fn matvec(&mut self, c: &crate::isa::Matvec) -> Check {

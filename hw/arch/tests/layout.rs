@@ -2,7 +2,7 @@
 
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS, ROW_GRANULE};
 use fastcar_arch::isa::WeightFormat;
-use fastcar_arch::layout::{KvLayout, MemoryMap, PAGE_BYTES, Place, RecordLayout, WeightLayout};
+use fastcar_arch::layout::{KvLayout, ListLayout, MemoryMap, PAGE_BYTES, Place, RecordLayout, WeightLayout};
 use fastcar_arch::units::Bytes;
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -216,8 +216,43 @@ fn sizes_of_records() {
     let layout = RecordLayout::new(&AccelConfig::preset("u55c").unwrap());
     assert_eq!(layout.vector_bytes(4096), Bytes(4096 * 4 / 32));
     assert_eq!(layout.act_bytes(128), Bytes((128_u64 * 33).div_ceil(2048) * 64));
-    assert_eq!(layout.list_bytes(32, 7), Bytes(64));
-    assert_eq!(layout.list_bytes(32, 8), Bytes(128));
+}
+
+/// Every block of a list stands on the channel that holds it, and nothing twice.
+#[test]
+fn lists_are_where_their_blocks_are() {
+    for (preset, kv_heads) in [("tiny", 1), ("tiny", 3), ("edge", 1), ("edge", 3), ("edge", 8), ("u55c", 5)] {
+        let config = AccelConfig::preset(preset).unwrap();
+        let (pos, entries) = (32 * 37 + 4, ListLayout::most_entries(&config, kv_heads).min(40));
+        let (lists, cache) =
+            (ListLayout::new(&config, kv_heads, entries), KvLayout::new(&config, kv_heads, 64, 2048));
+        let of = |head: u32| (0..38).filter(move |block| block % 3 != head % 3).map(|block| (block, block + 1));
+        let all: Vec<Vec<_>> = (0..kv_heads).map(|head| of(head).collect()).collect();
+        let record = lists.record(pos, &all);
+        let word = |channel: usize, at: u64| {
+            let bytes: [u8; 8] = record[channel][at as usize..][..8].try_into().unwrap();
+            (u64::from_le_bytes(bytes) as u32, (u64::from_le_bytes(bytes) >> 32) as u32)
+        };
+        for (head, list) in (0..).zip(&all) {
+            let mut found = Vec::new();
+            for residue in 0..lists.share() {
+                let place = lists.place(head, residue);
+                let channel = place.header.channel;
+                let (count, own) = word(channel, place.header.offset);
+                assert!(count <= lists.rows(37, residue));
+                for entry in 0..u64::from(count) {
+                    let (row, mask) = word(channel, place.entries + 8 * entry);
+                    let block = row * lists.share() + residue;
+                    assert_eq!(cache.block_place(head.into(), block.into()).channel, channel);
+                    found.push((block, mask));
+                }
+                found.extend((own != 0).then_some((37, own)));
+            }
+            found.sort_unstable();
+            assert_eq!(&found, list);
+        }
+        assert!(record.iter().all(|bytes| bytes.len() as u64 == lists.local_bytes().get()));
+    }
 }
 
 #[test]

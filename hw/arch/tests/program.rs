@@ -5,7 +5,7 @@ mod common;
 use common::any_command;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{self, *};
-use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
+use fastcar_arch::layout::{KvLayout, ListLayout, RecordLayout, WeightLayout};
 use fastcar_arch::num::sumsq::MAX_TERMS;
 use fastcar_arch::num::window::MAX_BLOCKS;
 use fastcar_arch::program::{Limits, Program, ProgramError};
@@ -124,8 +124,8 @@ fn reach_is_the_last_byte_of_the_last_slot_and_index() {
     assert_eq!(reach(Matvec { delta: true, ..matvec() }), (1 << 20) + (3 << 16) + (15 << 12) + 256);
     let cache = KvLayout::new(&config, 2, 32, LIMITS.positions).local_bytes().get();
     assert_eq!(reach(attn()), (3 << 16) + cache);
-    let lists = RecordLayout::new(&config).list_bytes(2, 8).get();
-    assert_eq!(reach(Attn { list_entries: 8, ..attn() }), (1 << 20) + (3 << 10) + lists);
+    let lists = ListLayout::new(&config, 2, 8).local_bytes().get();
+    assert_eq!(reach(Attn { list_entries: 8, ahead: true, ..attn() }), (1 << 20) + (3 << 10) + lists);
     assert_eq!(reach(gate_tas()), (3 << 16) + cache);
 }
 
@@ -215,7 +215,10 @@ fn shapes_hold() {
     assert_snapshot!(refusal(Attn { head_dim: 1056, ..attn() }), @"command 0 (attn): head_dim is 1056, the limit is 1024");
     assert_snapshot!(refusal(Attn { kv_heads: 0, ..attn() }), @"command 0 (attn): kv_heads is 0; it must be a multiple of 1 and not 0");
     assert_snapshot!(refusal(Attn { heads: 3, ..attn() }), @"command 0 (attn): heads is 3; it must be a multiple of 2 and not 0");
-    assert_snapshot!(refusal(Attn { list_entries: 33, ..attn() }), @"command 0 (attn): list_entries is 33, the limit is 32");
+    assert_snapshot!(refusal(Attn { list_entries: 1, ..attn() }), @"");
+    let listed = |kv_heads| Attn { heads: 16, kv_heads, list_entries: 17, ahead: true, ..attn() };
+    assert_snapshot!(refusal(listed(8)), @"");
+    assert_snapshot!(refusal(listed(16)), @"");
     assert_snapshot!(refusal(GateTas { period: 0, ..tas }), @"command 0 (gate_tas): period is 0; it must be a multiple of 1 and not 0");
     assert_snapshot!(refusal(GateTas { gate: 2, ..tas }), @"command 0 (gate_tas): gate + 1 is 3, the limit is 2");
     assert_snapshot!(refusal(GateHost { gate: u16::MAX, ..GateHost::default() }), @"command 0 (gate_host): gate + 1 is 65536, the limit is 2");
@@ -282,7 +285,7 @@ fn memory_operands_stay_in_the_channel() {
         Matvec { ring: far, delta: true, ..matvec() }.into(),
         KvAppend { addr: far, kv_heads: 1, head_dim: 32, ..KvAppend::default() }.into(),
         Attn { addr: far, ..attn() }.into(),
-        Attn { list: far, list_entries: 1, ..attn() }.into(),
+        Attn { list: far, list_entries: 1, ahead: true, ..attn() }.into(),
         GateTas { addr: far, ..gate_tas() }.into(),
         GateDelta { addr: far, blocks: 1, ..GateDelta::default() }.into(),
     ];

@@ -4,7 +4,7 @@ mod common;
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::*;
-use fastcar_arch::layout::{KvLayout, RecordLayout, WeightLayout};
+use fastcar_arch::layout::{KvLayout, ListLayout, RecordLayout, WeightLayout};
 use fastcar_arch::program::{Access, Family, FamilyKind, Limits, LocalRange, Operand, Program, ProgramError};
 use fastcar_arch::units::Bytes;
 use insta::assert_snapshot;
@@ -121,7 +121,7 @@ fn readers(addr: u64) -> Vec<Command> {
         Rope { heads: 1, head_dim: 32, table: at, index_stride: 128, ..Rope::default() }.into(),
         Matvec { addr: at, ..matvec() }.into(),
         Matvec { bias: at, has_bias: true, ..matvec() }.into(),
-        Attn { list: at, list_entries: 2, list_stride: 64, ..attn(220 << 20) }.into(),
+        Attn { list: at, list_entries: 2, list_stride: 64, ahead: true, ..attn(220 << 20) }.into(),
     ]
 }
 
@@ -240,7 +240,7 @@ fn operands_are_numbered_by_family() {
     let commands: [Command; 8] = [
         kv_append(APART).into(),
         Quant { dst: AbBlock(8), blocks: 4, ..Quant::default() }.into(),
-        Attn { list: Addr(5 * APART), list_entries: 2, list_stride: 64, ..attn(APART) }.into(),
+        Attn { list: Addr(5 * APART), list_entries: 2, list_stride: 64, ahead: true, ..attn(APART) }.into(),
         delta(2 * APART).into(),
         bias.into(),
         store(3 * APART).into(),
@@ -279,7 +279,8 @@ fn operands_are_numbered_by_family() {
     let cache = KvLayout::new(&config, 2, 32, LIMITS.positions).local_bytes();
     let weights = WeightLayout::new(&config, 64, 2, WeightFormat::Int8).local_bytes();
     let cache = fixed(FamilyKind::Kv { kv_heads: 2, head_dim: 32 }, APART, cache, cache);
-    let list = fixed(FamilyKind::Constant, 5 * APART, Bytes(48), record.list_bytes(2, 2));
+    let lists = ListLayout::new(&config, 2, 2).local_bytes();
+    let list = fixed(FamilyKind::Constant, 5 * APART, lists, lists);
     let ring = |addr| Family {
         slot_stride: 4096,
         index_stride: 256,

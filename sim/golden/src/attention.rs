@@ -4,7 +4,7 @@ use crate::golden::{Golden, GoldenError};
 use crate::vector::quantise;
 use fastcar_arch::config::KV_BLOCK_TOKENS;
 use fastcar_arch::isa::{Attn, KvAppend};
-use fastcar_arch::layout::{KvLayout, KvPlaces};
+use fastcar_arch::layout::{KvLayout, KvPlaces, ListLayout};
 use fastcar_arch::num::dot::dot_int8;
 use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
 use fastcar_arch::num::{fp, softmax, window};
@@ -174,39 +174,54 @@ fn attended(machine: &Golden, c: &Attn, slot: usize, kv_head: usize) -> Result<V
     if c.list_entries == 0 {
         return Ok((0..=pos).collect());
     }
-    let mut tokens = Vec::new();
-    for (entry, (block, mask)) in block_list(machine, c, slot, kv_head)?.into_iter().enumerate() {
-        let last = pos / KV_BLOCK_TOKENS;
-        let ascending = tokens.last().is_none_or(|&t| t / KV_BLOCK_TOKENS < block);
-        if block > last || !ascending {
-            return Err(GoldenError::BlockList { slot, head: kv_head, entry, found: block, last });
-        }
-        let first = block * KV_BLOCK_TOKENS;
-        tokens.extend((first..first + KV_BLOCK_TOKENS).filter(|&t| mask >> (t - first) & 1 == 1 && t <= pos));
-    }
-    Ok(tokens)
+    let tokens = |(block, mask): (u32, u32)| {
+        (0..KV_BLOCK_TOKENS).filter(move |t| mask >> t & 1 == 1).map(move |t| block * KV_BLOCK_TOKENS + t)
+    };
+    Ok(block_list(machine, c, slot, kv_head)?.into_iter().flat_map(tokens).collect())
 }
 
-/// The entries (block number, token mask) of one slot and head's block list.
+/// The entries (block number, token mask) of one slot and head's block lists on all channels, ascending; none without a token.
 pub(crate) fn block_list(
     machine: &Golden,
     c: &Attn,
     slot: usize,
     kv_head: usize,
 ) -> Result<Vec<(u32, u32)>, GoldenError> {
-    let room = usize::from(c.list_entries);
-    let words = (room + 1) * 2;
-    let mut all = vec![0u32; usize::from(c.kv_heads) * words];
+    let layout = ListLayout::new(&machine.config, c.kv_heads.into(), c.list_entries.into());
+    let pos = machine.slots[slot].entry.pos;
+    let (own, seen) = (pos / KV_BLOCK_TOKENS, pos % KV_BLOCK_TOKENS + 1);
     let addr = c.list.0 + slot as u64 * c.list_stride;
-    machine.memory.read_record(addr, bytemuck::cast_slice_mut(&mut all));
-    let list = &all[kv_head * words..][..words];
-    if list[0] as usize > room {
-        return Err(GoldenError::BlockListLength {
-            slot,
-            head: kv_head,
-            found: list[0],
-            room: c.list_entries,
-        });
+    let mut list = Vec::new();
+    for residue in 0..layout.share() {
+        let place = layout.place(kv_head as u32, residue);
+        let channel = place.header.channel;
+        let words = |at: u64| {
+            let bytes = &machine.memory.channel(channel)[(addr + at) as usize..][..8];
+            [0, 4].map(|low| u32::from_le_bytes([bytes[low], bytes[low + 1], bytes[low + 2], bytes[low + 3]]))
+        };
+        let mask = |found: u32, right: bool| {
+            if right { Ok(found) } else { Err(GoldenError::BlockListMask { slot, head: kv_head, channel, found }) }
+        };
+        let [entries, own_mask] = words(place.header.offset);
+        if entries > c.list_entries.into() {
+            let (found, room) = (entries, c.list_entries);
+            return Err(GoldenError::BlockListLength { slot, head: kv_head, channel, found, room });
+        }
+        let (rows, mut next) = (layout.rows(own, residue), 0);
+        for entry in 0..entries {
+            let [row, tokens] = words(place.entries + u64::from(entry) * 8);
+            if !(next..rows).contains(&row) {
+                let (entry, found) = (entry as usize, row);
+                return Err(GoldenError::BlockList { slot, head: kv_head, channel, entry, found, rows });
+            }
+            next = row + 1;
+            list.push((row * layout.share() + residue, mask(tokens, tokens != 0)?));
+        }
+        if own % layout.share() == residue && own_mask != 0 {
+            let right = seen == KV_BLOCK_TOKENS || own_mask >> seen == 0;
+            list.push((own, mask(own_mask, right)?));
+        }
     }
-    Ok(list[2..].chunks_exact(2).take(list[0] as usize).map(|e| (e[0], e[1])).collect())
+    list.sort_unstable();
+    Ok(list)
 }

@@ -25,29 +25,49 @@ pub enum GoldenError {
         /// Size of the image on each channel.
         size: Bytes,
     },
-    /// A block list that is too long, not ascending, or beyond the slot's position.
+    /// An entry of a block list that does not ascend, or is no block before the slot's own one.
     #[error(
-        "slot {slot}, key/value head {head}: block list entry {entry} is block {found}; entries ascend and end at block {last}"
+        "slot {slot}, key/value head {head}: entry {entry} of the block list on channel {channel} is row {found}; rows ascend, and there are {rows} before the slot's own block"
     )]
     BlockList {
         /// Slot.
         slot: usize,
         /// Key/value head.
         head: usize,
+        /// Channel of the list.
+        channel: usize,
         /// Entry in the list.
         entry: usize,
-        /// Its block number.
+        /// Its row.
         found: u32,
-        /// Block of the slot's own position.
-        last: u32,
+        /// Rows of the head on this channel before the slot's own block.
+        rows: u32,
+    },
+    /// The mask of an entry, or of the own block, is none.
+    #[error(
+        "slot {slot}, key/value head {head}: a mask of the block list on channel {channel} is {found:#010x}; that of an entry is not 0, that of the own block has no bit beyond the slot's position"
+    )]
+    BlockListMask {
+        /// Slot.
+        slot: usize,
+        /// Key/value head.
+        head: usize,
+        /// Channel of the list.
+        channel: usize,
+        /// The mask.
+        found: u32,
     },
     /// A block list that says it is longer than its room.
-    #[error("slot {slot}, key/value head {head}: block list says {found} entries, it has room for {room}")]
+    #[error(
+        "slot {slot}, key/value head {head}: the block list on channel {channel} says {found} entries, it has room for {room}"
+    )]
     BlockListLength {
         /// Slot.
         slot: usize,
         /// Key/value head.
         head: usize,
+        /// Channel of the list.
+        channel: usize,
         /// Entries in the header.
         found: u32,
         /// Room.

@@ -3,7 +3,7 @@
 
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::*;
-use fastcar_arch::layout::RecordLayout;
+use fastcar_arch::layout::{ListLayout, RecordLayout};
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, GateEntry, NO_RING, PAIRED, SlotEntry, StepReport, StepTable};
 use fastcar_arch::units::Bytes;
@@ -121,6 +121,7 @@ fn attention(list_entries: u16) -> Vec<Command> {
             list: Addr(LIST),
             list_stride: 0x1000,
             list_entries,
+            ahead: list_entries > 0,
             ..Attn::default()
         }
         .into(),
@@ -128,15 +129,13 @@ fn attention(list_entries: u16) -> Vec<Command> {
     ]
 }
 
-/// Writes the same block list for both heads of slot 0.
-fn write_list(rig: &mut Rig, room: u16, entries: &[(u32, u32)]) {
-    let mut list = Vec::new();
-    for _ in 0..2 {
-        list.extend([entries.len() as u32, 0]);
-        let padded = entries.iter().copied().chain(std::iter::repeat((0, 0))).take(usize::from(room));
-        list.extend(padded.flat_map(|(block, mask)| [block, mask]));
+/// Writes the same block list for both heads of slot 0, at a position.
+fn write_list(rig: &mut Rig, room: u16, pos: u32, entries: &[(u32, u32)]) {
+    let layout = ListLayout::new(rig.machine.config(), 2, room.into());
+    for (channel, bytes) in layout.record(pos, &[entries.to_vec(), entries.to_vec()]).iter().enumerate() {
+        let memory = rig.machine.memory_mut().channel_mut(channel);
+        memory[LIST as usize..][..bytes.len()].copy_from_slice(bytes);
     }
-    rig.machine.memory_mut().write_record(LIST, bytemuck::cast_slice(&list));
 }
 
 /// Fills the cache up to `pos` and returns the rig after the last dense step, with all inputs.
@@ -181,17 +180,17 @@ fn attention_reads_what_the_list_names() {
         let dense = rig.output(0, 128);
         close(&dense, &expected(&inputs, &(0..100).collect::<Vec<_>>()));
 
-        write_list(&mut rig, 4, &[(0, u32::MAX), (1, u32::MAX), (2, u32::MAX), (3, u32::MAX)]);
+        write_list(&mut rig, 4, 99, &[(0, u32::MAX), (1, u32::MAX), (2, u32::MAX), (3, u32::MAX)]);
         rig.run(attention(4), &table(1, 99)).unwrap();
         assert_eq!(rig.output(0, 128), dense, "a list of every block is dense attention, bit for bit");
 
         // Four sink tokens and a window of the last 16.
-        write_list(&mut rig, 4, &[(0, 0xF), (2, 0xFFF0_0000), (3, 0xF)]);
+        write_list(&mut rig, 4, 99, &[(0, 0xF), (2, 0xFFF0_0000), (3, 0xF)]);
         rig.run(attention(4), &table(1, 99)).unwrap();
         let tokens: Vec<usize> = (0..4).chain(84..100).collect();
         close(&rig.output(0, 128), &expected(&inputs, &tokens));
 
-        write_list(&mut rig, 4, &[]);
+        write_list(&mut rig, 4, 99, &[]);
         rig.run(attention(4), &table(1, 99)).unwrap();
         assert_eq!(rig.output(0, 128), [0.0; 128], "without a token the output is zero");
     }
@@ -200,30 +199,33 @@ fn attention_reads_what_the_list_names() {
 #[test]
 fn bad_block_lists_are_refused() {
     let (mut rig, _) = filled("tiny", 70);
-    for (entries, message) in [
+    let of = "slot 0, key/value head 0";
+    let row = |entry: u32, found: u32| {
+        format!(
+            "{of}: entry {entry} of the block list on channel 0 is row {found}; rows ascend, and there are 2 before the slot's own block"
+        )
+    };
+    let mask = |found: u32| {
+        format!(
+            "{of}: a mask of the block list on channel 0 is {found:#010x}; that of an entry is not 0, that of the own block has no bit beyond the slot's position"
+        )
+    };
+    // Headers of two heads, then the first head's entries.
+    for (words, message) in [
+        ([2, 0, 0, 0, 1, 1, 1, 1], row(1, 1)),
+        ([2, 0, 0, 0, 1, 1, 0, 1], row(1, 0)),
+        ([1, 0, 0, 0, 2, 1, 0, 0], row(0, 2)),
+        ([1, 0, 0, 0, u32::MAX, 1, 0, 0], row(0, u32::MAX)),
+        ([2, 0, 0, 0, 0, 1, 1, 0], mask(0)),
+        ([0, 0x80, 0, 0, 0, 0, 0, 0], mask(0x80)),
         (
-            vec![(1, 1), (1, 1)],
-            "slot 0, key/value head 0: block list entry 1 is block 1; entries ascend and end at block 2",
-        ),
-        (
-            vec![(1, 1), (0, 1)],
-            "slot 0, key/value head 0: block list entry 1 is block 0; entries ascend and end at block 2",
-        ),
-        (
-            vec![(3, 1)],
-            "slot 0, key/value head 0: block list entry 0 is block 3; entries ascend and end at block 2",
-        ),
-        (
-            vec![(u32::MAX, 1)],
-            "slot 0, key/value head 0: block list entry 0 is block 4294967295; entries ascend and end at block 2",
+            [9, 0, 0, 0, 0, 0, 0, 0],
+            format!("{of}: the block list on channel 0 says 9 entries, it has room for 4"),
         ),
     ] {
-        write_list(&mut rig, 4, &entries);
+        rig.machine.memory_mut().channel_mut(0)[LIST as usize..][..32].copy_from_slice(bytemuck::bytes_of(&words));
         assert_eq!(rig.run(attention(4), &table(1, 70)).unwrap_err().to_string(), message);
     }
-    rig.machine.memory_mut().write_record(LIST, &9u32.to_le_bytes());
-    let error = rig.run(attention(4), &table(1, 70)).unwrap_err();
-    assert_eq!(error.to_string(), "slot 0, key/value head 0: block list says 9 entries, it has room for 4");
 }
 
 #[test]
@@ -380,7 +382,7 @@ fn delta_follows_changed_blocks_only() {
 fn recorded_lists_are_those_in_memory() {
     let (mut rig, _) = filled("tiny", 70);
     let entries = [(0, 0xF), (1, 0x8000_0000), (2, u32::MAX)];
-    write_list(&mut rig, 4, &entries);
+    write_list(&mut rig, 4, 70, &entries);
     let (_, decisions) = rig.recorded(attention(4), &table(1, 70));
     // Command 3 is the attention; one slot, two key/value heads.
     let expected = [0, 1].map(|head| ((3, 0, head), entries.to_vec()));

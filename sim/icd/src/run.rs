@@ -6,6 +6,7 @@ use crate::memory::Buffer;
 use crate::settings::{FailureKind, RunMode};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::{COMMAND_BYTES, Command};
+use fastcar_arch::layout::ListLayout;
 use fastcar_arch::program::{Limits, Program, ProgramError};
 use fastcar_arch::step::{ACTIVE, GateReport, SLOT_BYTES, StepError, StepReport, StepTable};
 use fastcar_arch::units::Bytes;
@@ -146,7 +147,7 @@ impl Machine {
             return self.run_hardware(&run, launch, faults);
         }
         let timer = Timer::new(config, SimOptions { faults, ..SimOptions::default() })?;
-        let decisions = dense(&run.program, &run.table);
+        let decisions = dense(&self.config, &run.program, &run.table);
         self.time(&timer, &run, &decisions)
     }
 
@@ -241,7 +242,7 @@ impl Machine {
         if let Some(known) = self.times.iter().find(same) {
             return Ok(known.time);
         }
-        let time = self.time(&self.timer, run, &dense(&run.program, &run.table))?;
+        let time = self.time(&self.timer, run, &dense(&self.config, &run.program, &run.table))?;
         self.times.truncate(REMEMBERED - 1);
         let Ready { program, table, placement } = run;
         let (program, table, placement) = (program.clone(), table.clone(), *placement);
@@ -334,7 +335,7 @@ fn put_back(bytes: Vec<u8>, rest: Rest) -> Vec<u8> {
 }
 
 /// The decisions of a run in which nothing is replayed or left out.
-fn dense(program: &Program, table: &StepTable) -> Decisions {
+fn dense(config: &AccelConfig, program: &Program, table: &StepTable) -> Decisions {
     let active = table.mask(ACTIVE);
     let gates = table.gates.len();
     let mut decisions =
@@ -345,11 +346,13 @@ fn dense(program: &Program, table: &StepTable) -> Decisions {
                 decisions.blocks[usize::from(c.gate)] = vec![active; usize::from(c.blocks)];
             }
             Command::Attn(c) if c.list_entries > 0 => {
+                let layout = ListLayout::new(config, c.kv_heads.into(), c.list_entries.into());
                 let slots = (0..table.slots.len()).filter(|s| active >> s & 1 == 1);
                 for slot in slots {
                     // A list ends at the slot's own block; of a longer context it has room for the latest.
                     let last = table.slots[slot].pos / KV_BLOCK_TOKENS;
-                    let first = (last + 1).saturating_sub(c.list_entries.into());
+                    let room = u32::from(c.list_entries) * layout.share();
+                    let first = last.saturating_sub(room);
                     let list: Vec<(u32, u32)> = (first..=last).map(|block| (block, u32::MAX)).collect();
                     for head in 0..u32::from(c.kv_heads) {
                         decisions.lists.insert((index as u32, slot as u32, head), list.clone());
@@ -394,14 +397,14 @@ mod tests {
         let delta = Delta { src: VbLine(0), dst: AbBlock(0), blocks: 2, addr: Addr(0), ..Delta::default() };
         let attn = Attn { heads: 2, kv_heads: 2, head_dim: 32, addr: Addr(1 << 20), ..Attn::default() };
         let attn =
-            Attn { slot_stride: 1 << 17, list: Addr(1 << 16), list_stride: 256, list_entries: 3, ..attn };
+            Attn { slot_stride: 1 << 17, list: Addr(1 << 16), list_stride: 256, list_entries: 3, ahead: true, ..attn };
         let delta = Delta { slot_stride: 4096, index_stride: 1024, ..delta };
         let commands = vec![delta.into(), attn.into(), End::default().into()];
         let program = Program::new(&config, LIMITS, commands).unwrap();
         let mut table = StepTable::new(4, 1);
         table.slots[2] = SlotEntry { flags: ACTIVE, pos: 200, ring: 0, ..SlotEntry::idle() };
         table.gates[0] = GateEntry { allow: 4, force: 0 };
-        let decisions = dense(&program, &table);
+        let decisions = dense(&config, &program, &table);
         assert_eq!((&decisions.replay[..], &decisions.blocks[..]), (&[0][..], &[vec![4, 4]][..]));
         let full = u32::MAX;
         // Position 200 is in block 6; a list of three ends there.

@@ -9,7 +9,7 @@ use crate::port::Segment;
 use crate::port::queue::enter;
 use fastcar_arch::config::BURST_BYTES;
 use fastcar_arch::isa::{Attn, COMMAND_BYTES, Command, Pred};
-use fastcar_arch::layout::RecordLayout;
+use fastcar_arch::layout::{LIST_BANKS, ListLayout};
 use fastcar_arch::step::{GateEntry, GateReport, OUTPUT, SLOT_BYTES};
 use fastcar_arch::timing::{self, vector_time};
 use std::rc::Rc;
@@ -89,6 +89,11 @@ fn reads_from(command: &Command) -> Option<u64> {
     }
 }
 
+/// Whether a command reads block lists.
+fn is_listed(command: &Command) -> bool {
+    matches!(command, Command::Attn(c) if c.list_entries > 0)
+}
+
 fn is_gate(command: &Command) -> bool {
     matches!(command, Command::GateTas(_) | Command::GateDelta(_) | Command::GateHost(_))
 }
@@ -113,7 +118,13 @@ impl<F: Flow> Machine<'_, F> {
     /// Reads bytes of channel 0 through the control queue.
     fn read_control(&mut self, tag: Tag, addr: u64, bytes: usize, ready: Cycle) {
         let lanes = self.on_channel_0(addr, bytes as u64);
+        self.queue_control(tag, lanes, ready);
+    }
+
+    /// One walker gives the control queues of all channels what they read, in order, an item a cycle.
+    fn queue_control(&mut self, tag: Tag, lanes: Lanes, ready: Cycle) {
         self.count(Traffic::Control, &lanes);
+        let ready = enter(&mut self.control_walked, ready, 1);
         self.flow.push(Stream::Control, Item::free(tag, lanes, ready));
     }
 
@@ -148,7 +159,9 @@ impl<F: Flow> Machine<'_, F> {
                 self.at(at, Due::Look);
             }
             Tag::Commands { wave, .. } => self.at(self.now + timing::COMMAND_DECODE, Due::Decoded { wave }),
-            Tag::List { wave, command, .. } => self.waves[wave].states[command].lists -= 1,
+            Tag::List { wave, command, .. } => {
+                self.at(self.now + timing::LIST_KNOWN, Due::Listed { wave, command });
+            }
             _ => {}
         }
     }
@@ -173,6 +186,11 @@ impl<F: Flow> Machine<'_, F> {
         let gate = is_gate(command);
         let full = |queue: usize, used: bool| used && queue >= timing::QUEUE_COMMANDS;
         if full(w.mac.len(), long.is_some()) || full(w.vector.len(), vector) || full(w.gate.len(), gate) {
+            return false;
+        }
+        // A channel has room for the lists of so many commands.
+        let listed = w.mac.iter().filter(|&&older| is_listed(self.command(older))).count();
+        if is_listed(command) && listed >= LIST_BANKS as usize {
             return false;
         }
         let writers = writes_to(command).is_some() && w.writers.len() >= timing::WRITERS;
@@ -237,14 +255,11 @@ impl<F: Flow> Machine<'_, F> {
         if c.list_entries == 0 {
             return;
         }
-        let bytes = RecordLayout::new(self.config).list_bytes(c.kv_heads.into(), c.list_entries.into()).get();
+        let bytes = ListLayout::new(self.config, c.kv_heads.into(), c.list_entries.into()).local_bytes().get();
         for slot in slots_of(self.waves[wave].slots) {
             let addr = c.list.0 + u64::from(slot) * c.list_stride;
             let lanes = Lanes::same([Segment { addr, bytes, pace: 1, spare: 0, guarded: false }]);
-            self.count(Traffic::Control, &lanes);
-            let tag = Tag::List { wave, command, slot };
-            let item = Item::free(tag, lanes, entry(self.now));
-            self.flow.push(Stream::Control, item);
+            self.queue_control(Tag::List { wave, command, slot }, lanes, entry(self.now));
             self.waves[wave].states[command].lists += 1;
         }
     }
@@ -264,11 +279,11 @@ impl<F: Flow> Machine<'_, F> {
         self.waves[wave].unresolved.len() < before
     }
 
-    /// The slots that a command runs for, once predicate and lists are known.
+    /// The slots that a command runs for, once its predicate is known.
     fn slots_for(&self, wave: usize, index: usize) -> Option<u32> {
         let w = &self.waves[wave];
         let state = &w.states[index];
-        let slots = match self.command(index).pred() {
+        Some(match self.command(index).pred() {
             Pred::All => w.slots,
             Pred::Output => w.slots & self.table.mask(OUTPUT),
             pred @ (Pred::Compute | Pred::Replay) => {
@@ -279,8 +294,7 @@ impl<F: Flow> Machine<'_, F> {
                 };
                 w.slots & if pred == Pred::Compute { !replay } else { replay }
             }
-        };
-        (state.lists == 0).then_some(slots)
+        })
     }
 
     fn settle_work(&mut self, wave: usize, index: usize, slots: u32) {
@@ -310,7 +324,11 @@ impl<F: Flow> Machine<'_, F> {
                 continue;
             }
             let Some(&index) = self.waves[wave].streams[stream].front() else { continue };
-            let Some(work) = self.waves[wave].states[index].work.clone() else { continue };
+            let state = &self.waves[wave].states[index];
+            let Some(work) = state.work.clone() else { continue };
+            if [MAIN, AHEAD].contains(&stream) && state.lists > 0 {
+                continue;
+            }
             let after = match stream {
                 WRITES => Some(None),
                 _ => self.older_writes(wave, index, work.mask()),

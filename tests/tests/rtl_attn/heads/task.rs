@@ -3,7 +3,7 @@
 use super::{Cover, Made, Random};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::isa::*;
-use fastcar_arch::layout::KvLayout;
+use fastcar_arch::layout::{KvLayout, ListLayout};
 use fastcar_arch::num::mx::{BLOCK, Int8Block, quantise_int8_row};
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, SlotEntry, StepTable};
@@ -60,11 +60,13 @@ fn attended(random: &mut Random, pos: u32, listed: bool) -> Vec<(u32, u32)> {
     blocks
 }
 
-fn list_of(blocks: &[(u32, u32)]) -> Vec<u8> {
-    let mut list = vec![blocks.len() as u32, 0];
-    list.extend(blocks.iter().flat_map(|&(block, mask)| [block, mask]));
-    list.resize(2 + 2 * usize::from(ENTRIES), 0);
-    list.iter().flat_map(|word| word.to_le_bytes()).collect()
+/// Tokens beyond the slot's position are not attended to.
+fn cut(blocks: &mut Vec<(u32, u32)>, pos: u32) {
+    for (block, mask) in &mut *blocks {
+        let seen = (pos + 1 - *block * KV_BLOCK_TOKENS).min(KV_BLOCK_TOKENS);
+        *mask &= u32::MAX >> (KV_BLOCK_TOKENS - seen);
+    }
+    blocks.retain(|block| block.1 != 0);
 }
 
 /// Loads queries, attends, stores.
@@ -82,6 +84,7 @@ fn commands(group: usize, dim: usize, factor: f32, listed: bool) -> Vec<Command>
         list: Addr(LIST),
         list_stride: 0x1000,
         list_entries: if listed { ENTRIES } else { 0 },
+        ahead: listed,
         ..Attn::default()
     };
     vec![
@@ -119,8 +122,12 @@ impl Task {
             (0..group * dim).map(|_| (random.below(2000) as f32 - 1000.0) / 256.0).collect();
         machine.memory_mut().write_vector(0, &words);
         let (pos, listed) = (random.below(200) as u32, random.chance(60));
-        let blocks = attended(random, pos, listed);
-        machine.memory_mut().write_record(LIST, &list_of(&blocks));
+        let mut blocks = attended(random, pos, listed);
+        cut(&mut blocks, pos);
+        let lists = ListLayout::new(config, 1, ENTRIES.into()).record(pos, &[blocks.clone()]);
+        for (channel, bytes) in lists.iter().enumerate() {
+            machine.memory_mut().channel_mut(channel)[LIST as usize..][..bytes.len()].copy_from_slice(bytes);
+        }
         cover.hit(if listed { "list" } else { "every token" }, true);
 
         let factor =
@@ -131,7 +138,7 @@ impl Task {
         let mut expected = vec![0.0; group * dim];
         machine.memory().read_vector(OUTPUT, &mut expected);
         let queries = quantise_int8_row(&words).chunks(dim / BLOCK).map(<[_]>::to_vec).collect();
-        let mut task = Self {
+        let task = Self {
             group,
             dim,
             factor,
@@ -142,19 +149,9 @@ impl Task {
             machine,
             layout,
         };
-        task.cut(pos);
         cover.hit("no token", task.blocks.is_empty());
         cover.hit("token left out", task.blocks.iter().any(|block| has_hole(block.1)));
         Ok(task)
-    }
-
-    /// Tokens beyond the slot's position are not attended to.
-    fn cut(&mut self, pos: u32) {
-        for (block, mask) in &mut self.blocks {
-            let seen = (pos + 1 - *block * KV_BLOCK_TOKENS).min(KV_BLOCK_TOKENS);
-            *mask &= u32::MAX >> (KV_BLOCK_TOKENS - seen);
-        }
-        self.blocks.retain(|block| block.1 != 0);
     }
 
     /// The tokens that a channel streams, in order: token, attended. From beat to beat.
