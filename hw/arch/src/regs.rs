@@ -152,7 +152,7 @@ pub const ERROR_CODES: &[(u32, &str, &str)] = &[
     (
         7,
         "block_list",
-        "a block list is longer than its room, does not ascend, or goes beyond the slot's position; or the hardware reads none",
+        "a block list is longer than its room, does not ascend, or names a block or token that the slot has not",
     ),
     (8, "aborted", "the host ended the run by `ABORT`"),
     (9, "stuck", "nothing moved for as many cycles as `WATCHDOG` says"),

@@ -5,7 +5,7 @@ mod common;
 use common::any_command;
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::isa::{self, *};
-use fastcar_arch::layout::{KvLayout, ListLayout, RecordLayout, WeightLayout};
+use fastcar_arch::layout::{KvLayout, ListLayout, WeightLayout};
 use fastcar_arch::num::sumsq::MAX_TERMS;
 use fastcar_arch::num::window::MAX_BLOCKS;
 use fastcar_arch::program::{Limits, Program, ProgramError};
