@@ -168,7 +168,7 @@ fn every_undefined_opcode_is_refused() {
 fn byte_errors_say_what_is_wrong() {
     let mut raw = [0; COMMAND_BYTES];
     raw[0] = 0x77;
-    assert_snapshot!(error(&raw), @"opcode 0x77 is not defined; docs/isa.md lists the commands of ISA version 2");
+    assert_snapshot!(error(&raw), @"opcode 0x77 is not defined; docs/isa.md lists the commands of ISA version 3");
     (raw[0], raw[1]) = (0, 9);
     assert_snapshot!(error(&raw), @"end.pred: found 0x09, allowed is one of all, compute, replay, output");
     (raw[1], raw[63]) = (0, 5);
@@ -181,8 +181,8 @@ fn byte_errors_say_what_is_wrong() {
 
 #[test]
 fn text_errors_say_what_is_wrong() {
-    assert_snapshot!(text_error("jump pred=all"), @"command 'jump' is not defined; docs/isa.md lists the commands of ISA version 2");
-    assert_snapshot!(text_error(""), @"command '' is not defined; docs/isa.md lists the commands of ISA version 2");
+    assert_snapshot!(text_error("jump pred=all"), @"command 'jump' is not defined; docs/isa.md lists the commands of ISA version 3");
+    assert_snapshot!(text_error(""), @"command '' is not defined; docs/isa.md lists the commands of ISA version 3");
     assert_snapshot!(text_error("add pred=all dst=0 src=1"), @"add: operand 'words' is missing");
     assert_snapshot!(text_error("add pred=all dst=70000 src=1 words=1"), @"add.dst: found 70000, allowed is an integer from 0 to 65535");
     assert_snapshot!(text_error("add pred=all dst=-1 src=1 words=1"), @"add.dst: found -1, allowed is an integer from 0 to 65535");

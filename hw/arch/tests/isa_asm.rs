@@ -35,7 +35,7 @@ fn comments_and_blank_lines_are_skipped() {
 #[test]
 fn errors_name_the_line() {
     let error = |text: &str| assemble(text).unwrap_err().to_string();
-    assert_snapshot!(error("# one\n\nend pred=all\nhalt"), @"line 4: command 'halt' is not defined; docs/isa.md lists the commands of ISA version 2");
+    assert_snapshot!(error("# one\n\nend pred=all\nhalt"), @"line 4: command 'halt' is not defined; docs/isa.md lists the commands of ISA version 3");
     assert_snapshot!(error("gate_host pred=all # gate=0"), @"line 1: gate_host: operand 'gate' is missing");
     assert_eq!(assemble("nop").unwrap_err().line, 1);
 }

@@ -152,7 +152,7 @@ fn a_program_ends_with_its_only_end() {
 #[test]
 fn bytes_that_do_not_decode_are_refused() {
     let error = Program::from_bytes(&tiny(), LIMITS, &[0xEE; 64]).unwrap_err();
-    assert_snapshot!(error, @"opcode 0xee is not defined; docs/isa.md lists the commands of ISA version 2");
+    assert_snapshot!(error, @"opcode 0xee is not defined; docs/isa.md lists the commands of ISA version 3");
     assert!(matches!(
         Program::from_bytes(&tiny(), LIMITS, &[0; 63]),
         Err(ProgramError::Isa(IsaError::Length { .. }))
@@ -215,10 +215,10 @@ fn shapes_hold() {
     assert_snapshot!(refusal(Attn { head_dim: 1056, ..attn() }), @"command 0 (attn): head_dim is 1056, the limit is 1024");
     assert_snapshot!(refusal(Attn { kv_heads: 0, ..attn() }), @"command 0 (attn): kv_heads is 0; it must be a multiple of 1 and not 0");
     assert_snapshot!(refusal(Attn { heads: 3, ..attn() }), @"command 0 (attn): heads is 3; it must be a multiple of 2 and not 0");
-    assert_snapshot!(refusal(Attn { list_entries: 1, ..attn() }), @"");
+    assert_snapshot!(refusal(Attn { list_entries: 1, ..attn() }), @"command 0 (attn): ahead is 0; it must be 1 with block lists, because a channel keeps the entries of lists for its read-ahead stream");
     let listed = |kv_heads| Attn { heads: 16, kv_heads, list_entries: 17, ahead: true, ..attn() };
-    assert_snapshot!(refusal(listed(8)), @"");
-    assert_snapshot!(refusal(listed(16)), @"");
+    assert_snapshot!(refusal(listed(8)), @"command 0 (attn): list_entries is 17, the limit is 16");
+    assert_snapshot!(refusal(listed(16)), @"command 0 (attn): places of heads with lists on a channel is 16, the limit is 8");
     assert_snapshot!(refusal(GateTas { period: 0, ..tas }), @"command 0 (gate_tas): period is 0; it must be a multiple of 1 and not 0");
     assert_snapshot!(refusal(GateTas { gate: 2, ..tas }), @"command 0 (gate_tas): gate + 1 is 3, the limit is 2");
     assert_snapshot!(refusal(GateHost { gate: u16::MAX, ..GateHost::default() }), @"command 0 (gate_host): gate + 1 is 65536, the limit is 2");

@@ -385,7 +385,8 @@ fn recorded_lists_are_those_in_memory() {
     write_list(&mut rig, 4, 70, &entries);
     let (_, decisions) = rig.recorded(attention(4), &table(1, 70));
     // Command 3 is the attention; one slot, two key/value heads.
-    let expected = [0, 1].map(|head| ((3, 0, head), entries.to_vec()));
+    let seen = [entries[0], entries[1], (2, 0x7F)];
+    let expected = [0, 1].map(|head| ((3, 0, head), seen.to_vec()));
     assert_eq!(decisions.lists, expected.into());
     let (_, decisions) = rig.recorded(attention(0), &table(1, 70));
     assert_eq!(decisions, Decisions { replay: vec![0], blocks: vec![vec![]], ..Decisions::default() });

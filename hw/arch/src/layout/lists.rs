@@ -112,10 +112,12 @@ impl ListLayout {
         own / self.share + u32::from(residue < own % self.share)
     }
 
-    /// What each channel holds for a slot at position `pos`, of the lists of all heads: block numbers, ascending, and masks. Entries without room are left out.
+    /// What each channel holds for a slot at position `pos`, of the lists of all heads: block numbers, ascending, and masks. Tokens beyond the position, entries
+    /// without a token and those without room are left out.
     #[must_use]
     pub fn record(&self, pos: u32, lists: &[Vec<(u32, u32)>]) -> Vec<Vec<u8>> {
         let own = pos / KV_BLOCK_TOKENS;
+        let seen = u32::MAX >> (KV_BLOCK_TOKENS - 1 - pos % KV_BLOCK_TOKENS);
         let mut out = vec![vec![0; self.local_bytes().get() as usize]; self.channels as usize];
         let put = |bytes: &mut [u8], at: u64, words: [u32; 2]| {
             bytes[at as usize..][..WORD as usize].copy_from_slice(bytemuck::bytes_of(&words.map(u32::to_le)));
@@ -125,13 +127,13 @@ impl ListLayout {
                 let place = self.place(head, residue);
                 let bytes = &mut out[place.header.channel];
                 let here = |entry: &&(u32, u32)| entry.0 % self.share == residue;
-                let older = list.iter().filter(here).filter(|entry| entry.0 < own).take(self.entries as usize);
+                let older = list.iter().filter(here).filter(|entry| entry.0 < own && entry.1 != 0);
                 let mut count = 0;
-                for &(block, mask) in older {
+                for &(block, mask) in older.take(self.entries as usize) {
                     put(bytes, place.entries + u64::from(count) * WORD, [block / self.share, mask]);
                     count += 1;
                 }
-                let own = list.iter().filter(here).find(|entry| entry.0 == own).map_or(0, |entry| entry.1);
+                let own = list.iter().filter(here).find(|entry| entry.0 == own).map_or(0, |entry| entry.1 & seen);
                 put(bytes, place.header.offset, [count, own]);
             }
         }
