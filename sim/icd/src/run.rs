@@ -147,7 +147,7 @@ impl Machine {
             return self.run_hardware(&run, launch, faults);
         }
         let timer = Timer::new(config, SimOptions { faults, ..SimOptions::default() })?;
-        let decisions = dense(&self.config, &run.program, &run.table);
+        let decisions = dense(self.golden.config(), &run.program, &run.table);
         self.time(&timer, &run, &decisions)
     }
 
@@ -242,7 +242,7 @@ impl Machine {
         if let Some(known) = self.times.iter().find(same) {
             return Ok(known.time);
         }
-        let time = self.time(&self.timer, run, &dense(&self.config, &run.program, &run.table))?;
+        let time = self.time(&self.timer, run, &dense(self.golden.config(), &run.program, &run.table))?;
         self.times.truncate(REMEMBERED - 1);
         let Ready { program, table, placement } = run;
         let (program, table, placement) = (program.clone(), table.clone(), *placement);
