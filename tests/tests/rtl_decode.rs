@@ -230,7 +230,14 @@ fn errors_of_the_hardware_have_names() -> TestResult {
 fn with_lists(config: &AccelConfig) -> Result<(Program, StepTable), Box<dyn std::error::Error>> {
     let limits = Limits { slots: 4, positions: 256, ring: 4, tokens: 1, gates: 0 };
     let attn = Attn { heads: 2, kv_heads: 2, head_dim: 32, addr: Addr(1 << 20), ..Attn::default() };
-    let attn = Attn { slot_stride: 1 << 17, list: Addr(1 << 16), list_stride: 256, list_entries: 3, ahead: true, ..attn };
+    let attn = Attn {
+        slot_stride: 1 << 17,
+        list: Addr(1 << 16),
+        list_stride: 256,
+        list_entries: 3,
+        ahead: true,
+        ..attn
+    };
     let program = Program::new(config, limits, vec![attn.into(), End::default().into()])?;
     let mut table = StepTable::new(4, 0);
     table.slots[2] = SlotEntry { flags: ACTIVE, pos: 20, ring: NO_RING, ..SlotEntry::idle() };

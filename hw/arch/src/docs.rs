@@ -335,7 +335,12 @@ fn block_lists(out: &mut String) {
         out,
         &[
             (0, 4, "entries", "entries in use, at most `list_entries`"),
-            (4, 4, "own", "tokens of the slot's own block: bit i for token i, none beyond the slot's position; not looked at where the block is on another channel"),
+            (
+                4,
+                4,
+                "own",
+                "tokens of the slot's own block: bit i for token i, none beyond the slot's position; not looked at where the block is on another channel",
+            ),
         ],
     );
     let _ = writeln!(out, "and an entry, of a block before the slot's own one:\n");

@@ -226,7 +226,8 @@ fn lists_are_where_their_blocks_are() {
         let (pos, entries) = (32 * 37 + 31, ListLayout::most_entries(&config, kv_heads).min(40));
         let (lists, cache) =
             (ListLayout::new(&config, kv_heads, entries), KvLayout::new(&config, kv_heads, 64, 2048));
-        let of = |head: u32| (0..38).filter(move |block| block % 3 != head % 3).map(|block| (block, block + 1));
+        let of =
+            |head: u32| (0..38).filter(move |block| block % 3 != head % 3).map(|block| (block, block + 1));
         let all: Vec<Vec<_>> = (0..kv_heads).map(|head| of(head).collect()).collect();
         let record = lists.record(pos, &all);
         let word = |channel: usize, at: u64| {

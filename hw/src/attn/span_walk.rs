@@ -60,7 +60,7 @@
 //! ```
 
 use super::{Shape, Turn, Weights};
-use crate::prim::Fifo;
+use crate::prim::{Fifo, times};
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire};
 use crate::walk::appends::TOKEN;
 use crate::walk::heads::Span;
@@ -161,14 +161,6 @@ fn take<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, 
     let span = Span::of(keep("held_span", word));
     let (blocks, own) = (keep("held_blocks", blocks), keep("held_own", own.q()));
     Ok((s.beats_of(&span, blocks, [own, keep("held_ahead", ahead)]), moves))
-}
-
-/// A product too small for a DSP block.
-fn times<'m>(token: Wire<'m>, blocks: Wire<'m>) -> Wire<'m> {
-    let width = token.width() + blocks.width();
-    let shifted = |(n, bit): (usize, Wire<'m>)| (token & bit.repeat(token.width())).zext(width) << n as u32;
-    let parts: Vec<_> = blocks.bits().into_iter().enumerate().map(shifted).collect();
-    token.builder().tree(&parts, |a, b| a + b)
 }
 
 impl SpanWalk {

@@ -31,7 +31,7 @@
 //! # Timing
 //!
 //! A command is taken in the cycle in which it is the next, its burst may be used, `DISPATCH` cycles have passed since the one before, and every queue that it needs has room (a command that leaves in this
-//! cycle makes room) and no front is [`WINDOW`] commands behind. `issue_valid_o` comes `DISPATCH - 1` cycles later, so that it stands in a queue `DISPATCH` cycles later.
+//! cycle makes room) and no front is [`WINDOW`] commands behind. With block lists, fewer than [`LIST_BANKS`] such commands are among the products. `issue_valid_o` comes `DISPATCH - 1` cycles later, so that it stands in a queue `DISPATCH` cycles later.
 //!
 //! # Numeric contract
 //!
@@ -59,7 +59,9 @@ use super::decode::{self, BLOCK_BITS, CLASSES, Classes, Part};
 use super::fields::{COMMAND_BITS, Fields, cut};
 use super::prefetch::{BURST_COMMANDS, INDEX_BITS};
 use super::ranges::Ranges;
-use crate::rtl::{Block, Builder, Module, Reg, RtlError, Wire};
+use crate::prim::Fifo;
+use crate::rtl::{Block, Builder, Module, RamStyle, Reg, RtlError, Stream, Wire, index_width};
+use fastcar_arch::layout::LIST_BANKS;
 use fastcar_arch::regs::error_code;
 use fastcar_arch::timing::{DISPATCH, QUEUE_COMMANDS, WINDOW};
 use std::sync::Arc;
@@ -94,6 +96,8 @@ struct Decoded<'m> {
     index: Wire<'m>,
     last: Wire<'m>,
     classes: Classes<'m>,
+    /// It reads block lists.
+    listed: Wire<'m>,
     opcode: Wire<'m>,
     operand: Wire<'m>,
     filled: Part<'m>,
@@ -104,8 +108,15 @@ impl<'m> Decoded<'m> {
     /// All of it in one word.
     fn word(&self, m: &'m Builder) -> Wire<'m> {
         let part = |p: &Part<'m>| [p.valid, p.start, p.end];
-        let mut wires =
-            vec![self.command, self.index, self.last, self.classes.word(m), self.opcode, self.operand];
+        let mut wires = vec![
+            self.command,
+            self.index,
+            self.last,
+            self.classes.word(m),
+            self.listed,
+            self.opcode,
+            self.operand,
+        ];
         wires.extend(part(&self.filled));
         wires.extend(part(&self.read));
         m.pack(&wires)
@@ -117,10 +128,10 @@ impl<'m> Decoded<'m> {
         let command = take(COMMAND_BITS);
         let (index, last) = (take(INDEX_BITS), take(1));
         let classes = Classes::of(take(CLASSES));
-        let (opcode, operand) = (take(1), take(1));
+        let (listed, opcode, operand) = (take(1), take(1), take(1));
         let mut part = || Part { valid: take(1), start: take(BLOCK_BITS), end: take(BLOCK_BITS + 1) };
         let (filled, read) = (part(), part());
-        Self { command, index, last, classes, opcode, operand, filled, read }
+        Self { command, index, last, classes, listed, opcode, operand, filled, read }
     }
 }
 
@@ -157,6 +168,7 @@ fn next<'m>(
         index: index.q(),
         last: last.q(),
         classes: Classes::new(m, &fields)?,
+        listed: fields.is("attn")? & fields.field("attn", "list_entries")?.any(),
         opcode: check.get("opcode_o"),
         operand: check.get("operand_o"),
         filled: decode::filled(m, &fields)?,
@@ -195,6 +207,25 @@ fn room<'m>(m: &'m Builder, queue: &str, start: Wire<'m>, push: Wire<'m>, pop: W
     let count = m.reg(&format!("{queue}_count"), 6).reset(0);
     set_cleared(m, count, start, &[(push & !pop, count.q() + 1), (pop & !push, count.q() - 1)]);
     pop | count.q().ne(QUEUE_COMMANDS as u64)
+}
+
+/// Whether a channel has room for the lists of one more command.
+fn room_for_lists<'m>(
+    m: &'m Builder,
+    start: Wire<'m>,
+    taken: Wire<'m>,
+    c: &Decoded<'m>,
+    pop: Wire<'m>,
+) -> Result<Wire<'m>, RtlError> {
+    let products =
+        Stream { valid: taken & c.classes.product, data: c.listed, ready: m.later("products_room", 1) };
+    let products =
+        Fifo::new(1, QUEUE_COMMANDS as u32, RamStyle::Distributed)?.after(m, "u_products", products)?;
+    products.ready.set(pop);
+    let [more, less] = [taken & c.listed, pop & products.data];
+    let count = m.reg("listed_count", index_width(u64::from(LIST_BANKS) + 1)).reset(0);
+    set_cleared(m, count, start, &[(more & !less, count.q() + 1), (less & !more, count.q() - 1)]);
+    Ok(less | count.q().ne(u64::from(LIST_BANKS)))
 }
 
 /// Whether a front is so near that the next command may be taken. One that leaves is no further behind than may be, so
@@ -276,6 +307,9 @@ impl Block for Dispatch {
                 let (used, pop) = (kinds[at], m.input(&format!("{queue}_pop_i"), 1));
                 free = free & (!used | room(&m, queue, start, taken.wire() & used, pop));
                 near = near | pop;
+                if queue == "product" {
+                    free = free & (!c.listed | room_for_lists(&m, start, taken.wire(), &c, pop)?);
+                }
             }
             free = free & near;
         }

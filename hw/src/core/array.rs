@@ -17,6 +17,7 @@ pub(super) struct Array<'m> {
     pub(super) sender: Instance<'m>,
     pub(super) results: Instance<'m>,
     pub(super) attention: Attention<'m>,
+    pub(super) streams: Streams<'m>,
     /// The block of the activation buffer that was asked for.
     read: Later<'m>,
 }
@@ -59,8 +60,9 @@ impl<'m> Center<'m> {
             m.output(&format!("{name}_o"), sender.get(&format!("{name}_o")));
         }
         let attention = self.attention(&sequencer)?;
-        let array = Array { sequencer, sender, results, attention, read: m.later("block_read", ACT_BITS) };
-        self.channels_of(&array, &self.streams(compact)?)?;
+        let (streams, read) = (self.streams(compact)?, m.later("block_read", ACT_BITS));
+        let array = Array { sequencer, sender, results, attention, streams, read };
+        self.channels_of(&array)?;
         Ok(array)
     }
 
@@ -119,12 +121,12 @@ impl<'m> Center<'m> {
     }
 
     /// The channels' shares, and what goes from the middle to them and back.
-    fn channels_of(&self, array: &Array<'m>, streams: &Streams<'m>) -> Result<(), RtlError> {
+    fn channels_of(&self, array: &Array<'m>) -> Result<(), RtlError> {
         let Self { m, ports, .. } = self;
         let Array { sender, results, attention, .. } = array;
         let data = sender.get("operand_data_o");
         let data = attention.sends().mux(array.read.wire().zext(data.width()), data);
-        let shares: Result<Vec<_>, _> = (0..ports.len()).map(|c| self.share(c, streams)).collect();
+        let shares: Result<Vec<_>, _> = (0..ports.len()).map(|c| self.share(c, &array.streams)).collect();
         let shares = shares?;
         let (mut credits, mut done, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         let (mut row_valid, mut sums) = (None, Vec::new());

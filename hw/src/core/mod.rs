@@ -64,6 +64,7 @@ pub mod commits;
 pub mod control_reads;
 mod gates;
 mod keys;
+mod lists;
 pub mod masks;
 pub mod parts;
 pub mod progress;
@@ -96,8 +97,10 @@ use crate::walk::{Direction, PastWalker, Sizes, shape};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::regs::error_code;
 use fastcar_arch::timing::{DISPATCH, FINISH, HOP};
+use lists::ListState;
 use segments::{hop, hop_word};
 use std::sync::Arc;
+use streams::Streams;
 
 /// Who asks for decisions.
 const VECTOR: u32 = 0;
@@ -164,6 +167,7 @@ struct Center<'m> {
     dispatch: Instance<'m>,
     writers: Instance<'m>,
     ports: Vec<Instance<'m>>,
+    lists: ListState<'m>,
 }
 
 impl Machine {
@@ -190,13 +194,12 @@ impl Machine {
         let port = m.instance(&format!("u_port_{channel}"), &self.port)?;
         port.set("base_i", base);
         port.set("halt_i", hop(m, &format!("halt_{channel}"), HOP, halt));
-        let rests = |name: &str| name.starts_with("clear_") || (channel > 0 && name.starts_with("control_"));
         for pin in port.module().ports().to_vec() {
             let outer = format!("m{channel}_{}", pin.name);
             match (pin.name.starts_with("axi_"), pin.input) {
                 (true, true) => port.set(&pin.name, m.input(&outer, pin.width)),
                 (true, false) => m.output(&outer, port.get(&pin.name)),
-                (false, true) if rests(&pin.name) => {
+                (false, true) if pin.name.starts_with("clear_") => {
                     port.set(&pin.name, m.constant(Bits::zero(pin.width)));
                 }
                 _ => {}
@@ -220,8 +223,8 @@ impl Machine {
         &self,
         m: &'m Builder,
         start: Wire<'m>,
-        (port, base): (&Instance<'m>, Wire<'m>),
-    ) -> Result<(Instance<'m>, Instance<'m>), RtlError> {
+        (ports, base): (&[Instance<'m>], Wire<'m>),
+    ) -> Result<Processor<'m>, RtlError> {
         let table = m.instance("u_table", &TableReader::new(&self.config, 4)?)?;
         let prefetch = m.instance("u_prefetch", &Prefetch::new(self.config.fields().beat_bytes)?)?;
         let dispatch = m.instance("u_dispatch", &Dispatch::new(self.config.fields().beat_bytes)?)?;
@@ -234,11 +237,11 @@ impl Machine {
         reads.set("program_i", m.input("program_i", 64));
         reads.stream_in("table", table.stream_out("request"));
         reads.stream_in("program", prefetch.stream_out("request"));
-        port.stream_in("control_segment", reads.stream_out("segment"));
+        let keepers = lists::keepers(m, &self.config, &reads, ports)?;
 
         // The table comes first, then the program.
-        let beat = hop(m, "control_valid", HOP, port.get("control_beat_valid_o"));
-        let data = hop_word(m, "control_data", HOP, port.get("control_beat_data_o"));
+        let beat = hop(m, "control_valid", HOP, keepers[0].get("other_o"));
+        let data = hop_word(m, "control_data", HOP, ports[0].get("control_beat_data_o"));
         let there = table.get("there_o");
         table.set("beat_valid_i", beat & !there);
         prefetch.set("beat_valid_i", beat & there);
@@ -255,8 +258,16 @@ impl Machine {
         }
         prefetch.set("given_i", dispatch.get("taken_o"));
         table.set("gate_i", dispatch.get("gate_entry_o"));
-        Ok((table, dispatch))
+        Ok(Processor { table, dispatch, reads, keepers })
     }
+}
+
+/// The command processor's parts.
+struct Processor<'m> {
+    table: Instance<'m>,
+    dispatch: Instance<'m>,
+    reads: Instance<'m>,
+    keepers: Vec<Instance<'m>>,
 }
 
 impl<'m> Issue<'m> {
@@ -341,16 +352,19 @@ impl Block for Machine {
             channels.map(|(c, base)| self.channel(&m, c, (*base, halt))).collect::<Result<Vec<_>, _>>()?;
         m.output("reading_o", ports[0].get("reading_o"));
         m.output("writing_o", ports[0].get("writing_o"));
-        let (table, dispatch) = self.command_processor(&m, start, (&ports[0], bases[0]))?;
+        let processor = self.command_processor(&m, start, (&ports, bases[0]))?;
+        let Processor { table, dispatch, reads, keepers } = processor;
         let sizes = Sizes::new(&self.config);
         let slots = self.config.slots();
+        let issue = Issue::of(&m, &dispatch, &table, slots);
+        let lists = ListState::new(&m, (start, &issue), table.get("active_o"), keepers)?;
         let center = Center {
             m: &m,
             config: &self.config,
             sizes,
             start,
             base: bases[0],
-            issue: Issue::of(&m, &dispatch, &table, slots),
+            issue,
             gates: m.instance("u_gates", &Gates::new(slots)?)?,
             tas: m.instance("u_tas", &Tas::new(&self.config))?,
             past: m.instance("u_past_walker", &PastWalker::new(&self.config))?,
@@ -365,21 +379,23 @@ impl Block for Machine {
             table,
             dispatch,
             ports,
+            lists,
         };
         center.tell()?;
+        center.ask_for_lists(&reads)?;
         let array = center.array()?;
         let through = array.sequencer.get("idle_o");
         m.output("mac_there_o", array.sequencer.get("front_valid_o") & !through);
         let idle = center.vector(&array)? & through & center.decide()?;
         let idle = idle & !center.writers.get("oldest_valid_o");
-        center.finish(idle)?;
+        center.finish(idle, &array.streams)?;
         m.finish()
     }
 }
 
 impl<'m> Center<'m> {
     /// The end of a run, when no unit has anything left to do.
-    fn finish(&self, idle: Wire<'m>) -> Result<(), RtlError> {
+    fn finish(&self, idle: Wire<'m>, streams: &Streams<'m>) -> Result<(), RtlError> {
         let Self { m, start, dispatch, issue, .. } = self;
         // `end` stands in no queue: it is there when it would.
         let ended = m.reg("ended", 1).reset(0);
@@ -393,11 +409,11 @@ impl<'m> Center<'m> {
             done = m.register_valid(&format!("done_{stage}"), done & !*start);
         }
         m.output("done_o", done);
-        self.processed()
+        self.processed(streams)
     }
 
     /// What is counted of the command processor, and what is wrong with a program.
-    fn processed(&self) -> Result<(), RtlError> {
+    fn processed(&self, streams: &Streams<'m>) -> Result<(), RtlError> {
         let Self { m, start, dispatch, .. } = self;
         let taken = dispatch.get("taken_o");
         m.output("command_valid_o", taken);
@@ -409,22 +425,15 @@ impl<'m> Center<'m> {
         running.update(&[(*start, m.lit(1, 1)), (dispatch.get("ended_o"), m.lit(1, 0))]);
         m.output("command_busy_o", working);
         m.output("command_stalled_o", (*start | running.q()) & !working);
-        let unread = m.register_valid("unread_list", self.unread()?);
+        let [wrong_list, its_command] = self.wrong_list(streams);
         let (wrong, list) = (dispatch.get("error_valid_o"), error_code("block_list").unwrap_or_default());
-        m.output("error_valid_o", wrong | unread);
+        m.output("error_valid_o", wrong | wrong_list);
         m.output("error_code_o", wrong.mux(dispatch.get("error_code_o"), m.lit(8, list.into())));
-        let position = m.register("unread_command", self.issue.position);
-        m.output("error_command_o", wrong.mux(dispatch.get("error_index_o"), position));
+        m.output("error_command_o", wrong.mux(dispatch.get("error_index_o"), its_command));
         m.output("issued_o", dispatch.get("issue_valid_o"));
         m.output("issued_command_o", self.issue.position);
         m.output("wrong_table_o", self.table.get("wrong_o"));
         Ok(())
-    }
-
-    /// An `attn` with block lists, which nothing reads yet, goes to the queues.
-    fn unread(&self) -> Result<Wire<'m>, RtlError> {
-        let fields = &self.issue.fields;
-        Ok(self.issue.valid & fields.is("attn")? & fields.field("attn", "list_entries")?.any())
     }
 
     /// Blocks of 32 tokens that a head of a cache has room for.

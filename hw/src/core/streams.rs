@@ -4,8 +4,8 @@ use super::{AHEAD, Center, MAIN, Segments};
 use crate::rtl::{Instance, RtlError, Stream, Wire};
 use crate::walk::heads::{CacheSizes, Caches, Items, Visit};
 use crate::walk::{
-    CacheWalker, HeadQueue, Heads, MaskedJob, Matrix, RunFinder, Turns, WaitingHeads, WaitingProduct,
-    WeightQueue, WeightSizes, WeightWalker,
+    CacheWalker, HeadQueue, Heads, Listed, Lists, MaskedJob, Matrix, RunFinder, Turns, WaitingHeads,
+    WaitingProduct, WeightQueue, WeightSizes, WeightWalker,
 };
 
 /// Readers of the step table, and of the writers, behind those of the records.
@@ -42,17 +42,22 @@ impl Long {
 pub(super) struct Streams<'m> {
     pub(super) main: Vec<Instance<'m>>,
     pub(super) ahead: Vec<Instance<'m>>,
+    /// The queues of attention, of main and read-ahead.
+    pub(super) queues: [Instance<'m>; 2],
 }
 
 impl<'m> Center<'m> {
     /// The addresses of what the array reads, on their way to the ports.
     pub(super) fn streams(&self, compact: Wire<'m>) -> Result<Streams<'m>, RtlError> {
         let [main, ahead] = STREAMS.map(|stream| self.stream(stream, compact));
-        Ok(Streams { main: main?, ahead: ahead? })
+        let ((main, main_queue), (ahead, ahead_queue)) = (main?, ahead?);
+        let streams = Streams { main, ahead, queues: [main_queue, ahead_queue] };
+        self.read_lists(&streams);
+        Ok(streams)
     }
 
-    fn stream(&self, stream: Long, compact: Wire<'m>) -> Result<Vec<Instance<'m>>, RtlError> {
-        let turns = self.turns(stream, compact)?;
+    fn stream(&self, stream: Long, compact: Wire<'m>) -> Result<(Vec<Instance<'m>>, Instance<'m>), RtlError> {
+        let (turns, queue) = self.turns(stream, compact)?;
         let segments = self.walkers(stream, &turns, compact)?;
         let walk = Heads::new(self.config, stream.items);
         let channels = self.ports.iter().enumerate().map(|(c, port)| {
@@ -62,11 +67,11 @@ impl<'m> Center<'m> {
             port.stream_in(&stream.port("segment"), heads.stream_out("segment"));
             Ok(heads)
         });
-        channels.collect()
+        Ok((channels.collect::<Result<_, RtlError>>()?, queue))
     }
 
-    /// The commands of a stream, in order, until they are jobs.
-    fn turns(&self, stream: Long, compact: Wire<'m>) -> Result<Instance<'m>, RtlError> {
+    /// The commands of a stream, in order, until they are jobs; those of attention.
+    fn turns(&self, stream: Long, compact: Wire<'m>) -> Result<(Instance<'m>, Instance<'m>), RtlError> {
         let Self { m, config, issue, dispatch, .. } = self;
         let products = match stream.items {
             Items::All => MaskedJob::width(&RunFinder::new(config)),
@@ -100,7 +105,7 @@ impl<'m> Center<'m> {
         turns.set("leaves_i", leaves);
         dispatch.set(&stream.port("front_valid_i"), turn | turns.get("turn_weights_o"));
         dispatch.set(&stream.port("front_i"), first("front_o"));
-        Ok(turns)
+        Ok((turns, heads))
     }
 
     /// What a stream brings of a product, or of older blocks, which come by one of both.
@@ -159,15 +164,18 @@ impl<'m> Center<'m> {
     fn head_queue(&self, stream: Long) -> Result<Instance<'m>, RtlError> {
         let Self { m, config, issue, writers, .. } = self;
         let queue = m.instance(&stream.unit("head_queue"), &HeadQueue::new(config))?;
+        let lists = Listed::new(&Lists::new(config), &issue.fields, self.lists.bank)?;
         let waiting = WaitingHeads {
             index: issue.index,
             pred: issue.fields.pred(),
             decides: issue.decides,
             decision: issue.decision,
             before: issue.writer,
-            caches: Caches::new(&CacheSizes::new(config), &issue.fields, self.here(stream))?,
+            caches: Caches::new(&CacheSizes::new(config), &issue.fields, self.here(stream), &lists)?,
+            lists,
         };
         queue.set("push_i", waiting.word(m));
+        queue.set("lists_i", self.lists.there);
         let reader = FIRST_WRITER + stream.number;
         for name in ["before", "family"] {
             writers.set(&format!("{name}_{reader}_i"), queue.get(&format!("{name}_o")));

@@ -20,7 +20,7 @@ pub use credit::CreditCounter;
 pub use delay::DelayLine;
 pub use fifo::Fifo;
 pub use fork::{Fork, Join};
-pub(crate) use one_hot::{lowest, number, ones};
+pub(crate) use one_hot::{lowest, number, ones, times};
 pub use ram::Ram;
 pub use skid::SkidBuffer;
 pub use width::{Narrower, Wider};

@@ -23,3 +23,11 @@ pub(crate) fn number(bit: Wire<'_>) -> Wire<'_> {
     };
     m.pack(&(0..index_width(bit.width().into())).map(digit).collect::<Vec<_>>())
 }
+
+/// A product too small for a DSP block.
+pub(crate) fn times<'m>(a: Wire<'m>, b: Wire<'m>) -> Wire<'m> {
+    let width = a.width() + b.width();
+    let shifted = |(n, bit): (usize, Wire<'m>)| (a & bit.repeat(a.width())).zext(width) << n as u32;
+    let parts: Vec<_> = b.bits().into_iter().enumerate().map(shifted).collect();
+    a.builder().tree(&parts, |a, b| a + b)
+}

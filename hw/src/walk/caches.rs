@@ -184,23 +184,18 @@ impl Block for CacheWalker {
             rows: pipe.later("rows_out", rows, 1),
             residue,
             share: pipe.later("share_out", self.share(&m, of_command), 3),
-            last_unit: pipe.later("last_unit", self.last_unit(caches.heads), 4),
+            last_unit: pipe.later("last_unit", s.last_unit(caches.heads), 4),
             spread: pipe.later("spread", self.spread(&m, of_command), 3),
             token: pipe.later("token_out", token, 2),
             own: self.own(&pipe, token, scales_at),
             older: pipe.later("older", caches.older, 4),
+            listed: pipe.later("listed", caches.listed, 4),
+            bank: pipe.later("bank", caches.bank, 4),
             guard: pipe.later("guard", guard, 4),
         };
         m.output("visit_o", visit.word(&m));
         let valid = (1..Self::LATENCY).fold(valid, |valid, n| m.register_valid(&format!("valid_{n}"), valid));
         m.output("visit_valid_o", valid);
         m.finish()
-    }
-}
-
-impl CacheWalker {
-    /// The number of a channel's last place of heads.
-    fn last_unit<'m>(&self, heads: Wire<'m>) -> Wire<'m> {
-        ((heads - 1) >> self.sizes.channels.ilog2()).trunc(self.sizes.units())
     }
 }

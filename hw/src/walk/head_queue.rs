@@ -3,7 +3,8 @@
 //! # Purpose
 //!
 //! Holds the `attn` commands of one stream, main or read-ahead, until it is known which slots they run for and which older write their own blocks may meet, and makes jobs of them for the
-//! [`CacheWalker`](super::CacheWalker), in order. Commands with block lists must not come: nothing reads lists yet.
+//! [`CacheWalker`](super::CacheWalker), in order.
+//! Before the job of a command with block lists it gives that for its lists, so that the channels have read these when they are needed.
 //!
 //! # Interface
 //!
@@ -17,12 +18,14 @@
 //! | `known_i`, `slots_i` | in | 1, slots | in the same cycle. `known_i` not before the products in front of the command have left the stream |
 //! | `before_o`, `family_o`, `asked_o` | out | 8, address, slots | asks [`Writers`], which answer three cycles later: |
 //! | `wait_i`, `guard_valid_i`, `guard_i` | in | 1, 1, 8 | |
+//! | `lists_i` | in | 2 | the lists of a bank have come from all channels |
+//! | `list_valid_o`, `list_o` | out | 1, [`Lists::job_bits`] | a [`ListJob`]: a *pipe* |
 //! | `job_valid_o`, `job_data_o`, `job_ready_i` | | 1, [`CacheWalker::job_bits`](super::CacheWalker::job_bits), 1 | *stream* of jobs |
 //!
 //! # Timing
 //!
-//! As [`RecordQueue`](super::RecordQueue): the first command leaves [`Writers::LATENCY`] cycles after the cycle in which its slots and its guard are known, in the cycle in which its job goes (one for no slot makes none). The
-//! next can leave `STREAM_STEP` cycles later.
+//! As [`RecordQueue`](super::RecordQueue): the first command leaves [`Writers::LATENCY`] cycles after the cycle in which its slots and its guard are known and its lists are there, in the cycle in which its job goes (one for no slot makes none). The
+//! next can leave `STREAM_STEP` cycles later. The job of lists goes in the first cycle in which its slots are known and its lists are there.
 //!
 //! # Numeric contract
 //!
@@ -47,8 +50,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::Sizes;
 use super::heads::{CacheSizes, Caches};
+use super::{ListJob, Listed, Lists, Sizes};
 use crate::cmd::fields::cut;
 use crate::cmd::{NUMBER_BITS, Writers};
 use crate::port::WRITER_BITS;
@@ -62,19 +65,20 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadQueue {
     sizes: CacheSizes,
+    lists: Lists,
 }
 
 impl HeadQueue {
     /// For a configuration.
     #[must_use]
     pub fn new(config: &AccelConfig) -> Self {
-        Self { sizes: CacheSizes::new(config) }
+        Self { sizes: CacheSizes::new(config), lists: Lists::new(config) }
     }
 
     /// Width of what is pushed.
     #[must_use]
     pub fn width(&self) -> u32 {
-        WaitingHeads::width(&self.sizes)
+        WaitingHeads::width(self)
     }
 }
 
@@ -93,21 +97,23 @@ pub struct WaitingHeads<'m> {
     pub before: Wire<'m>,
     /// Its caches.
     pub caches: Caches<'m>,
+    /// Its lists.
+    pub lists: Listed<'m>,
 }
 
 impl<'m> WaitingHeads<'m> {
-    fn width(s: &CacheSizes) -> u32 {
-        3 * NUMBER_BITS + 3 + Caches::width(s)
+    fn width(q: &HeadQueue) -> u32 {
+        3 * NUMBER_BITS + 3 + Caches::width(&q.sizes) + Listed::width(&q.lists)
     }
 
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { index, pred, decides, decision, before, caches } = *self;
-        m.pack(&[index, pred, decides, decision, before, caches.word(m)])
+        let Self { index, pred, decides, decision, before, caches, lists } = *self;
+        m.pack(&[index, pred, decides, decision, before, caches.word(m), lists.word(m)])
     }
 
-    fn of(s: &CacheSizes, word: Wire<'m>) -> Self {
+    fn of(q: &HeadQueue, word: Wire<'m>) -> Self {
         let mut take = cut(word);
         Self {
             index: take(NUMBER_BITS),
@@ -115,7 +121,8 @@ impl<'m> WaitingHeads<'m> {
             decides: take(1),
             decision: take(NUMBER_BITS),
             before: take(NUMBER_BITS),
-            caches: Caches::of(s, take(Caches::width(s))),
+            caches: Caches::of(&q.sizes, take(Caches::width(&q.sizes))),
+            lists: Listed::of(&q.lists, take(Listed::width(&q.lists))),
         }
     }
 }
@@ -135,13 +142,16 @@ impl Block for HeadQueue {
         let Sizes { slots, address, heads, .. } = self.sizes.common;
         let m = Builder::new(format!("head_queue_s{slots}_a{address}_h{heads}"));
         let front = waiting(self, &m)?;
-        let first = WaitingHeads::of(&self.sizes, front.data);
+        let first = WaitingHeads::of(self, front.data);
         let leaves = m.later("leaves", 1);
         front.ready.set(leaves.wire());
 
         let runs = m.input("slots_i", slots);
         // The question is put in every cycle; what counts is that the answer is to one of this command's.
-        let mut asked = front.valid & m.input("known_i", 1);
+        let came = m.input("lists_i", 2);
+        let came = first.lists.bank.mux(came.bit(1), came.bit(0)) | !first.lists.some;
+        let mut asked = (front.valid & m.input("known_i", 1) & came).named("known");
+        self.tell_lists(&m, (asked & first.lists.some & runs.any(), leaves.wire()), (runs, &first));
         for stage in 0..Writers::LATENCY {
             asked = m.register_valid(&format!("asked_{stage}"), asked & !leaves.wire());
         }
@@ -163,5 +173,29 @@ impl Block for HeadQueue {
         m.output("family_o", first.caches.addr);
         m.output("asked_o", runs);
         m.finish()
+    }
+}
+
+impl HeadQueue {
+    /// The job of the first command's lists, once.
+    fn tell_lists<'m>(
+        &self,
+        m: &'m Builder,
+        (ready, leaves): (Wire<'m>, Wire<'m>),
+        (slots, first): (Wire<'m>, &WaitingHeads<'m>),
+    ) {
+        let told = m.reg("lists_told", 1).reset(0);
+        told.update(&[(leaves, m.lit(1, 0)), (ready, m.lit(1, 1))]);
+        let last = self.sizes.last_unit(first.caches.heads);
+        let bits = ListJob::place_bits();
+        let job = ListJob {
+            slots,
+            bank: first.lists.bank,
+            last_place: last.zext(bits.max(last.width())).trunc(bits),
+            room: first.lists.room,
+            scales: first.caches.scales,
+        };
+        m.output("list_valid_o", ready & !told.q());
+        m.output("list_o", job.word(m));
     }
 }

@@ -200,7 +200,11 @@ pub(crate) fn block_list(
             [0, 4].map(|low| u32::from_le_bytes([bytes[low], bytes[low + 1], bytes[low + 2], bytes[low + 3]]))
         };
         let mask = |found: u32, right: bool| {
-            if right { Ok(found) } else { Err(GoldenError::BlockListMask { slot, head: kv_head, channel, found }) }
+            if right {
+                Ok(found)
+            } else {
+                Err(GoldenError::BlockListMask { slot, head: kv_head, channel, found })
+            }
         };
         let [entries, own_mask] = words(place.header.offset);
         if entries > c.list_entries.into() {

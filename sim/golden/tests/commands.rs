@@ -223,7 +223,8 @@ fn bad_block_lists_are_refused() {
             format!("{of}: the block list on channel 0 says 9 entries, it has room for 4"),
         ),
     ] {
-        rig.machine.memory_mut().channel_mut(0)[LIST as usize..][..32].copy_from_slice(bytemuck::bytes_of(&words));
+        rig.machine.memory_mut().channel_mut(0)[LIST as usize..][..32]
+            .copy_from_slice(bytemuck::bytes_of(&words));
         assert_eq!(rig.run(attention(4), &table(1, 70)).unwrap_err().to_string(), message);
     }
 }

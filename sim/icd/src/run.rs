@@ -396,8 +396,14 @@ mod tests {
         let config = AccelConfig::preset("tiny").unwrap();
         let delta = Delta { src: VbLine(0), dst: AbBlock(0), blocks: 2, addr: Addr(0), ..Delta::default() };
         let attn = Attn { heads: 2, kv_heads: 2, head_dim: 32, addr: Addr(1 << 20), ..Attn::default() };
-        let attn =
-            Attn { slot_stride: 1 << 17, list: Addr(1 << 16), list_stride: 256, list_entries: 3, ahead: true, ..attn };
+        let attn = Attn {
+            slot_stride: 1 << 17,
+            list: Addr(1 << 16),
+            list_stride: 256,
+            list_entries: 3,
+            ahead: true,
+            ..attn
+        };
         let delta = Delta { slot_stride: 4096, index_stride: 1024, ..delta };
         let commands = vec![delta.into(), attn.into(), End::default().into()];
         let program = Program::new(&config, LIMITS, commands).unwrap();

@@ -255,7 +255,8 @@ impl<F: Flow> Machine<'_, F> {
         if c.list_entries == 0 {
             return;
         }
-        let bytes = ListLayout::new(self.config, c.kv_heads.into(), c.list_entries.into()).local_bytes().get();
+        let bytes =
+            ListLayout::new(self.config, c.kv_heads.into(), c.list_entries.into()).local_bytes().get();
         for slot in slots_of(self.waves[wave].slots) {
             let addr = c.list.0 + u64::from(slot) * c.list_stride;
             let lanes = Lanes::same([Segment { addr, bytes, pace: 1, spare: 0, guarded: false }]);

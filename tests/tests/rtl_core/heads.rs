@@ -1,11 +1,12 @@
 //! Random programs with attention.
 
 use crate::products::multiplying;
-use crate::programs::{self, Run, append, appending, cache, line, pred};
-use fastcar_arch::config::AccelConfig;
-use fastcar_arch::isa::{AbBlock, Attn, Command, Quant};
-use fastcar_arch::layout::KvLayout;
-use fastcar_golden::Memory;
+use crate::programs::{self, CACHE, CACHES, LIST, LISTS, Run, append, appending, cache, line, pred};
+use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
+use fastcar_arch::isa::{AbBlock, Addr, Attn, Command, Quant};
+use fastcar_arch::layout::{KvLayout, ListLayout};
+use fastcar_arch::step::StepTable;
+use fastcar_golden::{Decisions, Memory};
 use fastcar_tests::rtl::{Cover, Random};
 
 /// Blocks of queries that a command reads at most.
@@ -19,19 +20,42 @@ fn attn(random: &mut Random) -> Attn {
     let head_dim = 32 * scales;
     let scale = (std::f32::consts::LOG2_E / f32::from(head_dim).sqrt()).into();
     let src = AbBlock(random.below(u64::from(BLOCKS) + 1) as u16);
-    let (heads, ahead, dst) = (kv_heads * group, random.chance(50), line(random));
-    Attn {
-        pred: pred(random),
-        src,
-        dst,
-        heads,
-        head_dim,
-        kv_heads,
-        scale,
-        addr,
-        slot_stride,
-        ahead,
-        ..Attn::default()
+    let (heads, dst, listed) = (kv_heads * group, line(random), random.chance(50));
+    let family = (addr.0 - CACHES) / (8 * CACHE);
+    let (list, list_stride, list_entries) = (Addr(LISTS + family * 8 * LIST), LIST, room(family));
+    let lists = Attn { list, list_stride, list_entries, ahead: true, ..Attn::default() };
+    let lists = if listed { lists } else { Attn { ahead: random.chance(50), ..Attn::default() } };
+    Attn { pred: pred(random), src, dst, heads, head_dim, kv_heads, scale, addr, slot_stride, ..lists }
+}
+
+/// Entries for which the lists of a family of caches have room: of one head fewer than there may be blocks.
+fn room(family: u64) -> u16 {
+    2 + family as u16 % 3
+}
+
+/// Which tokens of a block are attended to.
+fn mask(random: &mut Random) -> u32 {
+    let any = random.word() as u32;
+    [u32::MAX, any, any << 20, any >> 20, 1 << random.below(32), 1, 0][random.below(7) as usize]
+}
+
+/// Writes block lists for all slots and families of caches.
+pub fn lists(random: &mut Random, config: &AccelConfig, table: &StepTable, memory: &mut Memory) {
+    for (family, (.., kv_heads, _)) in (0..).zip(programs::caches()) {
+        let layout = ListLayout::new(config, kv_heads.into(), room(family).into());
+        for (slot, entry) in (0..).zip(&table.slots) {
+            let blocks = 0..=entry.pos / KV_BLOCK_TOKENS;
+            let often = [0, 50, 80, 100][random.below(4) as usize];
+            let list = |random: &mut Random| {
+                let blocks = blocks.clone().filter(|_| random.chance(often)).collect::<Vec<_>>();
+                blocks.into_iter().map(|block| (block, mask(random))).collect::<Vec<_>>()
+            };
+            let lists: Vec<_> = (0..kv_heads).map(|_| list(random)).collect();
+            let at = (LISTS + (family * 8 + slot) * LIST) as usize;
+            for (channel, bytes) in layout.record(entry.pos, &lists).iter().enumerate() {
+                memory.channel_mut(channel)[at..][..bytes.len()].copy_from_slice(bytes);
+            }
+        }
     }
 }
 
@@ -99,16 +123,26 @@ pub fn cover() -> Cover {
         "several blocks of a head",
         "behind a product",
         "one behind the other",
+        "by lists",
+        "lists behind lists",
+        "nothing listed",
+        "no own block listed",
+        "no older block listed",
+        "a block in two runs",
+        "a hole",
     ])
 }
 
 /// Notes what a run meets.
-pub fn hit(cover: &mut Cover, config: &AccelConfig, run: &Run) {
+pub fn hit(cover: &mut Cover, config: &AccelConfig, run: &Run, decisions: &Decisions) {
     let mut before = None;
     for command in run.program.commands() {
         if let Command::Attn(c) = command {
             let (channels, kv_heads, group) =
                 (config.channels(), u32::from(c.kv_heads), c.heads / c.kv_heads);
+            cover.hit("by lists", c.list_entries > 0);
+            let listed = |c: &Command| matches!(c, Command::Attn(c) if c.list_entries > 0);
+            cover.hit("lists behind lists", listed(command) && before.as_ref().is_some_and(listed));
             cover.hit("read ahead", c.ahead);
             cover.hit("by main", !c.ahead);
             cover.hit("several query heads", group > 1);
@@ -120,5 +154,14 @@ pub fn hit(cover: &mut Cover, config: &AccelConfig, run: &Run) {
             cover.hit("one behind the other", matches!(before, Some(Command::Attn(_))));
         }
         before = Some(*command);
+    }
+    for ((_, slot, _), list) in &decisions.lists {
+        let own = run.table.slots[*slot as usize].pos / KV_BLOCK_TOKENS;
+        cover.hit("nothing listed", list.is_empty());
+        cover.hit("no own block listed", !list.is_empty() && list.iter().all(|entry| entry.0 != own));
+        cover.hit("no older block listed", list.len() == 1 && list[0].0 == own && own > 0);
+        cover.hit("a block in two runs", list.iter().any(|entry| entry.1 & 1 == 0));
+        let hole = |mask: u32| mask.leading_zeros() + mask.trailing_zeros() + mask.count_ones() < 32;
+        cover.hit("a hole", list.iter().any(|entry| hole(entry.1)));
     }
 }

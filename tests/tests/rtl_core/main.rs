@@ -50,6 +50,7 @@ fn agrees(
     let mut image = memory(random, config);
     weights(random, config, &mut image);
     heads::caches(random, config, program.limits().positions, &mut image);
+    heads::lists(random, config, table, &mut image);
     let mut golden = Golden::new(config.clone(), image.clone());
     let (report, decisions) = golden.run_recorded(program, table)?;
     let expected = simulated(config, program, table, *at, &decisions, (policy, memory_seed))?;
@@ -173,8 +174,8 @@ fn heads_agree(preset: &str, count: u64, seed: u64) -> TestResult {
     for _ in 0..count {
         let length = [1, 2, 4, random.below(16)][random.below(4) as usize];
         let run = heads::heads_run(&mut random, &config, length);
-        agrees(&mut board, &mut random, &config, &run)?;
-        heads::hit(&mut cover, &config, &run);
+        let (_, decisions) = agrees(&mut board, &mut random, &config, &run)?;
+        heads::hit(&mut cover, &config, &run, &decisions);
     }
     cover.assert(1);
     Ok(())

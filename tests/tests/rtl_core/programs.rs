@@ -14,7 +14,7 @@ use fastcar_sim::Placement;
 use fastcar_tests::rtl::Random;
 
 /// Local bytes of every channel that records lie in; weights, programs and step tables lie behind.
-pub const RECORDS: u64 = REFERENCES + DELTA_BLOCKS.len() as u64 * 8 * REFERENCE;
+pub const RECORDS: u64 = LISTS + CACHE_HEADS.len() as u64 * 8 * LIST;
 /// Positions of caches: one block, a token more, a part of a block, whole blocks.
 const POSITIONS: [u32; 4] = [32, 33, 100, 128];
 const RING: u32 = 8;
@@ -147,8 +147,7 @@ pub fn caches() -> impl Iterator<Item = (Addr, u64, u16, u16)> {
 
 /// One of them.
 pub fn cache(random: &mut Random) -> (Addr, u64, u16, u16) {
-    let which = random.below(CACHE_HEADS.len() as u64) as usize;
-    caches().nth(which).unwrap()
+    caches().nth(random.below(CACHE_HEADS.len() as u64) as usize).unwrap()
 }
 
 pub fn append(random: &mut Random) -> KvAppend {
@@ -189,6 +188,9 @@ fn gate_delta(random: &mut Random) -> GateDelta {
 /// Local byte of the references of `delta`, and from slot to slot.
 const REFERENCES: u64 = CACHES + CACHE_HEADS.len() as u64 * 8 * CACHE;
 const REFERENCE: u64 = RING as u64 * 0x1000;
+/// Local byte of the block lists of each family of caches, and from slot to slot.
+pub const LISTS: u64 = REFERENCES + DELTA_BLOCKS.len() as u64 * 8 * REFERENCE;
+pub const LIST: u64 = 0x100;
 /// Blocks of the input of each family of `delta` commands.
 const DELTA_BLOCKS: [u16; 4] = [1, 5, 9, 16];
 

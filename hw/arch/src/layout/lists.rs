@@ -133,7 +133,8 @@ impl ListLayout {
                     put(bytes, place.entries + u64::from(count) * WORD, [block / self.share, mask]);
                     count += 1;
                 }
-                let own = list.iter().filter(here).find(|entry| entry.0 == own).map_or(0, |entry| entry.1 & seen);
+                let own =
+                    list.iter().filter(here).find(|entry| entry.0 == own).map_or(0, |entry| entry.1 & seen);
                 put(bytes, place.header.offset, [count, own]);
             }
         }

@@ -4,8 +4,8 @@ use crate::cmd::Fields;
 use crate::cmd::fields::cut;
 use crate::port::WRITER_BITS;
 use crate::rtl::{Builder, RtlError, Wire, index_width};
-use crate::walk::Sizes;
 use crate::walk::appends::{BLOCK_BITS, SCALES, TOKEN};
+use crate::walk::{Listed, Sizes};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS, LINE_WORDS};
 
 /// Bytes of a block's scale bytes for each 32 words of a head: those of keys and of values.
@@ -59,6 +59,11 @@ impl CacheSizes {
         (self.common.heads - self.channels.ilog2()).max(1)
     }
 
+    /// The number of a channel's last place of heads.
+    pub(crate) fn last_unit<'m>(&self, heads: Wire<'m>) -> Wire<'m> {
+        ((heads - 1) >> self.channels.ilog2()).trunc(self.units())
+    }
+
     /// Bits of a number of beats of a block: fewer than 2^17 bytes.
     #[must_use]
     pub fn run(&self) -> u32 {
@@ -103,14 +108,23 @@ pub struct Caches<'m> {
     pub scales: Wire<'m>,
     /// Older blocks come by this stream.
     pub older: Wire<'m>,
+    /// It reads what its block lists name, and which of two commands' lists these are.
+    pub listed: Wire<'m>,
+    /// See `listed`.
+    pub bank: Wire<'m>,
 }
 
 impl<'m> Caches<'m> {
-    /// Those of an `attn`, with whether this stream brings older blocks.
+    /// Those of an `attn`, with whether this stream brings older blocks, and its lists.
     ///
     /// # Errors
     /// As [`Fields::field`].
-    pub fn new(s: &CacheSizes, c: &Fields<'m>, older: Wire<'m>) -> Result<Self, RtlError> {
+    pub fn new(
+        s: &CacheSizes,
+        c: &Fields<'m>,
+        older: Wire<'m>,
+        lists: &Listed<'m>,
+    ) -> Result<Self, RtlError> {
         let common = &s.common;
         let heads = c.field("attn", "kv_heads")?;
         Ok(Self {
@@ -119,20 +133,22 @@ impl<'m> Caches<'m> {
             heads: heads.trunc(common.heads.min(heads.width())).zext(common.heads),
             scales: c.field("attn", "head_dim")?.slice(LINE_WORDS.ilog2(), SCALES),
             older,
+            listed: lists.some,
+            bank: lists.bank,
         })
     }
 
     /// Width of [`Caches::word`].
     #[must_use]
     pub fn width(s: &CacheSizes) -> u32 {
-        2 * s.common.address + s.common.heads + SCALES + 1
+        2 * s.common.address + s.common.heads + SCALES + 3
     }
 
     /// All in one word.
     #[must_use]
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
-        let Self { addr, slot_stride, heads, scales, older } = *self;
-        m.pack(&[addr, slot_stride, heads, scales, older])
+        let Self { addr, slot_stride, heads, scales, older, listed, bank } = *self;
+        m.pack(&[addr, slot_stride, heads, scales, older, listed, bank])
     }
 
     /// What stands in a word.
@@ -140,7 +156,8 @@ impl<'m> Caches<'m> {
     pub fn of(s: &CacheSizes, word: Wire<'m>) -> Self {
         let mut take = cut(word);
         let [addr, slot_stride] = [s.common.address; 2].map(&mut take);
-        Self { addr, slot_stride, heads: take(s.common.heads), scales: take(SCALES), older: take(1) }
+        let (heads, scales) = (take(s.common.heads), take(SCALES));
+        Self { addr, slot_stride, heads, scales, older: take(1), listed: take(1), bank: take(1) }
     }
 }
 
@@ -174,6 +191,10 @@ pub struct Visit<'m> {
     pub own: Wire<'m>,
     /// Older blocks come by this stream.
     pub older: Wire<'m>,
+    /// Blocks come as its lists say, and which of two commands' lists these are.
+    pub listed: Wire<'m>,
+    /// See `listed`.
+    pub bank: Wire<'m>,
     /// The write that the own block's reads wait for: as a port's segment has it.
     pub guard: Wire<'m>,
 }
@@ -183,7 +204,7 @@ impl<'m> Visit<'m> {
     #[must_use]
     pub fn width(s: &CacheSizes) -> u32 {
         let heads = s.lane() + s.share() + s.units() + s.spread();
-        let own = TOKEN + s.run() + 2 + WRITER_BITS;
+        let own = TOKEN + s.run() + 4 + WRITER_BITS;
         1 + 3 * s.common.address + SCALES + BLOCK_BITS + heads + own
     }
 
@@ -192,7 +213,10 @@ impl<'m> Visit<'m> {
     pub fn word(&self, m: &'m Builder) -> Wire<'m> {
         let places = [self.weights, self.base, self.extent, self.stride, self.scales, self.rows];
         let heads = [self.residue, self.share, self.last_unit, self.spread];
-        m.pack(&[&places[..], &heads, &[self.token, self.own, self.older, self.guard]].concat())
+        m.pack(
+            &[&places[..], &heads, &[self.token, self.own, self.older, self.listed, self.bank, self.guard]]
+                .concat(),
+        )
     }
 
     /// What stands in a word.
@@ -215,6 +239,8 @@ impl<'m> Visit<'m> {
             token: take(TOKEN),
             own: take(s.run()),
             older: take(1),
+            listed: take(1),
+            bank: take(1),
             guard: take(WRITER_BITS + 1),
         }
     }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The fields of a visit by the names of the wrapper's ports.
-pub const FIELDS: [&str; 14] = [
+pub const FIELDS: [&str; 16] = [
     "weights",
     "base",
     "extent",
@@ -25,6 +25,8 @@ pub const FIELDS: [&str; 14] = [
     "token",
     "own",
     "older",
+    "listed",
+    "bank",
     "guard",
 ];
 
@@ -53,6 +55,8 @@ impl Block for Walk {
             token: field("token", like.token.width()),
             own: field("own", like.own.width()),
             older: field("older", like.older.width()),
+            listed: field("listed", 1),
+            bank: field("bank", 1),
             guard: field("guard", like.guard.width()),
         };
         let inner = m.instance("u_heads", &heads)?;
@@ -128,6 +132,8 @@ pub fn fields(
         ("token", token),
         ("own", ((token + 1) * u64::from(task.dim)).div_ceil(beat)),
         ("older", older.into()),
+        ("listed", 0),
+        ("bank", 0),
         ("guard", guard),
     ]
 }

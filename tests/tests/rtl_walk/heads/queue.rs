@@ -6,7 +6,7 @@ use fastcar_arch::config::AccelConfig;
 use fastcar_hw::cmd::{COMMAND_BITS, Fields, Writers};
 use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError};
 use fastcar_hw::walk::heads::{CacheSizes, Caches};
-use fastcar_hw::walk::{HeadQueue, WaitingHeads};
+use fastcar_hw::walk::{HeadQueue, Listed, Lists, WaitingHeads};
 use fastcar_tests::rtl::{Cover, Random, Rtl};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,13 +20,15 @@ impl Block for Queue {
         let m = Builder::new(format!("of_{}", queue.module()?.name()));
         let s = CacheSizes::new(&self.0);
         let fields = Fields::new(m.input("command_i", COMMAND_BITS));
+        let lists = Listed::new(&Lists::new(&self.0), &fields, m.input("bank_i", 1))?;
         let waiting = WaitingHeads {
             index: m.input("index_i", 8),
             pred: fields.pred(),
             decides: m.input("decides_i", 1),
             decision: m.input("number_i", 8),
             before: m.input("writers_i", 8),
-            caches: Caches::new(&s, &fields, m.input("older_i", 1))?,
+            caches: Caches::new(&s, &fields, m.input("older_i", 1), &lists)?,
+            lists,
         };
         let inner = m.instance("u_queue", &queue)?;
         inner.set("push_i", waiting.word(&m));

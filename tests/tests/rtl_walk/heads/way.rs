@@ -13,8 +13,8 @@ use fastcar_hw::port::Port;
 use fastcar_hw::rtl::{Bits, Block, Builder, Instance, Module, RtlError, Wire};
 use fastcar_hw::walk::heads::{CacheSizes, Caches, Items, Visit};
 use fastcar_hw::walk::{
-    CacheWalker, HeadQueue, Heads, Matrix, Turns, WaitingHeads, WaitingProduct, WeightQueue, WeightSizes,
-    WeightWalker,
+    CacheWalker, HeadQueue, Heads, Listed, Lists, Matrix, Turns, WaitingHeads, WaitingProduct, WeightQueue,
+    WeightSizes, WeightWalker,
 };
 use fastcar_tests::rtl::{Cover, Random, Rtl};
 use std::collections::VecDeque;
@@ -48,14 +48,17 @@ impl Stream {
             filler,
         };
         let older = here(fields.field("attn", "ahead")?.bit(0));
-        let caches = Caches::new(&CacheSizes::new(config), &fields, older)?;
-        let heads = WaitingHeads { index: none, pred, decides: no, decision: none, before: none, caches };
+        let lists = Listed::new(&Lists::new(config), &fields, no)?;
+        let caches = Caches::new(&CacheSizes::new(config), &fields, older, &lists)?;
+        let before = none;
+        let heads = WaitingHeads { index: none, pred, decides: no, decision: none, before, caches, lists };
 
         let weights = m.instance("u_weights", &WeightQueue::new(config))?;
         weights.set("push_i", product.word(m));
         weights.set("compact_i", m.input("compact_i", 1));
         let queue = m.instance("u_heads", &HeadQueue::new(config))?;
         queue.set("push_i", heads.word(m));
+        queue.set("lists_i", m.lit(2, 0));
         queue.set("wait_i", no);
         queue.set("guard_valid_i", m.lit(1, 1));
         queue.set("guard_i", m.input("guard_i", 8));
@@ -113,6 +116,8 @@ impl Block for Stream {
             channel.set("channel_i", m.lit(s.lane(), c.into()));
             channel.stream_in("visit", segments.stream_out(&format!("segment{c}")));
             m.stream_out(&format!("segment{c}"), channel.stream_out("segment"));
+            channel.set("entry_valid_i", m.lit(1, 0));
+            channel.set("entry_data_i", m.constant(Bits::zero(Lists::new(config).entry_bits())));
             channel.set("span_ready_i", m.lit(1, 1));
         }
         m.finish()
