@@ -386,7 +386,7 @@ impl Lists {
         begins: Wire<'m>,
     ) -> Result<Wire<'m>, RtlError> {
         let name = |what: &str| format!("{stream}_{what}");
-        let word = tokens.entry(m, stream, &self.sizes).word(m);
+        let word = tokens.entry(m, &name("entry"), &self.sizes).word(m);
         let valid = (0..Tokens::LATENCY)
             .fold(valid, |valid, n| m.register_valid(&name(&format!("found_{n}")), valid));
         let found = Stream { valid, data: word, ready: m.later(&name("fits"), 1) };

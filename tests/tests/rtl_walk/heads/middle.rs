@@ -7,8 +7,8 @@ use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
 use fastcar_arch::step::SlotEntry;
 use fastcar_hw::cmd::{COMMAND_BITS, Fields};
 use fastcar_hw::rtl::{Bits, Block, Builder, Module, RtlError, Wire};
-use fastcar_hw::walk::CacheWalker;
 use fastcar_hw::walk::heads::{CacheSizes, Caches, Visit};
+use fastcar_hw::walk::{CacheWalker, Listed};
 use fastcar_tests::rtl::{Cover, Random, Rtl};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Middle(pub AccelConfig);
 /// The fields of a visit, in the order of [`FIELDS`].
 fn of_visit<'m>(v: &Visit<'m>) -> [Wire<'m>; FIELDS.len()] {
     let places = [v.weights, v.base, v.extent, v.stride, v.scales, v.rows, v.residue];
-    let rest = [v.share, v.last_unit, v.spread, v.token, v.own, v.older, v.guard];
+    let rest = [v.share, v.last_unit, v.spread, v.token, v.own, v.older, v.listed, v.bank, v.guard];
     std::array::from_fn(|n| if n < 7 { places[n] } else { rest[n - 7] })
 }
 
@@ -29,7 +29,8 @@ impl Block for Middle {
         let m = Builder::new(format!("of_{}", walker.module()?.name()));
         let s = CacheSizes::new(&self.0);
         let command = Fields::new(m.input("command_i", COMMAND_BITS));
-        let caches = Caches::new(&s, &command, m.input("older_i", 1))?;
+        let lists = Listed { some: m.input("listed_i", 1), bank: m.input("bank_i", 1), room: m.lit(1, 0) };
+        let caches = Caches::new(&s, &command, m.input("older_i", 1), &lists)?;
         let job = m.pack(&[m.input("slots_i", self.0.slots()), caches.word(&m), m.input("guard_i", 6)]);
         let inner = m.instance("u_walk", &walker)?;
         inner.set("job_data_i", job);
