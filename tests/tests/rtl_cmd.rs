@@ -4,6 +4,7 @@
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::field::FieldInfo;
 use fastcar_arch::isa::{COMMAND_BYTES, Command, CommandInfo, ENUMS, IsaError, Pred};
+use fastcar_arch::layout::LIST_BANKS;
 use fastcar_arch::program::{Limits, MAX_GATES};
 use fastcar_arch::regs::error_code;
 use fastcar_arch::step::{ACTIVE, GateEntry, NO_RING, OUTPUT, PAIRED, SlotEntry, StepTable};
@@ -395,6 +396,11 @@ fn blocks_from(first: u16, blocks: u64) -> Range<u32> {
     u32::from(first)..u32::from(first) + blocks as u32
 }
 
+/// Whether a command reads block lists.
+fn is_listed(raw: &Raw) -> bool {
+    matches!(Command::decode(raw), Ok(Command::Attn(c)) if c.list_entries > 0)
+}
+
 fn fills(command: &Command) -> Option<Range<u32>> {
     match command {
         Command::Quant(c) => Some(blocks_from(c.dst.0, c.blocks.into())),
@@ -541,13 +547,16 @@ struct Machine {
     /// Fronts of the six queues.
     queues: [VecDeque<u64>; 7],
     counts: [u64; 3],
+    /// Of each product that is not through, whether it reads block lists.
+    listed: VecDeque<bool>,
     notes: Notes,
     issued: VecDeque<(u64, Issue)>,
     stopped: bool,
     error: Option<(u64, u64)>,
 }
 
-const BINS: [&str; 10] = [
+const BINS: [&str; 11] = [
+    "lists",
     "queue full",
     "window",
     "room made",
@@ -573,6 +582,7 @@ impl Machine {
             rest_until: 0,
             queues: Default::default(),
             counts: [0; 3],
+            listed: VecDeque::new(),
             notes: Notes::default(),
             issued: VecDeque::new(),
             stopped: false,
@@ -614,7 +624,11 @@ impl Machine {
             "room made",
             (0..3).any(|q| uses[q] && self.counts[q] as usize == QUEUE_COMMANDS && pops[q]),
         );
-        !full && !far
+        let pops_list = pops[1] && self.listed[0];
+        let listed = self.listed.iter().filter(|listed| **listed).count();
+        let crowded = is_listed(&self.program[self.index]) && listed == LIST_BANKS as usize && !pops_list;
+        cover.hit("lists", crowded && !full && !far);
+        !full && !far && !crowded
     }
 
     fn step(&mut self, dut: &mut Rtl, random: &mut Random, percent: u64, cover: &mut Cover) {
@@ -666,6 +680,9 @@ impl Machine {
                 if q < 3 {
                     self.counts[q] -= 1;
                 }
+                if q == 1 {
+                    self.listed.pop_front();
+                }
             }
         }
         if take {
@@ -681,6 +698,9 @@ impl Machine {
         let bit = |b: u64| issue.classes >> b & 1 == 1;
         for (q, class) in [0, 1, 3].into_iter().enumerate() {
             self.counts[q] += u64::from(bit(class));
+        }
+        if bit(1) {
+            self.listed.push_back(is_listed(&self.program[self.index]));
         }
         self.stopped = bit(8);
         self.issued.push_back((now + DISPATCH - 1, issue));

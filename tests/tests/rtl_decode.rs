@@ -7,6 +7,7 @@ use fastcar_arch::isa::{Addr, Attn, End};
 use fastcar_arch::program::{Limits, Program};
 use fastcar_arch::step::{ACTIVE, NO_RING, SlotEntry, StepTable};
 use fastcar_arch::units::Bytes;
+use fastcar_host::attention::Attention;
 use fastcar_host::backend::{
     Backend, Counted, GoldenBackend, RtlBackend, RtlBackendError, RtlOptions, SimBackend,
 };
@@ -113,6 +114,10 @@ fn agree(
     Ok((all, rate))
 }
 
+fn attention(text: &str) -> Attention {
+    text.parse().unwrap()
+}
+
 /// Of every kind that the hardware runs.
 fn policies() -> Vec<Policy> {
     let gates = [
@@ -124,7 +129,13 @@ fn policies() -> Vec<Policy> {
     ];
     let delta = Method::Delta { thresholds: vec![DeltaThresholds::uniform(0.3)], max_age: Some(2) };
     let replays = gates.map(|gate| Policy::replay(gate).unwrap());
-    [Policy::dense(), Policy::new(delta).unwrap()].into_iter().chain(replays).collect()
+    let delta = Policy::new(delta).unwrap();
+    let sparse = [
+        Policy::dense().with_attention(attention("sink2+local9,dense/prompt+frame-stride1~1")),
+        replays[1].clone().with_attention(attention("local3")),
+        delta.clone().with_attention(attention("dense,prompt+frame-stride1~0")),
+    ];
+    [Policy::dense(), delta].into_iter().chain(replays).chain(sparse).collect()
 }
 
 /// Seeds of the memory's refresh.
@@ -181,13 +192,13 @@ fn other_memories_and_residual_codes_take_the_simulators_cycles() -> TestResult 
     Ok(())
 }
 
-/// Two whole frames of the shipped model under a policy of its folder.
-fn two_frames(policy: &str) -> TestResult {
+/// Two whole frames of the shipped model.
+fn two_frames(policy: impl FnOnce() -> Result<Policy, Box<dyn std::error::Error>>) -> TestResult {
     if skipped() {
         return Ok(());
     }
     let model = packed(&Model::open(moving_digits())?, "tiny", PackOptions::default())?;
-    let policy = Policy::load(&moving_digits().join(policy))?;
+    let policy = policy()?;
     let options = RtlOptions { memory_seed: 1, ..RtlOptions::default() };
     let (all, rate) = agree(&model, &policy, &[request(1, false, 2 * PERIOD)], options)?;
     eprintln!("{} cycles of the smallest kernel, {rate:.0} thousand a second", all.cycles);
@@ -196,12 +207,17 @@ fn two_frames(policy: &str) -> TestResult {
 
 #[test]
 fn two_frames_with_replay_are_the_functional_models_and_the_simulators() -> TestResult {
-    two_frames("policy-input-delta.toml")
+    two_frames(|| Ok(Policy::load(&moving_digits().join("policy-input-delta.toml"))?))
 }
 
 #[test]
 fn two_frames_of_delta_decode_are_the_functional_models_and_the_simulators() -> TestResult {
-    two_frames("policy-delta.toml")
+    two_frames(|| Ok(Policy::load(&moving_digits().join("policy-delta.toml"))?))
+}
+
+#[test]
+fn two_frames_of_sparse_attention_are_the_functional_models_and_the_simulators() -> TestResult {
+    two_frames(|| Ok(Policy::dense().with_attention(attention("sink4+local20,prompt+frame-stride1~4"))))
 }
 
 /// What the hardware itself refuses is told by its code; a model for another machine is refused before.
@@ -216,7 +232,7 @@ fn errors_of_the_hardware_have_names() -> TestResult {
     let edge = packed(&model, "edge", PackOptions::default())?;
     let refused = backend.load(&edge, Bytes(1 << 20)).unwrap_err();
     assert_eq!(refused.to_string(), "rtl: the hardware is a 'tiny', the model is packed for 'edge'");
-    let (program, table) = with_lists(&config)?;
+    let (program, table) = with_wrong_lists(&config)?;
     let refused = backend.run(&program, &table).unwrap_err();
     assert_eq!(refused.to_string(), "rtl: no model is loaded");
     backend.load(&packed(&model, "tiny", PackOptions::default())?, Bytes(2 << 20))?;
@@ -226,8 +242,8 @@ fn errors_of_the_hardware_have_names() -> TestResult {
     Ok(())
 }
 
-/// A program that attends by block lists, which the hardware does not read.
-fn with_lists(config: &AccelConfig) -> Result<(Program, StepTable), Box<dyn std::error::Error>> {
+/// A program that attends by block lists, in memory where there are none.
+fn with_wrong_lists(config: &AccelConfig) -> Result<(Program, StepTable), Box<dyn std::error::Error>> {
     let limits = Limits { slots: 4, positions: 256, ring: 4, tokens: 1, gates: 0 };
     let attn = Attn { heads: 2, kv_heads: 2, head_dim: 32, addr: Addr(1 << 20), ..Attn::default() };
     let attn = Attn {

@@ -3,6 +3,8 @@
 
 #[path = "rtl_walk/heads.rs"]
 mod heads;
+#[path = "rtl_walk/lists.rs"]
+mod lists;
 #[path = "rtl_walk/runs.rs"]
 mod runs;
 #[path = "rtl_walk/weights.rs"]

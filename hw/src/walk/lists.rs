@@ -21,7 +21,7 @@
 //!
 //! # Timing
 //!
-//! One entry a cycle, also from place to place and from slot to slot, as long as they are taken. The first is there [`Lists::LATENCY`] cycles after its job. A list whose header is wrong ends the walk.
+//! One entry a cycle, also from place to place and from slot to slot, as long as they are taken. The first older one is there [`Lists::LATENCY`] cycles after its job, the first own one a cycle earlier. A list whose header is wrong ends the walk.
 //!
 //! # Numeric contract
 //!
@@ -33,7 +33,7 @@
 //!
 //! # Verification
 //!
-//! `tests/tests/rtl_walk/lists.rs`: `lists_are_read_out`, `wrong_lists_are_told`.
+//! `tests/tests/rtl_walk/lists.rs`: `lists_are_read_out`; wrong ones in `tests/tests/rtl_core`: `wrong_lists_*`.
 //!
 //! # Example
 //!
@@ -83,7 +83,7 @@ pub struct Lists {
 
 impl Lists {
     /// Cycles from a job to its first entry.
-    pub const LATENCY: u32 = 8;
+    pub const LATENCY: u32 = 9;
 
     /// For a configuration.
     #[must_use]

@@ -3,7 +3,7 @@
 use crate::products::multiplying;
 use crate::programs::{self, CACHE, CACHES, LIST, LISTS, Run, append, appending, cache, line, pred};
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
-use fastcar_arch::isa::{AbBlock, Addr, Attn, Command, Quant};
+use fastcar_arch::isa::{AbBlock, Addr, Attn, Command, Pred, Quant};
 use fastcar_arch::layout::{KvLayout, ListLayout};
 use fastcar_arch::step::StepTable;
 use fastcar_golden::{Decisions, Memory};
@@ -57,6 +57,53 @@ pub fn lists(random: &mut Random, config: &AccelConfig, table: &StepTable, memor
             }
         }
     }
+}
+
+/// What a block list can be wrong in.
+pub const FAULTS: [&str; 5] = ["its length", "its order", "a row beyond", "no token", "a token beyond"];
+
+/// A program with listed attention, which is its last command but for the end.
+pub fn listed_run(random: &mut Random, config: &AccelConfig) -> Run {
+    let mut commands: Vec<Command> = programs::fill().into();
+    let listed = std::iter::repeat_with(|| attn(random)).find(|c| c.list_entries > 0);
+    commands.push(Attn { pred: Pred::All, ..listed.unwrap() }.into());
+    programs::set_out(random, config, commands)
+}
+
+/// Makes some list wrong of a run's last attention; its place in the program.
+pub fn spoil(
+    random: &mut Random,
+    config: &AccelConfig,
+    run: &Run,
+    fault: &str,
+    memory: &mut Memory,
+) -> usize {
+    let position = run.program.commands().len() - 2;
+    let Command::Attn(c) = run.program.commands()[position] else { panic!("attention is the last") };
+    let layout = ListLayout::new(config, c.kv_heads.into(), c.list_entries.into());
+    let slot = random.below(run.table.slots.len() as u64);
+    let own = run.table.slots[slot as usize].pos / KV_BLOCK_TOKENS;
+    let head = random.below(c.kv_heads.into()) as u32;
+    let residue = random.below(layout.share().into()) as u32;
+    let (place, rows) = (layout.place(head, residue), layout.rows(own, residue));
+    let room = u32::from(c.list_entries);
+    let beyond = [rows, rows + 1, 1 << 10, u32::MAX][random.below(4) as usize];
+    let (header, entries) = match fault {
+        "its length" => ([room + 1, room + 7, 1 << 10, u32::MAX][random.below(4) as usize], vec![]),
+        "its order" => (2, vec![[1, 7], [random.below(2) as u32, 7]]),
+        "a row beyond" => (1, vec![[beyond, 7]]),
+        "no token" => (1, vec![[0, 0]]),
+        _ => (0, vec![]),
+    };
+    let mask = if fault == "a token beyond" { 1 << 31 } else { 0 };
+    let base = c.list.0 + slot * c.list_stride;
+    let channel = memory.channel_mut(place.header.channel);
+    let mut put = |at: u64, words: [u32; 2]| {
+        channel[(base + at) as usize..][..8].copy_from_slice(bytemuck::bytes_of(&words));
+    };
+    put(place.header.offset, [header, mask]);
+    (0..).zip(entries).for_each(|(n, entry)| put(place.entries + 8 * n, entry));
+    position
 }
 
 /// Attention, and what comes before and behind it.

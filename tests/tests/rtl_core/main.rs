@@ -191,6 +191,56 @@ fn heads_of_channels_attend() -> TestResult {
     heads_agree("edge", 40, 15)
 }
 
+/// A wrong block list ends the run, and the error names its command; the next run is not disturbed.
+fn wrong_lists_end_runs(preset: &str, seed: u64) -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let config = AccelConfig::preset(preset)?;
+    let mut board = Board::new(&config)?;
+    let mut random = Random::new(seed);
+    let mut cover = Cover::new(&heads::FAULTS);
+    for count in 0..60 {
+        let fault = heads::FAULTS[count % heads::FAULTS.len()];
+        let run = heads::listed_run(&mut random, &config);
+        let Run { program, table, at } = &run;
+        let mut image = memory(&mut random, &config);
+        heads::caches(&mut random, &config, program.limits().positions, &mut image);
+        heads::lists(&mut random, &config, table, &mut image);
+        let position = heads::spoil(&mut random, &config, &run, fault, &mut image);
+        // Where the slot, or this channel's part of its cache, allows it, it is not wrong.
+        if Golden::new(config.clone(), image.clone()).run(program, table).is_ok() {
+            continue;
+        }
+        (0..config.channels() as usize).for_each(|channel| board.write(channel, 0, image.channel(channel)));
+        board.write(0, at.step, &table.to_bytes(program.limits()));
+        board.write(0, at.program, &fastcar_arch::isa::encode(program.commands()));
+        let spec = MemorySpec::for_config(&config)?;
+        let memory = MemorySystem::new(&spec, &config, 0)?;
+        let found = board.run_raw(program.commands().len() as u64, *at, memory)?;
+        let code = error_code("block_list").map(u64::from);
+        let expected = code.map(|code| Failed { code, command: position as u64, ..Failed::default() });
+        assert_eq!(found.error, expected, "{fault}: {program:?} {table:?}");
+        cover.hit(fault, true);
+        if random.chance(20) {
+            let next = heads::heads_run(&mut random, &config, 2);
+            agrees(&mut board, &mut random, &config, &next)?;
+        }
+    }
+    cover.assert(1);
+    Ok(())
+}
+
+#[test]
+fn wrong_lists_of_one_channel_end_runs() -> TestResult {
+    wrong_lists_end_runs("tiny", 16)
+}
+
+#[test]
+fn wrong_lists_of_channels_end_runs() -> TestResult {
+    wrong_lists_end_runs("edge", 17)
+}
+
 fn masked_products_agree(preset: &str, count: u64, seed: u64) -> TestResult {
     if skipped() {
         return Ok(());
