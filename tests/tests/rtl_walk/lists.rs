@@ -323,10 +323,7 @@ impl Bench {
         dut.set(&self.port("beat_valid_i"), come);
         let beat = if come { self.beats.pop_front() } else { None };
         if let Some((_, bytes, ..)) = &beat {
-            let bits = bytes
-                .iter()
-                .rev()
-                .fold(Bits::zero(0), |all, byte| all.cat(&Bits::from_u64(8, (*byte).into())));
+            let bits = Bits::from_bytes(8 * bytes.len() as u32, bytes);
             dut.set(&self.port("beat_data_i"), bits);
         }
         let other = beat.as_ref().is_some_and(|beat| !beat.3);
