@@ -99,7 +99,8 @@ pub fn spoil(
     let base = c.list.0 + slot * c.list_stride;
     let channel = memory.channel_mut(place.header.channel);
     let mut put = |at: u64, words: [u32; 2]| {
-        channel[(base + at) as usize..][..8].copy_from_slice(bytemuck::bytes_of(&words));
+        let bytes = words.map(u32::to_le_bytes);
+        channel[(base + at) as usize..][..8].copy_from_slice(bytes.as_flattened());
     };
     put(place.header.offset, [header, mask]);
     (0..).zip(entries).for_each(|(n, entry)| put(place.entries + 8 * n, entry));

@@ -8,7 +8,7 @@ mod products;
 mod programs;
 mod scores;
 
-use fastcar_arch::config::AccelConfig;
+use fastcar_arch::config::{AccelConfig, ConfigFields};
 use fastcar_arch::isa::End;
 use fastcar_arch::program::Program;
 use fastcar_arch::regs::error_code;
@@ -163,19 +163,18 @@ fn products_are_made() -> TestResult {
     products_agree("edge", 40, 9)
 }
 
-fn heads_agree(preset: &str, count: u64, seed: u64) -> TestResult {
+fn heads_agree(config: &AccelConfig, count: u64, seed: u64) -> TestResult {
     if skipped() {
         return Ok(());
     }
-    let config = AccelConfig::preset(preset)?;
-    let mut board = Board::new(&config)?;
+    let mut board = Board::new(config)?;
     let mut random = Random::new(seed);
     let mut cover = heads::cover();
     for _ in 0..count {
         let length = [1, 2, 4, random.below(16)][random.below(4) as usize];
-        let run = heads::heads_run(&mut random, &config, length);
-        let (_, decisions) = agrees(&mut board, &mut random, &config, &run)?;
-        heads::hit(&mut cover, &config, &run, &decisions);
+        let run = heads::heads_run(&mut random, config, length);
+        let (_, decisions) = agrees(&mut board, &mut random, config, &run)?;
+        heads::hit(&mut cover, config, &run, &decisions);
     }
     cover.assert(1);
     Ok(())
@@ -183,12 +182,28 @@ fn heads_agree(preset: &str, count: u64, seed: u64) -> TestResult {
 
 #[test]
 fn heads_of_one_channel_attend() -> TestResult {
-    heads_agree("tiny", 60, 14)
+    heads_agree(&AccelConfig::preset("tiny")?, 60, 14)
+}
+
+/// The smallest machine, with four channels.
+fn four() -> Result<AccelConfig, Box<dyn std::error::Error>> {
+    let tiny = AccelConfig::preset("tiny")?.fields().clone();
+    Ok(AccelConfig::new(ConfigFields {
+        name: "four".to_owned(),
+        channels: 4,
+        channel_bytes: 1 << 26,
+        ..tiny
+    })?)
+}
+
+#[test]
+fn heads_of_four_channels_attend() -> TestResult {
+    heads_agree(&four()?, 60, 18)
 }
 
 #[test]
 fn heads_of_channels_attend() -> TestResult {
-    heads_agree("edge", 40, 15)
+    heads_agree(&AccelConfig::preset("edge")?, 40, 15)
 }
 
 /// A wrong block list ends the run, and the error names its command; the next run is not disturbed.
