@@ -130,6 +130,8 @@ pub fn past_key_cycles(config: &AccelConfig, head_dim: u32, heads: u32, group: u
 pub const SETTLE: u64 = 12;
 /// From the last slot's distances to block masks that streams may use, or to the gate unit.
 pub const MASK_LATENCY: u64 = 2;
+/// From when a walker is through with keys or values of which a channel has none until its cluster may pass over them, beside what an address would take.
+pub const NONE_KNOWN: u64 = 3;
 /// From the arrival of an `attn`'s last block list to its walk.
 pub const LIST_KNOWN: u64 = 2;
 /// Blocks whose masks are handed on together, while the last slot's later blocks are still being compared.

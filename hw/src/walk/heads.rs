@@ -25,7 +25,7 @@
 //! # Timing
 //!
 //! A run a cycle, and a cycle for an item without a block here, as long as the port takes them and there is room for spans; also from slot to slot. The first run, or none, of a slot [`Heads::LATENCY`] cycles after the
-//! slot was taken, if its entry is there. A run's span comes [`Heads::span_latency`] cycles after its run, when those before are taken.
+//! slot was taken, if its entry is there. A run's span comes [`Heads::SPAN_LATENCY`] cycles after its run, when those before are taken.
 //!
 //! # Numeric contract
 //!
@@ -68,8 +68,6 @@ use std::sync::Arc;
 
 /// Spans that are kept beside those whose beats fill the stream's buffer: runs that wait at the port, items without a block.
 const SPARE_SPANS: u32 = 64;
-/// Spans that distributed memory keeps at most.
-const SHALLOW: u32 = 128;
 
 /// Which items a stream brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +90,8 @@ pub struct Heads {
 impl Heads {
     /// Cycles from a slot, or weights, that are taken to the first run.
     pub const LATENCY: u32 = 2;
+    /// Cycles from a run to its span, when those before are taken.
+    pub const SPAN_LATENCY: u32 = 2;
 
     /// For a stream of a configuration's channels.
     #[must_use]
@@ -118,18 +118,8 @@ impl Heads {
         self.spans
     }
 
-    /// Cycles from a run to its span, when those before are taken.
-    #[must_use]
-    pub fn span_latency(&self) -> u32 {
-        if self.style() == RamStyle::Distributed { 1 } else { 2 }
-    }
-
     fn style(&self) -> RamStyle {
-        match self.spans {
-            0..=SHALLOW => RamStyle::Distributed,
-            spans if spans < BeatBuffer::ULTRA => RamStyle::Block,
-            _ => RamStyle::Ultra,
-        }
+        if self.spans < BeatBuffer::ULTRA { RamStyle::Block } else { RamStyle::Ultra }
     }
 
     fn own(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::plan::Lanes;
 use crate::port::queue::{Guards, Job, WriteQueue, enter};
 use crate::port::{Segment, Writer};
 use fastcar_arch::config::{AccelConfig, BURST_BYTES};
-use fastcar_arch::timing::{HOP, PORT_ISSUE, PORT_RETURN};
+use fastcar_arch::timing::{HOP, NONE_KNOWN, PORT_ISSUE, PORT_RETURN};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -84,12 +84,15 @@ struct ArmedHere {
     stream: usize,
     start: Cycle,
     beats: u64,
+    heads: bool,
 }
 
 /// The MAC array of one cluster.
 #[derive(Default)]
 struct Cluster {
     free: Cycle,
+    /// Keys and values of which there are none here, and when that is known.
+    nones: HashMap<Tag, Cycle>,
     armed: Vec<VecDeque<ArmedHere>>,
     last_wave: usize,
     cycles: MacCycles,
@@ -208,7 +211,8 @@ impl Flow for BulkFlow {
             _ => self.expect_control(&item),
         }
         let after = item.writer();
-        for (class, port) in self.ports.iter_mut().enumerate() {
+        for class in 0..self.ports.len() {
+            let port = &mut self.ports[class];
             let segments = item.lanes.get(class);
             // Control items concern channel 0 alone, but for the block lists.
             if stream == Stream::Control && segments.is_empty() {
@@ -219,6 +223,10 @@ impl Flow for BulkFlow {
                 let job = Job::new(item.tag, ready, after, segments.clone());
                 port.streams[index].jobs.push_back(job);
                 port.stale = true;
+            } else if item.heads {
+                port.cluster.nones.insert(item.tag, ready + NONE_KNOWN);
+                port.stale = true;
+                self.multiply_ready(class);
             }
         }
     }
@@ -236,7 +244,7 @@ impl Flow for BulkFlow {
         for class in 0..self.ports.len() {
             let beats = lanes.beats(class, self.beat);
             let port = &mut self.ports[class];
-            let here = ArmedHere { tag: armed.tag, stream, start: armed.start, beats };
+            let here = ArmedHere { tag: armed.tag, stream, start: armed.start, beats, heads: armed.heads };
             port.cluster.armed[wave].push_back(here);
             port.stale = true;
             self.multiply_ready(class);
@@ -514,6 +522,7 @@ impl BulkFlow {
         } else {
             cluster.cycles.starved += start.saturating_sub(hungry);
             cluster.free = start + 1;
+            cluster.nones.remove(&armed.tag);
         }
         let (tag, at) = (armed.tag, cluster.free);
         cluster.armed[wave].pop_front();
@@ -566,7 +575,8 @@ fn candidate(port: &Port, wave: usize) -> Option<(Cycle, bool)> {
     let armed = port.cluster.armed[wave].front()?;
     let ready = port.cluster.free.max(armed.start);
     if armed.beats == 0 {
-        return Some((ready, false));
+        let known = if armed.heads { *port.cluster.nones.get(&armed.tag)? } else { 0 };
+        return Some((ready.max(known), false));
     }
     let burst = port.streams[armed.stream].held.front().filter(|h| h.tag == armed.tag)?;
     Some((ready.max(burst.arrival.start() + 1), true))

@@ -99,12 +99,14 @@ pub(crate) struct Item {
     pub(crate) after: Option<usize>,
     /// Records: numbers of beats of a channel behind which the flow tells how far the record is.
     pub(crate) marks: Rc<[u64]>,
+    /// Keys or values of a round of heads: a cluster that has none of them learns that from the walk.
+    pub(crate) heads: bool,
 }
 
 impl Item {
     /// An item that waits for no writes.
     pub(crate) fn free(tag: Tag, lanes: Lanes, ready: Cycle) -> Self {
-        Self { tag, lanes, ready, after: None, marks: Rc::default() }
+        Self { tag, lanes, ready, after: None, marks: Rc::default(), heads: false }
     }
 
     /// The writer that its guarded segments wait for.
@@ -120,6 +122,8 @@ pub(crate) struct Armed {
     pub(crate) stream: Stream,
     /// First cycle in which a beat may be taken.
     pub(crate) start: Cycle,
+    /// As in [`Item`].
+    pub(crate) heads: bool,
 }
 
 /// What the flow tells the units, which hear of the channels [`HOP`](fastcar_arch::timing::HOP) later. A time lies at or

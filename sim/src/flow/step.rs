@@ -7,7 +7,7 @@ use crate::memory::{Arrival, MemorySystem, Written};
 use crate::plan::Lanes;
 use crate::port::{self, Decision, Port, Writer};
 use fastcar_arch::config::AccelConfig;
-use fastcar_arch::timing::{HOP, PORT_ISSUE, PORT_RETURN};
+use fastcar_arch::timing::{HOP, NONE_KNOWN, PORT_ISSUE, PORT_RETURN};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
@@ -19,6 +19,7 @@ struct ArmedHere {
     stream: usize,
     start: Cycle,
     beats: u64,
+    heads: bool,
 }
 
 /// The MAC array of a cluster.
@@ -26,6 +27,8 @@ struct Cluster {
     armed: Vec<VecDeque<ArmedHere>>,
     free: Cycle,
     last_wave: usize,
+    /// Keys and values of which there are none here, and when that is known.
+    nones: HashMap<Tag, Cycle>,
     /// Wave whose burst is being taken.
     in_burst: Option<usize>,
     cycles: MacCycles,
@@ -63,6 +66,7 @@ impl Flow for StepFlow {
             armed: (0..waves).map(|_| VecDeque::new()).collect(),
             free: 0,
             last_wave: 0,
+            nones: HashMap::new(),
             in_burst: None,
             cycles: MacCycles::default(),
         };
@@ -81,22 +85,27 @@ impl Flow for StepFlow {
         }
     }
 
-    fn push(&mut self, stream: Stream, item: Item) {
+    fn push(&mut self, stream: Stream, from: Item) {
         self.quiet = 0;
         if let Stream::Record(wave) = stream {
-            let left = (0..self.ports.len()).map(|class| item.lanes.beats(class, self.beat)).collect();
-            let marks = Marks::new(item.marks.clone());
-            self.records[wave].push_back(Taking { tag: item.tag, free: None, left, beats: 0, marks });
+            let left = (0..self.ports.len()).map(|class| from.lanes.beats(class, self.beat)).collect();
+            let marks = Marks::new(from.marks.clone());
+            self.records[wave].push_back(Taking { tag: from.tag, free: None, left, beats: 0, marks });
         } else if stream == Stream::Control {
-            let classes = (0..self.ports.len()).filter(|&c| !item.lanes.get(c).is_empty()).count();
-            self.open.insert(item.tag, (classes, 0));
+            let classes = (0..self.ports.len()).filter(|&c| !from.lanes.get(c).is_empty()).count();
+            self.open.insert(from.tag, (classes, 0));
         }
         for (class, port) in self.ports.iter_mut().enumerate() {
-            let segments = item.lanes.get(class).clone();
+            let segments = from.lanes.get(class).clone();
             // Control items concern channel 0 alone, but for the block lists.
             if stream != Stream::Control || !segments.is_empty() {
-                let item = port::Item { label: item.tag, segments, ready: item.ready, after: item.writer() };
-                port.read(stream.index(self.waves), item);
+                let (label, ready, after) = (from.tag, from.ready, from.writer());
+                let item = port::Item { label, segments, ready, after };
+                let none = from.heads && item.segments.is_empty();
+                let walked = port.read(stream.index(self.waves), item);
+                if none {
+                    self.clusters[class].nones.insert(from.tag, walked + NONE_KNOWN);
+                }
             }
         }
     }
@@ -114,7 +123,13 @@ impl Flow for StepFlow {
         self.open.insert(armed.tag, (self.ports.len(), armed.start));
         for (class, cluster) in self.clusters.iter_mut().enumerate() {
             let beats = lanes.beats(class, self.beat);
-            cluster.armed[wave].push_back(ArmedHere { tag: armed.tag, stream, start: armed.start, beats });
+            cluster.armed[wave].push_back(ArmedHere {
+                tag: armed.tag,
+                stream,
+                start: armed.start,
+                beats,
+                heads: armed.heads,
+            });
         }
     }
 
@@ -287,8 +302,11 @@ impl StepFlow {
     /// Passes over a product that has no beats on this channel, which takes a cycle.
     fn pass_over(&mut self, class: usize, wave: usize, now: Cycle) -> bool {
         let cluster = &mut self.clusters[class];
-        let empty = |a: &mut ArmedHere| a.beats == 0 && a.start <= now;
-        let Some(ArmedHere { tag, .. }) = cluster.armed[wave].pop_front_if(empty) else { return false };
+        let Cluster { armed, nones, .. } = &mut *cluster;
+        let known = |a: &ArmedHere| !a.heads || nones.get(&a.tag).is_some_and(|&at| at <= now);
+        let empty = |a: &mut ArmedHere| a.beats == 0 && a.start <= now && known(a);
+        let Some(ArmedHere { tag, .. }) = armed[wave].pop_front_if(empty) else { return false };
+        nones.remove(&tag);
         self.quiet = 0;
         cluster.free = now + 1;
         self.finish(tag, now + 1, Signal::Multiplied(tag));

@@ -387,7 +387,7 @@ impl<F: Flow> Machine<'_, F> {
             // The masks are whole when the last slot's blocks have been compared.
             let marks = if part == last { marks.clone() } else { Rc::default() };
             machine.waves[wave].records_coming.push(tag);
-            machine.flow.push(Stream::Record(wave), Item { tag, lanes, ready, after, marks });
+            machine.flow.push(Stream::Record(wave), Item { after, marks, ..Item::free(tag, lanes, ready) });
         };
         if let Some(shared) = &work.shared {
             push(self, 0, shared, None);
@@ -476,7 +476,8 @@ impl<F: Flow> Machine<'_, F> {
         after: Option<usize>,
     ) -> bool {
         let command = self.command(index);
-        let traffic = if matches!(command, Command::Attn(_)) { Traffic::KvRead } else { Traffic::Weights };
+        let heads = matches!(command, Command::Attn(_));
+        let traffic = if heads { Traffic::KvRead } else { Traffic::Weights };
         let now = self.now;
         let begun = *self.waves[wave].states[index].streamed.get_or_insert(now);
         let state = &self.waves[wave].states[index];
@@ -491,7 +492,7 @@ impl<F: Flow> Machine<'_, F> {
             if total == 0 {
                 self.count(traffic, &product.lanes);
                 let item = Item::free(tag, product.lanes.clone(), entry(now));
-                self.flow.push(stream, Item { after, ..item });
+                self.flow.push(stream, Item { after, heads, ..item });
             }
             // The columns of a command's first round are found while it is taken.
             if op > 0 && queued == 0 && known > 0 && total > 0 {

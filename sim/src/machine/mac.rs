@@ -58,7 +58,8 @@ impl<F: Flow> Machine<'_, F> {
         if let Some(recorder) = &mut self.recorder {
             recorder.armed((wave, command, op), start);
         }
-        self.flow.arm(wave, Armed { tag, stream, start }, &product.lanes);
+        let heads = matches!(self.command(command), Command::Attn(_));
+        self.flow.arm(wave, Armed { tag, stream, start, heads }, &product.lanes);
     }
 
     /// Sends a product's operands, when those of the products before are sent; when it would have been armed if these had all been

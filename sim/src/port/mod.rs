@@ -195,12 +195,13 @@ impl<T: Copy> Port<T> {
     }
 
     /// Queues an item. One without segments only takes a cycle of the walker that feeds the queue.
-    pub fn read(&mut self, queue: usize, item: Item<T>) {
+    pub fn read(&mut self, queue: usize, item: Item<T>) -> Cycle {
         let queue = &mut self.queues[queue];
         let ready = enter(&mut queue.walked, item.ready, item.segments.len());
         if !item.segments.is_empty() {
             queue.jobs.push_back(Job::new(item.label, ready, item.after, item.segments));
         }
+        ready
     }
 
     /// Queues what a command of a wave writes, which is there in cycle `now`.

@@ -298,7 +298,7 @@ impl Channel {
             self.spans.pop_front();
         }
         if let Some(span) = self.span.take_if(|_| room) {
-            self.spans.push_back((now + u64::from(self.heads.span_latency()), span));
+            self.spans.push_back((now + u64::from(Heads::SPAN_LATENCY), span));
         }
         if segment_ready {
             self.run = None;
