@@ -63,8 +63,9 @@ impl Center {
         let bits = self.value + 1;
         let frees = m.input("frees_i", 1);
         let kept = Stream { valid: turn.keys, data: need, ready: m.later("values_kept_room", 1) };
-        let kept =
-            Fifo::new(bits, HEADS_UNDER_WAY as u32, RamStyle::Distributed)?.after(m, "u_kept", kept)?;
+        // One comes when all are under way and the oldest is free in the same cycle.
+        let depth = HEADS_UNDER_WAY as u32 + 1;
+        let kept = Fifo::new(bits, depth, RamStyle::Distributed)?.after(m, "u_kept", kept)?;
         kept.ready.set(frees);
         let used = m.reg("values_used", bits + 1).reset(0);
         let less = used.q() - (kept.data & frees.repeat(bits)).zext(bits + 1);
