@@ -229,8 +229,9 @@ struct Sizes {
     ab_blocks: u64,
     acc_rows: u64,
     score_tokens: u64,
-    /// Of both streams.
+    /// Of both streams, and of read-ahead alone.
     stream_beats: u64,
+    ahead_beats: u64,
     record_beats: u64,
     write_beats: u64,
     /// Registers that the host can read.
@@ -250,6 +251,7 @@ impl Sizes {
             acc_rows: config.acc_rows().into(),
             score_tokens: config.score_tokens().into(),
             stream_beats: u64::from(config.main_beats()) + u64::from(config.ahead_beats()),
+            ahead_beats: config.ahead_beats().into(),
             record_beats: config.record_beats().into(),
             write_beats: config.write_beats().into(),
             registers: RegisterMap::new(config).registers().len() as u64,

@@ -4,12 +4,20 @@ use super::assumptions::*;
 use super::memory::{in_order, random_access};
 use super::{Amounts, BlockResources, Sizes};
 use crate::config::LINE_WORDS;
+use crate::layout::LIST_BEATS;
 use crate::num::window::ACC_BITS;
 
 /// Elements of an MX block.
 const BLOCK: u64 = LINE_WORDS as u64;
 /// Bits of a score.
 const SCORE_BITS: u64 = 32;
+/// Bits of what a block's beats are: kind, first and last token, which are attended to.
+const SPAN_BITS: u64 = 45;
+/// Spans beside those of a full buffer.
+const SPARE_SPANS: u64 = 64;
+/// Bits of an entry of a block list: row and tokens; bytes of it in memory.
+const ENTRY_BITS: u64 = 43;
+const LIST_WORD_BYTES: u64 = 8;
 
 /// The blocks of every channel.
 pub(super) fn blocks(s: &Sizes) -> Vec<BlockResources> {
@@ -24,10 +32,22 @@ pub(super) fn blocks(s: &Sizes) -> Vec<BlockResources> {
         block("softmax and conversion", softmax(s)),
         block("stream reader", stream_reader(s)),
         block("stream buffers", in_order(s.beat_bits(), s.stream_beats)),
+        block("spans of the cache", spans(s)),
+        block("block lists", block_lists(s)),
         block("record buffer", in_order(s.beat_bits(), s.record_beats)),
         block("write buffer", in_order(s.beat_bits(), s.write_beats)),
         block("AXI port", axi_port(s)),
     ]
+}
+
+/// What the beats of keys and values are: in read-ahead each beat may be a block of its own.
+fn spans(s: &Sizes) -> Amounts {
+    in_order(SPAN_BITS, (s.ahead_beats + SPARE_SPANS).next_power_of_two())
+}
+
+/// Entries of two commands' lists, a row for each beat of them.
+fn block_lists(s: &Sizes) -> Amounts {
+    random_access(ENTRY_BITS * s.beat_bytes / LIST_WORD_BYTES, LIST_BEATS.into())
 }
 
 impl Sizes {
