@@ -77,6 +77,8 @@ struct Job {
     slots: u64,
     guard: u64,
     older: bool,
+    /// Whether it has lists, and their bank.
+    lists: [bool; 2],
 }
 
 /// A slot's cache that is told.
@@ -109,7 +111,7 @@ impl Slots {
     pub fn new(name: &str, random: &mut Random) -> Self {
         let config = machine(name);
         let like = Task::any(random, &config);
-        let job = Job { task: like, slots: 1, guard: 0, older: false };
+        let job = Job { task: like, slots: 1, guard: 0, older: false, lists: [false; 2] };
         let prefix = format!("{name}_middle");
         let (left, due) = (VecDeque::new(), VecDeque::new());
         let mut new = Self { prefix, config, like, positions: Vec::new(), job, left, due };
@@ -130,7 +132,8 @@ impl Slots {
     fn next_job(&mut self, random: &mut Random) {
         let task = Task { positions: self.like.positions, ..Task::any(random, &self.config) };
         let slots = any_slots(random, self.config.slots());
-        self.job = Job { task, slots, guard: random.below(64), older: random.chance(50) };
+        let lists = [50, 50].map(|percent| random.chance(percent));
+        self.job = Job { task, slots, guard: random.below(64), older: random.chance(50), lists };
     }
 
     pub fn cycle(&mut self, dut: &mut Rtl, random: &mut Random, cover: &mut Cover) {
@@ -143,6 +146,9 @@ impl Slots {
         dut.set(&self.port("slots_i"), self.job.slots);
         dut.set(&self.port("guard_i"), self.job.guard);
         dut.set(&self.port("older_i"), self.job.older);
+        for (name, value) in ["listed_i", "bank_i"].iter().zip(self.job.lists) {
+            dut.set(&self.port(name), value);
+        }
         dut.set(&self.port("blocks_i"), u64::from(self.like.positions.div_ceil(KV_BLOCK_TOKENS)));
         let slot = dut.get(&self.port("slot_o")) as usize;
         let position = self.positions.get(slot).copied().unwrap_or_default();
@@ -175,9 +181,18 @@ impl Slots {
     }
 
     fn take(&mut self, cover: &mut Cover) {
-        let Job { task, slots, guard, older } = &self.job;
-        let told =
-            |slot: u64| fields(&self.config, task, slot, self.positions[slot as usize], *guard, *older);
+        let Job { task, slots, guard, older, lists } = &self.job;
+        let told = |slot: u64| {
+            let mut told = fields(&self.config, task, slot, self.positions[slot as usize], *guard, *older);
+            for (name, value) in &mut told {
+                match *name {
+                    "listed" => *value = lists[0].into(),
+                    "bank" => *value = lists[1].into(),
+                    _ => {}
+                }
+            }
+            told
+        };
         self.left.extend(slots_of(*slots).map(told));
         cover.hit("all slots", slots.count_ones() == self.config.slots());
         cover.hit("one slot", slots.count_ones() == 1);
