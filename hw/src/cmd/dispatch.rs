@@ -219,8 +219,9 @@ fn room_for_lists<'m>(
 ) -> Result<Wire<'m>, RtlError> {
     let products =
         Stream { valid: taken & c.classes.product, data: c.listed, ready: m.later("products_room", 1) };
-    let products =
-        Fifo::new(1, QUEUE_COMMANDS as u32, RamStyle::Distributed)?.after(m, "u_products", products)?;
+    // One is taken when the queue is full and its first leaves in the same cycle.
+    let depth = QUEUE_COMMANDS as u32 + 1;
+    let products = Fifo::new(1, depth, RamStyle::Distributed)?.after(m, "u_products", products)?;
     products.ready.set(pop);
     let [more, less] = [taken & c.listed, pop & products.data];
     let count = m.reg("listed_count", index_width(u64::from(LIST_BANKS) + 1)).reset(0);
