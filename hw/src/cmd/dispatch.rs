@@ -221,7 +221,10 @@ fn room_for_lists<'m>(
         Stream { valid: taken & c.classes.product, data: c.listed, ready: m.later("products_room", 1) };
     // One is taken when the queue is full and its first leaves in the same cycle.
     let depth = QUEUE_COMMANDS as u32 + 1;
-    let products = Fifo::new(1, depth, RamStyle::Distributed)?.after(m, "u_products", products)?;
+    let queue = m.instance("u_products", &Fifo::new(1, depth, RamStyle::Distributed)?)?;
+    queue.reset_by(start);
+    queue.stream_in("in", products);
+    let products = queue.stream_out("out");
     products.ready.set(pop);
     let [more, less] = [taken & c.listed, pop & products.data];
     let count = m.reg("listed_count", index_width(u64::from(LIST_BANKS) + 1)).reset(0);
