@@ -230,10 +230,6 @@ fn recorded_lists_are_the_patterns() -> TestResult {
     Ok(())
 }
 
-fn bytes(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|w| w.to_le_bytes()).collect()
-}
-
 /// Counts what is written to the device between runs.
 struct Counting {
     inner: GoldenBackend,
