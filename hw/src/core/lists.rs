@@ -11,10 +11,16 @@ use crate::walk::heads::CacheSizes;
 use crate::walk::{ListJob, Lists, Note};
 use fastcar_arch::config::AccelConfig;
 use fastcar_arch::layout::LIST_BANKS;
-use fastcar_arch::timing::{HOP, LIST_KNOWN};
+use fastcar_arch::timing::{HOP, LIST_KNOWN, WINDOW};
 
 /// Cycles from the way to the queues to the queues, and from there to the request.
 const REQUEST: u64 = 1 + ControlReads::LISTS;
+/// Bits of a number of commands whose lists are on their way.
+const PENDING: u32 = index_bits(WINDOW as u64);
+
+const fn index_bits(most: u64) -> u32 {
+    u64::BITS - most.leading_zeros()
+}
 
 /// Where the lists of commands stand.
 pub(super) struct ListState<'m> {
@@ -23,6 +29,8 @@ pub(super) struct ListState<'m> {
     pub(super) bank: Wire<'m>,
     /// By bank: its lists have come.
     pub(super) there: Wire<'m>,
+    /// None is on its way.
+    pub(super) idle: Wire<'m>,
     /// By bank: the command's number in the program.
     positions: [Wire<'m>; 2],
     pub(super) keepers: Vec<Instance<'m>>,
@@ -81,41 +89,42 @@ impl<'m> ListState<'m> {
         let bank = m.reg("list_bank", 1).reset(0);
         bank.update(&[(start, m.lit(1, 0)), (comes, !bank.q())]);
         let of_bank = |b: u32| comes & if b == 0 { !bank.q() } else { bank.q() };
-        let there: Vec<_> = (0..LIST_BANKS)
-            .map(|b| Self::bank_there(m, b, (of_bank(b), active.is_zero()), &keepers))
-            .collect();
+        let pending: Vec<_> =
+            (0..LIST_BANKS).map(|b| Self::pending(m, b, of_bank(b) & active.any(), &keepers)).collect();
+        let there = (0..).zip(&pending).map(|(b, pending)| {
+            let there = m.reg(&format!("list_{b}_there"), 1).reset(0);
+            there.update(&[(of_bank(b), active.is_zero()), (m.lit(1, 1), !*pending)]);
+            there.q()
+        });
+        let there: Vec<_> = there.collect();
+        let idle = m.reg("lists_idle", 1).reset(1);
+        idle.set(!m.pack(&pending).any());
         let positions = [0, 1].map(|b| {
             let reg: Reg<'m> = m.reg(&format!("list_command_{b}"), issue.position.width());
             reg.set_when(of_bank(b), issue.position);
             reg.q()
         });
-        Ok(Self { comes, bank: bank.q(), there: m.pack(&there), positions, keepers })
+        Ok(Self { comes, bank: bank.q(), there: m.pack(&there), idle: idle.q(), positions, keepers })
     }
 
-    /// Whether the lists of a bank have come from all channels; of a command for nobody there are none.
-    fn bank_there(
-        m: &'m Builder,
-        bank: u32,
-        (comes, nobody): (Wire<'m>, Wire<'m>),
-        keepers: &[Instance<'m>],
-    ) -> Wire<'m> {
+    /// Whether lists of a bank are on their way: a command for nobody is through with the array before its lists are here, and gives its bank away.
+    fn pending(m: &'m Builder, bank: u32, asked: Wire<'m>, keepers: &[Instance<'m>]) -> Wire<'m> {
         let each: Vec<_> = keepers
             .iter()
             .enumerate()
             .map(|(c, keeper)| {
                 let arrived = hop(m, &format!("list_{bank}_{c}"), HOP, keeper.get("arrived_o").bit(bank));
-                let seen = m.reg(&format!("list_{bank}_{c}_seen"), 1).reset(0);
-                seen.update(&[(comes, nobody), (arrived, m.lit(1, 1))]);
-                seen.q()
+                let pending = m.reg(&format!("list_{bank}_{c}_pending"), PENDING).reset(0);
+                let (more, less) = (asked & !arrived, arrived & !asked);
+                pending.update(&[(more, pending.q() + 1), (less, pending.q() - 1)]);
+                pending.q().any()
             })
             .collect();
-        let there = m.reg(&format!("list_{bank}_there"), 1).reset(0);
-        there.update(&[(comes, nobody), (m.lit(1, 1), m.pack(&each).all())]);
-        there.q()
+        m.pack(&each).any()
     }
 }
 
-const _: () = assert!(LIST_KNOWN == 2, "seen, and there");
+const _: () = assert!(LIST_KNOWN == 2, "counted, and there");
 
 impl<'m> Center<'m> {
     /// Asks for the lists of a command on its way to the queues.

@@ -387,7 +387,7 @@ impl Block for Machine {
         let through = array.sequencer.get("idle_o");
         m.output("mac_there_o", array.sequencer.get("front_valid_o") & !through);
         let idle = center.vector(&array)? & through & center.decide()?;
-        let idle = idle & !center.writers.get("oldest_valid_o");
+        let idle = idle & !center.writers.get("oldest_valid_o") & center.lists.idle;
         center.finish(idle, &array.streams)?;
         m.finish()
     }

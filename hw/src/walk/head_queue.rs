@@ -24,7 +24,7 @@
 //!
 //! # Timing
 //!
-//! As [`RecordQueue`](super::RecordQueue): the first command leaves [`Writers::LATENCY`] cycles after the cycle in which its slots and its guard are known and its lists are there, in the cycle in which its job goes (one for no slot makes none). The
+//! As [`RecordQueue`](super::RecordQueue): the first command leaves [`Writers::LATENCY`] cycles after the cycle in which its slots and its guard are known and its lists are there, if it runs for any, in the cycle in which its job goes (one for no slot makes none). The
 //! next can leave `STREAM_STEP` cycles later. The job of lists goes in the first cycle in which its slots are known and its lists are there.
 //!
 //! # Numeric contract
@@ -149,7 +149,7 @@ impl Block for HeadQueue {
         let runs = m.input("slots_i", slots);
         // The question is put in every cycle; what counts is that the answer is to one of this command's.
         let came = m.input("lists_i", 2);
-        let came = first.lists.bank.mux(came.bit(1), came.bit(0)) | !first.lists.some;
+        let came = first.lists.bank.mux(came.bit(1), came.bit(0)) | !first.lists.some | !runs.any();
         let mut asked = (front.valid & m.input("known_i", 1) & came).named("known");
         self.tell_lists(&m, (asked & first.lists.some & runs.any(), leaves.wire()), (runs, &first));
         for stage in 0..Writers::LATENCY {

@@ -327,7 +327,7 @@ impl<F: Flow> Machine<'_, F> {
             let Some(&index) = self.waves[wave].streams[stream].front() else { continue };
             let state = &self.waves[wave].states[index];
             let Some(work) = state.work.clone() else { continue };
-            if [MAIN, AHEAD].contains(&stream) && state.lists > 0 {
+            if [MAIN, AHEAD].contains(&stream) && state.lists > 0 && !work.slots.is_empty() {
                 continue;
             }
             let after = match stream {
@@ -572,7 +572,7 @@ impl<F: Flow> Machine<'_, F> {
     pub(super) fn report_when_idle(&mut self) {
         let idle = self.waves.iter().all(|w| {
             let through = w.vector_since.max(w.vector_result) <= self.now;
-            w.idle() && w.writers.is_empty() && through
+            w.idle() && w.writers.is_empty() && through && w.states.iter().all(|state| state.lists == 0)
         });
         if self.reporting || !idle || self.vector.is_running() {
             return;
