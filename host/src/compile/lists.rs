@@ -32,7 +32,9 @@ impl ListRecords {
         let kv_heads = patterns.len() as u32;
         let share = ListLayout::new(config, kv_heads, 0).share();
         let most = patterns.iter().map(|p| p.most_entries(positions)).max().unwrap_or(0);
-        let entries = most.min(positions.div_ceil(KV_BLOCK_TOKENS).div_ceil(share)).max(1);
+        // Longer lists may never come: sequences are looked at when they begin.
+        let all = positions.div_ceil(KV_BLOCK_TOKENS).div_ceil(share);
+        let entries = most.min(all).min(ListLayout::most_entries(config, kv_heads)).max(1);
         let layout = ListLayout::new(config, kv_heads, entries);
         let stride = layout.local_bytes().get();
         let addr = map.allocate(name, Bytes(stride * u64::from(slots)))?;
@@ -43,6 +45,36 @@ impl ListRecords {
     #[must_use]
     pub fn lists(&self, place: Place) -> Vec<Vec<(u32, u32)>> {
         self.patterns.iter().map(|p| p.blocks(place)).collect()
+    }
+
+    /// Entries of the longest list of a sequence with so many tokens, if a list has no room for them.
+    #[must_use]
+    pub fn overflow(&self, prompt: u32, period: u32, tokens: u32) -> Option<u32> {
+        let share = self.layout.share();
+        let of = |place: Place, pattern: &Pattern| {
+            let own = place.token / KV_BLOCK_TOKENS;
+            let older: Vec<_> =
+                pattern.blocks(place).into_iter().map(|b| b.0).filter(|&block| block < own).collect();
+            let on = |residue| older.iter().filter(|&&block| block % share == residue).count() as u32;
+            (0..share).map(on).max().unwrap_or(0)
+        };
+        let mut patterns: Vec<&Pattern> = Vec::new();
+        for pattern in &self.patterns {
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
+            }
+        }
+        let of_token = |token| patterns.iter().map(move |p| of(Place { token, prompt, period }, p)).max();
+        let longest = (0..tokens).filter_map(of_token).max().unwrap_or(0);
+        (longest > self.layout.entries()).then_some(longest)
+    }
+
+    /// What to say of a list without room.
+    pub(crate) fn no_room(&self, needed: u32) -> String {
+        format!(
+            "its attention needs block lists of {needed} entries, a channel of this configuration keeps {} for a head: ask for fewer positions, or for a narrower pattern",
+            self.layout.entries()
+        )
     }
 
     /// A slot's record for a token, by channel.

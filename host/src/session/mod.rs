@@ -16,7 +16,9 @@ pub use snapshot::{SequenceSnapshot, Snapshot, SnapshotError};
 pub use stats::{DecodeStats, LayerCount, PositionStats};
 
 use crate::backend::{Activity, Backend, BackendError};
-use crate::compile::{CompileError, CompileOptions, Compiled, SlotRecords, compile, compile_streamed};
+use crate::compile::{
+    CompileError, CompileOptions, Compiled, ListRecords, SlotRecords, compile, compile_streamed,
+};
 use crate::packed::PackedModel;
 use crate::policy::Policy;
 use crate::sampler::{Sampling, SamplingError};
@@ -344,6 +346,7 @@ impl Session {
     /// [`SessionError::Request`], [`SessionError::Sampling`], or [`SessionError::Full`] when no slot is free.
     pub fn start(&mut self, request: Request) -> Result<SequenceId, SessionError> {
         self.rules().check(&request)?;
+        self.check_lists(&request)?;
         let slots = self.claim(request.rows())?;
         let layers = self.model.image().body.shape.layers;
         let ages = slots.iter().map(|_| Ages::new(&self.policy, layers, self.period)).collect();
@@ -352,6 +355,19 @@ impl Session {
         self.next_id += 1;
         self.sequences.insert(id, Sequence { request, slots, tokens: Vec::new(), next: 0, ages, stats });
         Ok(id)
+    }
+
+    /// Refuses a sequence whose attention needs longer lists than there is room for.
+    fn check_lists(&self, request: &Request) -> Result<(), SessionError> {
+        let prompt = request.prompt.len() as u32;
+        let tokens = prompt + request.positions;
+        let overflow = |list: &ListRecords| Some(list.no_room(list.overflow(prompt, self.period, tokens)?));
+        match self.compiled.lists.iter().find_map(overflow) {
+            None => Ok(()),
+            Some(limit) => {
+                Err(SessionError::Request { what: "positions", found: request.positions.into(), limit })
+            }
+        }
     }
 
     /// What requests may ask for.

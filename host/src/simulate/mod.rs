@@ -15,7 +15,7 @@ pub use meter::{Meter, PositionCycles, SessionReport};
 pub use recorded::{Recorder, Recording, RecordingError, RecordingHead};
 pub use report::{Phase, Report};
 
-use crate::compile::{CompileError, Compiled, compile};
+use crate::compile::{CompileError, CompileOptions, Compiled, ListRecords, compile};
 use crate::pack::PackOptions;
 use crate::plan::PlanError;
 use crate::policy::{Method, Policy};
@@ -124,6 +124,7 @@ impl Scenario {
         self.check()?;
         let plan = self.workload.plan(&self.config, self.formats)?;
         let compiled = compile(&plan, &self.policy, self.workload.options(self.batch.rows))?;
+        self.check_lists(&compiled)?;
         let timer = Timer::new(self.config.clone(), self.sim.clone())?;
         let source = Source::new(&self)?;
         Ok(Simulation { scenario: self, compiled, timer, source, recording: None })
@@ -137,6 +138,21 @@ impl Scenario {
         recording.check(&self)?;
         let simulation = Self { statistics: Statistics::default(), ..self }.prepare()?;
         Ok(Simulation { recording: Some(recording), ..simulation })
+    }
+
+    /// Refuses attention that needs longer lists than there is room for.
+    fn check_lists(&self, compiled: &Compiled) -> Result<(), SimulateError> {
+        let CompileOptions { positions, period, .. } = self.workload.options(self.batch.rows);
+        let overflow = |list: &ListRecords| {
+            Some(list.no_room(list.overflow(self.workload.prompt(), period, positions)?))
+        };
+        match compiled.lists.iter().find_map(overflow) {
+            None => Ok(()),
+            Some(limit) => {
+                let found = self.policy.attention().to_string();
+                Err(SimulateError::Setting { what: "attention", found, limit })
+            }
+        }
     }
 
     fn check(&self) -> Result<(), SimulateError> {
