@@ -200,7 +200,7 @@ fn recorded_lists_are_the_patterns() -> TestResult {
         assert_eq!(compiled.lists.len(), 2);
         // There is room for every list of the workload, and not for those of sequences without an end.
         assert!(compiled.lists.iter().all(|list| list.overflow(4, 12, 64).is_none()));
-        assert!(compiled.lists.iter().all(|list| list.overflow(4, 12, 1 << 16).is_some()));
+        assert!(compiled.lists.iter().all(|list| list.overflow(4, 12, 1 << 12).is_some()));
         let mut machine = Golden::new(config.clone(), Memory::new(&config, compiled.map.used()));
         let places = [Place { token: 5, prompt: 4, period: 12 }, Place { token: 43, prompt: 4, period: 12 }];
         let mut table = StepTable::new(3, 0);
