@@ -413,8 +413,8 @@ mod tests {
         let decisions = dense(&config, &program, &table);
         assert_eq!((&decisions.replay[..], &decisions.blocks[..]), (&[0][..], &[vec![4, 4]][..]));
         let full = u32::MAX;
-        // Position 200 is in block 6; a list of three ends there.
-        assert_eq!(decisions.lists[&(1, 2, 1)], [(4, full), (5, full), (6, full)]);
+        // Position 200 is in block 6; a list has room for three before it.
+        assert_eq!(decisions.lists[&(1, 2, 1)], [(3, full), (4, full), (5, full), (6, full)]);
         assert_eq!(decisions.lists.len(), 2);
         let timer = Timer::new(config, SimOptions::default()).unwrap();
         let placement = Placement { program: 0, step: 4096, report: 8192 };
