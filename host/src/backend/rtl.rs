@@ -95,12 +95,6 @@ impl RtlBackend {
         })
     }
 
-    /// Cycles that the kernel was clocked for, in its runs and between them.
-    #[must_use]
-    pub fn clocked(&self) -> u64 {
-        self.board.clocked()
-    }
-
     fn loaded(&self) -> Result<Bytes, BackendError> {
         self.loaded.ok_or_else(|| BackendError::new(NAME, NotLoaded))
     }

@@ -129,12 +129,6 @@ impl Board {
         &self.config
     }
 
-    /// Cycles that the device has been clocked for, in its runs and between them.
-    #[must_use]
-    pub fn clocked(&self) -> u64 {
-        self.dut.cycle()
-    }
-
     /// Chooses the policy; the default is `static`. One wave is all that the hardware has: `overlap` is as `compact`.
     ///
     /// # Panics

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 
 /// A step on the way to a library.
@@ -51,9 +52,18 @@ const VERSION: &str = "1";
 const VERILATOR: [&str; 8] =
     ["--cc", "-O3", "-Wno-lint", "-Wno-style", "--x-assign", "unique", "--x-initial", "unique"];
 
-/// Flags of the compiler. Several libraries with classes of their own live in one process.
-const COMPILER: [&str; 7] =
-    ["-O2", "-fPIC", "-std=gnu++17", "-fvisibility=hidden", "-fno-gnu-unique", "-w", "-pthread"];
+/// Flags of the compiler. All of a large model's text is gone through in every cycle, more than a processor has near at hand: the smaller it is,
+/// the faster it runs. Several libraries with classes of their own live in one process.
+const COMPILER: [&str; 8] = [
+    "-Os",
+    "-march=native",
+    "-fPIC",
+    "-std=gnu++17",
+    "-fvisibility=hidden",
+    "-fno-gnu-unique",
+    "-w",
+    "-pthread",
+];
 
 /// What is run once, when a model begins, is most of the text of a large one: not worth a minute of the compiler. It wins over the flag before it.
 const ONCE: &str = "-O0";
@@ -63,19 +73,30 @@ const LARGE: u64 = 1 << 20;
 
 /// The library of a design.
 pub(crate) fn library(design: &Design, trace: bool, progress: &dyn Progress) -> Result<PathBuf, BenchError> {
-    let version = run(system_tool("verilator")?, ["--version"], Path::new("."))?;
+    let version = version()?;
     let shim = shim(design, trace);
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
-    let key = key(texts.chain([VERSION, &version, &shim]).chain(VERILATOR).chain(COMPILER).chain([ONCE]));
+    let key = key(texts.chain([VERSION, version, &shim]).chain(VERILATOR).chain(COMPILER).chain([ONCE]));
     let held = held_folder(design.top(), &key)?;
     let library = held.folder.join("dut.so");
     if !library.is_file() {
         progress.begins(Building::Verilating);
         verilate(design, &held.folder, trace)?;
         progress.begins(Building::Compiling);
-        compile(&held.folder, &shim, &runtime(&version, trace)?, trace)?;
+        compile(&held.folder, &shim, &runtime(version, trace)?, trace)?;
     }
     Ok(library)
+}
+
+/// Of the tools, and of the machine that they compile for.
+fn version() -> Result<&'static str, BenchError> {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    if let Some(version) = FOUND.get() {
+        return Ok(version);
+    }
+    let verilator = run(system_tool("verilator")?, ["--version"], Path::new("."))?;
+    let machine = run(system_tool("g++")?, ["-march=native", "-Q", "--help=target"], Path::new("."))?;
+    Ok(FOUND.get_or_init(|| verilator + &machine))
 }
 
 /// Verilator's own part, compiled once.

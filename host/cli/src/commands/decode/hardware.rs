@@ -88,11 +88,20 @@ pub struct Hardware {
     blocks_streamed: u64,
     blocks_skipped: u64,
     units: Vec<UnitShares>,
+    /// Of the prompt and behind it, with what the host does in between.
+    simulated_cycles_per_second: f64,
 }
 
 impl Hardware {
-    /// From what was counted; `sequences` advance together.
-    pub fn new(counter: &Counter, config: &AccelConfig, memory: String, sequences: usize) -> Self {
+    /// From what was counted in so many seconds of the host's time; `sequences` advance together.
+    pub fn new(
+        counter: &Counter,
+        config: &AccelConfig,
+        memory: String,
+        sequences: usize,
+        host_seconds: f64,
+    ) -> Self {
+        let simulated = (counter.prompt.cycles + counter.decode.cycles) as f64;
         let all = &counter.decode;
         let seconds = all.cycles as f64 / config.clock().get() as f64;
         let (read_bytes, written_bytes) =
@@ -114,6 +123,7 @@ impl Hardware {
             blocks_streamed: all.passes.1,
             blocks_skipped: all.passes.2,
             units: units(all, config.beat().get()),
+            simulated_cycles_per_second: simulated / host_seconds.max(f64::MIN_POSITIVE),
         }
     }
 
@@ -143,6 +153,7 @@ impl Hardware {
                     self.commands, self.read_bytes, self.written_bytes, self.replays, self.computes
                 ),
             ),
+            ("simulated", format!("{:.0} cycles/s", self.simulated_cycles_per_second)),
         ]);
         format!("{facts}\n{}", units_text(&self.units))
     }

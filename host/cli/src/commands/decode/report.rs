@@ -222,7 +222,8 @@ fn hardware(args: &Args, context: &Context<'_>) -> Result<Option<super::hardware
     let Some(counter) = &runs.policy.watched.counted else { return Ok(None) };
     let config = opened.packed.config();
     let memory = args.sim.memory_name(config)?;
-    Ok(Some(super::hardware::Hardware::new(counter, config, memory, plan.sequences.len())))
+    let (sequences, seconds) = (plan.sequences.len(), runs.policy.prefill + runs.policy.decode);
+    Ok(Some(super::hardware::Hardware::new(counter, config, memory, sequences, seconds)))
 }
 
 /// Counts by layer over all sequences.
