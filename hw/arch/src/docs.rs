@@ -334,7 +334,12 @@ fn block_lists(out: &mut String) {
     structure(
         out,
         &[
-            (0, 4, "entries", "entries in use, at most `list_entries`"),
+            (
+                0,
+                4,
+                "entries",
+                "entries in use, at most `list_entries`; none where the channel has no head at this place",
+            ),
             (
                 4,
                 4,

@@ -21,7 +21,7 @@
 //!
 //! # Timing
 //!
-//! One entry a cycle, also from place to place and from slot to slot, as long as they are taken. The first older one is there [`Lists::LATENCY`] cycles after its job, the first own one a cycle earlier. A list whose header is wrong ends the walk.
+//! One entry a cycle, also from place to place and from slot to slot, as long as they are taken. The first older one is there [`Lists::LATENCY`] cycles after its job, the first own one a cycle earlier. The walk does not stop for what is wrong: the run ends.
 //!
 //! # Numeric contract
 //!
@@ -29,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! [`LIST_BEATS`](fastcar_arch::layout::LIST_BEATS) rows of 43 bits for each entry of a beat, in block RAM; headers in distributed memory, up to 64 rows. Figures: `tests/baselines/rtl/walk_lists.toml`.
+//! [`LIST_ENTRIES`](fastcar_arch::layout::LIST_ENTRIES) words of 43 bits for each slot of two commands, a beat's in a row, in block RAM; headers in distributed memory, up to 64 rows. Figures: `tests/baselines/rtl/walk_lists.toml`.
 //!
 //! # Verification
 //!
@@ -54,11 +54,12 @@ pub use job::{ListJob, Listed, Note};
 
 use super::appends::BLOCK_BITS;
 use super::heads::CacheSizes;
+use crate::cmd::fields::cut;
 use crate::prim::{Fifo, lowest, number};
 use crate::rtl::{Block, Builder, Memory, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use entry::Tokens;
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
-use fastcar_arch::layout::{LIST_BANKS, LIST_PLACES, ListLayout};
+use fastcar_arch::layout::{LIST_BANKS, LIST_ENTRIES, LIST_PLACES, ListLayout};
 use std::sync::Arc;
 
 /// What the control queue is asked for, at most, while it has not come.
@@ -76,9 +77,8 @@ const NUMBER: u32 = BLOCK_BITS + 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lists {
     sizes: CacheSizes,
-    /// Beats of headers, and entries, that are kept of a slot.
+    /// Beats of headers that are kept of a slot.
     header_beats: u32,
-    kept: u32,
 }
 
 impl Lists {
@@ -89,7 +89,7 @@ impl Lists {
     #[must_use]
     pub fn new(config: &AccelConfig) -> Self {
         let header_beats = ListLayout::header_beats(config).next_power_of_two();
-        Self { sizes: CacheSizes::new(config), header_beats, kept: ListLayout::kept(config) }
+        Self { sizes: CacheSizes::new(config), header_beats }
     }
 
     /// Words of a beat.
@@ -105,7 +105,7 @@ impl Lists {
 
     /// Bits of an entry's place among those of a slot.
     fn place_bits(&self) -> u32 {
-        index_width(self.kept.into())
+        index_width(LIST_ENTRIES.into())
     }
 
     /// Bits of a number of beats of headers.
@@ -141,6 +141,37 @@ impl Lists {
 fn saturated(number: Wire<'_>) -> Wire<'_> {
     let high = number.slice(BLOCK_BITS, number.width() - BLOCK_BITS).any();
     high.cat(number.trunc(BLOCK_BITS))
+}
+
+/// A number of entries, with what the walk asks of it in the cycle in which it is read.
+struct Count<'m> {
+    entries: Wire<'m>,
+    none: Wire<'m>,
+    one: Wire<'m>,
+}
+
+impl<'m> Count<'m> {
+    const WIDTH: u32 = NUMBER + 2;
+
+    fn new(entries: Wire<'m>) -> Self {
+        Self { entries, none: entries.is_zero(), one: entries.eq(1) }
+    }
+
+    fn word(&self, m: &'m Builder) -> Wire<'m> {
+        m.pack(&[self.entries, self.none, self.one])
+    }
+
+    fn of(word: Wire<'m>) -> Self {
+        let [entries, none, one] = [NUMBER, 1, 1].map(cut(word));
+        Self { entries, none, one }
+    }
+}
+
+/// What is there with an enable, from the next cycle on.
+fn kept_from<'m>(m: &'m Builder, name: &str, enable: Wire<'m>, wire: Wire<'m>) -> Wire<'m> {
+    let reg = m.reg(name, wire.width());
+    reg.set_when(enable, wire);
+    reg.q()
 }
 
 /// The lists of two commands.
@@ -189,15 +220,16 @@ impl Lists {
         let depth = LIST_BANKS * self.sizes.common.slots.next_power_of_two();
         let words = data.chunks(WORD);
         let low = |word: &Wire<'m>| saturated(word.trunc(32));
+        let count = |word: &Wire<'m>| Count::new(low(word)).word(m);
         let high = |word: &Wire<'m>| word.slice(32, 32);
         let memory = |name: &str, width: u32, rows: u32| {
             m.memory(name, width * self.words(), depth * rows, Self::style(depth * rows))
         };
-        let counts = memory("counts", NUMBER, self.header_beats);
+        let counts = memory("counts", Count::WIDTH, self.header_beats);
         let masks = memory("own_masks", KV_BLOCK_TOKENS, self.header_beats);
-        counts.write(header, at, m.pack(&words.iter().map(low).collect::<Vec<_>>()));
+        counts.write(header, at, m.pack(&words.iter().map(count).collect::<Vec<_>>()));
         masks.write(header, at, m.pack(&words.iter().map(high).collect::<Vec<_>>()));
-        let of_slot = self.kept / self.words();
+        let of_slot = LIST_ENTRIES / self.words();
         let entries = memory("entries", NUMBER + KV_BLOCK_TOKENS, of_slot);
         let row = rows.q().zext(self.place_bits() + 1).trunc(index_width(of_slot.into()));
         let word = |word: &Wire<'m>| high(word).cat(low(word));
@@ -235,10 +267,11 @@ impl Lists {
     /// Goes through slots and places of a stream's commands, one with each `go`.
     fn places<'m>(&self, m: &'m Builder, stream: &str, go: Wire<'m>) -> Result<Place<'m>, RtlError> {
         let name = |what: &str| format!("{stream}_{what}");
-        let jobs = m.stream_in(&name("job"), self.job_bits());
-        let jobs =
-            Fifo::new(self.job_bits(), LIST_BANKS, RamStyle::Distributed)?.after(m, &name("jobs"), jobs)?;
-        let coming = ListJob::of(self, jobs.data);
+        let jobs = self.first_found(m, m.stream_in(&name("job"), self.job_bits()));
+        let bits = self.job_bits() + self.slot_bits();
+        let jobs = Fifo::new(bits, LIST_BANKS, RamStyle::Distributed)?.after(m, &name("jobs"), jobs)?;
+        let (coming, first) =
+            (ListJob::of(self, jobs.data), jobs.data.slice(self.job_bits(), self.slot_bits()));
         let word = m.reg(&name("job"), self.job_bits());
         let job = ListJob::of(self, word.q());
         let busy = m.reg(&name("busy"), 1).reset(0);
@@ -246,22 +279,35 @@ impl Lists {
             (m.reg(&name("slot"), self.slot_bits()), m.reg(&name("rest"), coming.slots.width()));
         let unit = m.reg(&name("unit"), index_width(LIST_PLACES.into()));
         let base = m.reg(&name("base"), self.place_bits());
+        let (following, no_more) = (m.reg(&name("following"), self.slot_bits()), m.reg(&name("no_more"), 1));
         let ends = go & unit.q().eq(job.last_place);
-        let done = ends & rest.q().is_zero();
+        let done = ends & no_more.q();
         jobs.ready.set(!busy.q() | done);
         let taken = jobs.passes();
-        word.set_when(taken, jobs.data);
+        word.set_when(taken, jobs.data.trunc(self.job_bits()));
         busy.update(&[(taken, m.lit(1, 1)), (done, m.lit(1, 0))]);
-        let left = taken.mux(coming.slots, rest.q());
-        let next = lowest(left);
-        slot.set_when(taken | ends, number(next).zext(self.slot_bits()));
-        rest.set_when(taken | ends, left & !next);
+        slot.update(&[(taken, first), (ends, following.q())]);
+
+        // From its second cycle on a slot knows the next: it lasts for two entries at least, but for the first of a job.
+        let next = lowest(rest.q());
+        rest.update(&[(taken, coming.slots), (ends, rest.q() & !next)]);
+        let number_of = |mask| number(lowest(mask)).zext(self.slot_bits());
+        following.set(taken.mux(number_of(coming.slots), number_of(rest.q())));
+        no_more.set(taken.mux(coming.slots.is_zero(), rest.q().is_zero()));
         unit.update(&[(taken | ends, m.lit(unit.q().width(), 0)), (go, unit.q() + 1)]);
         base.update(&[
             (taken | ends, m.lit(base.q().width(), 0)),
             (go, base.q() + job.room.trunc(self.place_bits())),
         ]);
         Ok(Place { valid: busy.q(), job, slot: slot.q(), unit: unit.q(), base: base.q() })
+    }
+
+    /// Jobs with their first slot behind them, and without it in them.
+    fn first_found<'m>(&self, m: &'m Builder, jobs: Stream<'m>) -> Stream<'m> {
+        let job = ListJob::of(self, jobs.data);
+        let first = lowest(job.slots);
+        let word = ListJob { slots: job.slots & !first, ..job }.word(m);
+        Stream { data: m.pack(&[word, number(first).zext(self.slot_bits())]), ..jobs }
     }
 
     /// Where a place's header is.
@@ -278,11 +324,7 @@ impl Lists {
         let place = self.places(m, "main", go.wire())?;
         let [row, lane] = self.header(m, &place);
         let read = kept.masks.read_registered("own_read", go.wire(), row);
-        let keep = |name: &str, wire: Wire<'m>| {
-            let reg = m.reg(name, wire.width());
-            reg.set_when(go.wire(), wire);
-            reg.q()
-        };
+        let keep = |name: &str, wire: Wire<'m>| kept_from(m, name, go.wire(), wire);
         let (lane, scales) = (keep("own_lane", lane), keep("own_scales_read", place.job.scales));
         let (there, values) = (m.reg("own_there", 1).reset(0), m.reg("own_half", 1));
         let free = m.later("own_free", 1);
@@ -312,36 +354,35 @@ impl Lists {
         let place = self.places(m, "ahead", go.wire())?;
         let [row, lane] = self.header(m, &place);
         let read = kept.counts.read_registered("older_read", go.wire(), row);
-        let keep = |name: &str, wire: Wire<'m>| {
-            let reg = m.reg(name, wire.width());
-            reg.set_when(go.wire(), wire);
-            reg.q()
-        };
-        let count = keep("older_lane", lane).choose(&read.chunks(NUMBER)).named("older_count");
+        let keep = |name: &str, wire: Wire<'m>| kept_from(m, name, go.wire(), wire);
+        let count =
+            Count::of(keep("older_lane", lane).choose(&read.chunks(Count::WIDTH)).named("older_count"));
         let [bank, slot, base] = [("bank", place.job.bank), ("slot", place.slot), ("base", place.base)]
             .map(|(name, wire)| keep(&format!("older_{name}"), wire));
-        let of_place = bank;
+        let header_bank = bank;
         let (room, scales) = (keep("older_room", place.job.room), keep("older_scales", place.job.scales));
 
         // One entry after the other, for keys and then for values.
         let there = m.reg("older_there", 1).reset(0);
-        let long = (there.q() & count.gt(room.zext(NUMBER))).named("older_long");
         let free = m.later("older_free", 1);
-        let step = (there.q() & !long & free.wire()).named("older_step");
-        let (values, entry) = (m.reg("older_values", 1), m.reg("older_entry", NUMBER));
+        let step = (there.q() & free.wire()).named("older_step");
+        let (values, first) = (m.reg("older_values", 1), m.reg("older_first", 1));
         let at = m.reg("older_at", self.place_bits());
-        let none = count.is_zero();
-        let behind = entry.q() + 1;
-        let last = none | behind.eq(count);
+        let (left, last_left) = (m.reg("older_left", NUMBER), m.reg("older_last_left", 1));
+        let none = count.none;
+        let last = first.q().mux(none | count.one, last_left.q());
         let moves = (step & last & values.q()).named("older_moves");
         go.set(place.valid & (!there.q() | moves));
         there.update(&[(go.wire(), m.lit(1, 1)), (moves, m.lit(1, 0))]);
         values.update(&[(go.wire(), m.lit(1, 0)), (step & last, m.lit(1, 1))]);
-        entry.update(&[(go.wire() | step & last, m.lit(NUMBER, 0)), (step, behind)]);
+        first.update(&[(go.wire() | step & last, m.lit(1, 1)), (step, m.lit(1, 0))]);
+        let of_these = first.q().mux(count.entries, left.q());
+        left.set_when(step, of_these - 1);
+        last_left.set_when(step, of_these.eq(2));
         at.update(&[(go.wire(), place.base), (step & last, base), (step, at.q() + 1)]);
 
         // Out of the memory, and out of its row.
-        let of_slot = self.kept / self.words();
+        let of_slot = LIST_ENTRIES / self.words();
         let [row, lane] = self.split(m, at.q());
         let row = row.zext(index_width(of_slot.into()).max(row.width())).trunc(index_width(of_slot.into()));
         let read =
@@ -351,14 +392,9 @@ impl Lists {
         let word = m.register("entry_word", word);
         let twice = |name: &str, wire: Wire<'m>| stage(&format!("{name}_out"), stage(name, wire));
         let (row, mask) = (word.trunc(NUMBER), word.slice(NUMBER, KV_BLOCK_TOKENS));
-        let [none, last, values, first, bank] = [
-            ("none", none),
-            ("last", last),
-            ("values", values.q()),
-            ("first", entry.q().is_zero()),
-            ("bank", bank),
-        ]
-        .map(|(name, wire)| twice(name, wire));
+        let [none, last, values, first, bank] =
+            [("none", none), ("last", last), ("values", values.q()), ("first", first.q()), ("bank", bank)]
+                .map(|(name, wire)| twice(name, wire));
         let valid = m.register_valid("entry_valid_1", m.register_valid("entry_valid_0", step));
 
         // Rows ascend.
@@ -367,8 +403,12 @@ impl Lists {
         let wrong = valid & !none & (mask.is_zero() | !first & row.le(before.q()));
         let wrong = m.register_valid("entry_wrong", wrong);
         let bank = m.register("wrong_bank", bank);
-        let short = m.register_valid("older_wrong", long);
-        let [of_entry, of_header] = [(wrong, bank), (short, m.register("long_bank", of_place))]
+        let counted = m.register("count_read", count.entries);
+        let [room, of_header] = [("room", room), ("bank", header_bank)]
+            .map(|(name, wire)| m.register(&format!("count_{name}"), wire));
+        let there = m.register_valid("count_there", there.q());
+        let long = m.register_valid("older_long", there & counted.gt(room.zext(NUMBER)));
+        let [of_entry, of_header] = [(wrong, bank), (long, m.register("long_bank", of_header))]
             .map(|(wrong, bank)| m.pack(&[wrong & !bank, wrong & bank]));
         m.output("wrong_o", of_entry | of_header);
 

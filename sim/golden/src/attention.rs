@@ -4,7 +4,7 @@ use crate::golden::{Golden, GoldenError};
 use crate::vector::quantise;
 use fastcar_arch::config::KV_BLOCK_TOKENS;
 use fastcar_arch::isa::{Attn, KvAppend};
-use fastcar_arch::layout::{KvLayout, KvPlaces, ListLayout};
+use fastcar_arch::layout::{KvLayout, KvPlaces, ListLayout, Place};
 use fastcar_arch::num::dot::dot_int8;
 use fastcar_arch::num::mx::{BLOCK, E8M0, Int8Block};
 use fastcar_arch::num::{fp, softmax, window};
@@ -106,6 +106,9 @@ pub(crate) fn attn(machine: &mut Golden, c: &Attn, active: &[usize]) -> Result<(
 
 /// Every head of one slot.
 fn attend(machine: &Golden, c: &Attn, slot: usize) -> Result<Vec<f32>, GoldenError> {
+    if c.list_entries > 0 {
+        check_headless(machine, c, slot)?;
+    }
     let (heads, dim) = (usize::from(c.heads), usize::from(c.head_dim));
     let group = heads / usize::from(c.kv_heads);
     let cache = Cache::new(machine, slot, c.kv_heads, c.head_dim, c.addr.0, c.slot_stride);
@@ -180,6 +183,23 @@ fn attended(machine: &Golden, c: &Attn, slot: usize, kv_head: usize) -> Result<V
     Ok(block_list(machine, c, slot, kv_head)?.into_iter().flat_map(tokens).collect())
 }
 
+/// Two words of a slot's block lists.
+fn list_words(machine: &Golden, c: &Attn, slot: usize, place: Place) -> [u32; 2] {
+    let at = c.list.0 + slot as u64 * c.list_stride + place.offset;
+    let bytes = &machine.memory.channel(place.channel)[at as usize..][..8];
+    [0, 4].map(|low| u32::from_le_bytes([bytes[low], bytes[low + 1], bytes[low + 2], bytes[low + 3]]))
+}
+
+/// A channel has no list for a head that it does not have.
+fn check_headless(machine: &Golden, c: &Attn, slot: usize) -> Result<(), GoldenError> {
+    let layout = ListLayout::new(&machine.config, c.kv_heads.into(), c.list_entries.into());
+    let entries = |place: Place| (place.channel, list_words(machine, c, slot, place)[0]);
+    match layout.headless().map(entries).find(|&(_, found)| found != 0) {
+        Some((channel, found)) => Err(GoldenError::BlockListHeadless { slot, channel, found }),
+        None => Ok(()),
+    }
+}
+
 /// The entries (block number, token mask) of one slot and head's block lists on all channels, ascending; none without a token.
 pub(crate) fn block_list(
     machine: &Golden,
@@ -190,15 +210,11 @@ pub(crate) fn block_list(
     let layout = ListLayout::new(&machine.config, c.kv_heads.into(), c.list_entries.into());
     let pos = machine.slots[slot].entry.pos;
     let (own, seen) = (pos / KV_BLOCK_TOKENS, pos % KV_BLOCK_TOKENS + 1);
-    let addr = c.list.0 + slot as u64 * c.list_stride;
     let mut list = Vec::new();
     for residue in 0..layout.share() {
         let place = layout.place(kv_head as u32, residue);
         let channel = place.header.channel;
-        let words = |at: u64| {
-            let bytes = &machine.memory.channel(channel)[(addr + at) as usize..][..8];
-            [0, 4].map(|low| u32::from_le_bytes([bytes[low], bytes[low + 1], bytes[low + 2], bytes[low + 3]]))
-        };
+        let words = |offset: u64| list_words(machine, c, slot, Place { channel, offset });
         let mask = |found: u32, right: bool| {
             if right {
                 Ok(found)

@@ -57,6 +57,16 @@ pub enum GoldenError {
         /// The mask.
         found: u32,
     },
+    /// A block list without a head.
+    #[error("slot {slot}: channel {channel} has no head for the block list that says {found} entries")]
+    BlockListHeadless {
+        /// Slot.
+        slot: usize,
+        /// Channel of the list.
+        channel: usize,
+        /// Entries in the header.
+        found: u32,
+    },
     /// A block list that says it is longer than its room.
     #[error(
         "slot {slot}, key/value head {head}: the block list on channel {channel} says {found} entries, it has room for {room}"

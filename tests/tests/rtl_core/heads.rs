@@ -60,7 +60,15 @@ pub fn lists(random: &mut Random, config: &AccelConfig, table: &StepTable, memor
 }
 
 /// What a block list can be wrong in.
-pub const FAULTS: [&str; 5] = ["its length", "its order", "a row beyond", "no token", "a token beyond"];
+const FAULTS: [&str; 5] = ["its length", "its order", "a row beyond", "no token", "a token beyond"];
+/// A list where a channel has no head.
+const HEADLESS: &str = "no head";
+
+/// Those that a configuration may have.
+pub fn faults(config: &AccelConfig) -> Vec<&'static str> {
+    let some = (config.channels() > 1).then_some(HEADLESS);
+    FAULTS.into_iter().chain(some).collect()
+}
 
 /// A program with listed attention, which is its last command but for the end.
 pub fn listed_run(random: &mut Random, config: &AccelConfig) -> Run {
@@ -86,6 +94,7 @@ pub fn spoil(
     let head = random.below(c.kv_heads.into()) as u32;
     let residue = random.below(layout.share().into()) as u32;
     let (place, rows) = (layout.place(head, residue), layout.rows(own, residue));
+    let at = layout.headless().next().filter(|_| fault == HEADLESS).unwrap_or(place.header);
     let room = u32::from(c.list_entries);
     let beyond = [rows, rows + 1, 1 << 10, u32::MAX][random.below(4) as usize];
     let (header, entries) = match fault {
@@ -93,16 +102,17 @@ pub fn spoil(
         "its order" => (2, vec![[1, 7], [random.below(2) as u32, 7]]),
         "a row beyond" => (1, vec![[beyond, 7]]),
         "no token" => (1, vec![[0, 0]]),
+        HEADLESS => (1, vec![[0, 7]]),
         _ => (0, vec![]),
     };
     let mask = if fault == "a token beyond" { 1 << 31 } else { 0 };
     let base = c.list.0 + slot * c.list_stride;
-    let channel = memory.channel_mut(place.header.channel);
+    let channel = memory.channel_mut(at.channel);
     let mut put = |at: u64, words: [u32; 2]| {
         let bytes = words.map(u32::to_le_bytes);
         channel[(base + at) as usize..][..8].copy_from_slice(bytes.as_flattened());
     };
-    put(place.header.offset, [header, mask]);
+    put(at.offset, [header, mask]);
     (0..).zip(entries).for_each(|(n, entry)| put(place.entries + 8 * n, entry));
     position
 }

@@ -214,9 +214,10 @@ fn wrong_lists_end_runs(preset: &str, seed: u64) -> TestResult {
     let config = AccelConfig::preset(preset)?;
     let mut board = Board::new(&config)?;
     let mut random = Random::new(seed);
-    let mut cover = Cover::new(&heads::FAULTS);
-    for count in 0..60 {
-        let fault = heads::FAULTS[count % heads::FAULTS.len()];
+    let faults = heads::faults(&config);
+    let mut cover = Cover::new(&faults);
+    for count in 0..12 * faults.len() {
+        let fault = faults[count % faults.len()];
         let run = heads::listed_run(&mut random, &config);
         let Run { program, table, at } = &run;
         let mut image = memory(&mut random, &config);

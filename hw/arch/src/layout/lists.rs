@@ -6,8 +6,8 @@ use crate::units::Bytes;
 
 /// Key/value heads, or parts of heads, of a channel that may have lists: a channel keeps a header for each of them, in every slot.
 pub const LIST_PLACES: u32 = 8;
-/// Beats of entries that a channel keeps, of all slots of two commands: a block RAM is as deep.
-pub const LIST_BEATS: u32 = 512;
+/// Entries that a channel keeps of each slot, for all its heads: where it has one, a cache of 4096 positions whose every block is named.
+pub const LIST_ENTRIES: u32 = 128;
 /// Commands whose lists a channel keeps.
 pub const LIST_BANKS: u32 = 2;
 /// Bytes of an entry, and of a header.
@@ -46,13 +46,6 @@ impl ListLayout {
         Self { channels, share, kv_heads, beat: config.beat().get(), entries }
     }
 
-    /// Entries of a slot that a channel keeps.
-    #[must_use]
-    pub fn kept(config: &AccelConfig) -> u32 {
-        let beats = LIST_BEATS / LIST_BANKS / config.slots().next_power_of_two();
-        beats * (config.beat().get() / WORD) as u32
-    }
-
     /// Beats of headers of a slot that a channel keeps.
     #[must_use]
     pub fn header_beats(config: &AccelConfig) -> u32 {
@@ -62,7 +55,7 @@ impl ListLayout {
     /// The most entries that lists of so many heads may have room for.
     #[must_use]
     pub fn most_entries(config: &AccelConfig, kv_heads: u32) -> u32 {
-        Self::kept(config) / Self::new(config, kv_heads, 0).places()
+        LIST_ENTRIES / Self::new(config, kv_heads, 0).places()
     }
 
     /// Places of heads, or parts of heads, of a channel.
@@ -104,6 +97,16 @@ impl ListLayout {
         let header = Place { channel: (unit % self.channels) as usize, offset: place * WORD };
         let entries = self.header_bytes().get() + place * u64::from(self.entries) * WORD;
         ListPlace { header, entries }
+    }
+
+    /// Where headers stand for which there is no head: on some of the channels, where the heads do not come out even.
+    pub fn headless(&self) -> impl Iterator<Item = Place> {
+        let channels = self.channels;
+        let place = move |unit: u32| Place {
+            channel: (unit % channels) as usize,
+            offset: u64::from(unit / channels) * WORD,
+        };
+        (self.kv_heads * self.share..self.places() * channels).map(place)
     }
 
     /// Older blocks than a slot's own one that are in the lists of a residue.
