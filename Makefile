@@ -3,7 +3,7 @@
 CARGO ?= cargo
 DEMO_OUT ?= out/demo
 
-.PHONY: demo test setup lint doc bench bench-table fuzz deny quality clean
+.PHONY: demo test bless setup lint doc bench bench-table fuzz deny quality clean
 
 ## Decode two held-out videos with the shipped model and MLP replay on a simulated OpenCL device, and compare them with the dense run.
 demo:
@@ -15,6 +15,11 @@ demo:
 ## Formatting, clippy, documentation and every test.
 test: setup lint doc
 	$(CARGO) test --workspace
+
+## Write anew what tests hold the sources to: generated pages, identities, resources, cells and depth of the blocks. Read the difference before it goes in.
+bless: setup
+	FASTCAR_BLESS=1 $(CARGO) test --workspace --no-fail-fast -- \
+	  up_to_date keep_their_identities the_header_is published cost cells synthesis held
 
 ## OpenCL clients, loader and, where Debian has it, AMD's runtime for the tests. SKIP_SETUP=1 leaves the machine as it is.
 setup:
