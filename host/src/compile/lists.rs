@@ -34,7 +34,7 @@ impl ListRecords {
         let most = patterns.iter().map(|p| p.most_entries(positions)).max().unwrap_or(0);
         // Longer lists may never come: sequences are looked at when they begin.
         let all = positions.div_ceil(KV_BLOCK_TOKENS).div_ceil(share);
-        let entries = most.min(all).min(ListLayout::most_entries(config, kv_heads)).max(1);
+        let entries = most.min(all).min(ListLayout::most_entries(config, slots, kv_heads)).max(1);
         let layout = ListLayout::new(config, kv_heads, entries);
         let stride = layout.local_bytes().get();
         let addr = map.allocate(name, Bytes(stride * u64::from(slots)))?;

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 mod lists;
 
-pub use lists::{LIST_BANKS, LIST_ENTRIES, LIST_PLACES, ListLayout, ListPlace};
+pub use lists::{LIST_BANKS, LIST_BEATS, LIST_PLACES, ListLayout, ListPlace};
 
 /// Version of the layouts; part of the identity hash.
 pub const LAYOUT_VERSION: u32 = 4;

@@ -538,7 +538,7 @@ impl Checker<'_> {
         }
         let layout = ListLayout::new(self.config, c.kv_heads.into(), c.list_entries.into());
         self.limit("places of heads with lists on a channel", layout.places().into(), LIST_PLACES.into())?;
-        let most = ListLayout::most_entries(self.config, c.kv_heads.into());
+        let most = ListLayout::most_entries(self.config, self.limits.slots, c.kv_heads.into());
         self.limit("list_entries", c.list_entries.into(), most.into())?;
         let list = Place { slot_stride: c.list_stride, ..Place::fixed("list", c.list) };
         let bytes = layout.local_bytes();

@@ -223,7 +223,8 @@ fn sizes_of_records() {
 fn lists_are_where_their_blocks_are() {
     for (preset, kv_heads) in [("tiny", 1), ("tiny", 3), ("edge", 1), ("edge", 3), ("edge", 8), ("u55c", 5)] {
         let config = AccelConfig::preset(preset).unwrap();
-        let (pos, entries) = (32 * 37 + 31, ListLayout::most_entries(&config, kv_heads).min(40));
+        let (pos, entries) =
+            (32 * 37 + 31, ListLayout::most_entries(&config, config.slots(), kv_heads).min(40));
         let (lists, cache) =
             (ListLayout::new(&config, kv_heads, entries), KvLayout::new(&config, kv_heads, 64, 2048));
         let of =

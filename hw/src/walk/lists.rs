@@ -29,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! [`LIST_ENTRIES`](fastcar_arch::layout::LIST_ENTRIES) words of 43 bits for each slot of two commands, a beat's in a row, in block RAM; headers in distributed memory, up to 64 rows. Figures: `tests/baselines/rtl/walk_lists.toml`.
+//! [`LIST_BEATS`](fastcar_arch::layout::LIST_BEATS) rows of 43 bits for each entry of a beat, in block RAM; headers in distributed memory, up to 64 rows. Figures: `tests/baselines/rtl/walk_lists.toml`.
 //!
 //! # Verification
 //!
@@ -55,11 +55,11 @@ pub use job::{ListJob, Listed, Note};
 use super::appends::BLOCK_BITS;
 use super::heads::CacheSizes;
 use crate::cmd::fields::cut;
-use crate::prim::{Fifo, lowest, number};
+use crate::prim::{Fifo, lowest, number, times};
 use crate::rtl::{Block, Builder, Memory, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use entry::Tokens;
 use fastcar_arch::config::{AccelConfig, KV_BLOCK_TOKENS};
-use fastcar_arch::layout::{LIST_BANKS, LIST_ENTRIES, LIST_PLACES, ListLayout};
+use fastcar_arch::layout::{LIST_BANKS, LIST_BEATS, LIST_PLACES, ListLayout};
 use std::sync::Arc;
 
 /// What the control queue is asked for, at most, while it has not come.
@@ -68,6 +68,8 @@ const NOTES: u32 = 32;
 const WAITING: u32 = 16;
 /// Bits of a word of a list.
 const WORD: u32 = 64;
+/// Bits of the number of a row of entries of a command's.
+const ROWS: u32 = (LIST_BEATS / LIST_BANKS).ilog2();
 /// Rows of a memory from which on it is block RAM.
 const SHALLOW: u32 = 64;
 /// Bits of a number of which what is above [`BLOCK_BITS`] counts as one: a row, a number of entries.
@@ -103,9 +105,9 @@ impl Lists {
         index_width(self.sizes.common.slots.into())
     }
 
-    /// Bits of an entry's place among those of a slot.
+    /// Bits of an entry's place among those that a command may have.
     fn place_bits(&self) -> u32 {
-        index_width(LIST_ENTRIES.into())
+        ROWS + self.words().ilog2()
     }
 
     /// Bits of a number of beats of headers.
@@ -179,6 +181,8 @@ struct Kept<'m> {
     counts: Memory<'m>,
     masks: Memory<'m>,
     entries: Memory<'m>,
+    /// Rows of entries of each slot, by bank.
+    rows: [Wire<'m>; LIST_BANKS as usize],
 }
 
 impl Lists {
@@ -204,7 +208,7 @@ impl Lists {
         m.output("arrived_o", m.pack(&[arrives & !now.bank, arrives & now.bank]));
 
         let headers = m.reg("header_row", index_width(u64::from(self.header_beats) + 1)).reset(0);
-        let rows = m.reg("entry_row", self.place_bits() + 1).reset(0);
+        let rows = m.reg("entry_row", ROWS).reset(0);
         let header = (list & headers.q().ne(now.headers.zext(headers.q().width()))).named("header");
         headers.update(&[(last, m.lit(headers.q().width(), 0)), (header, headers.q() + 1)]);
         let entry = list & !header;
@@ -229,13 +233,21 @@ impl Lists {
         let masks = memory("own_masks", KV_BLOCK_TOKENS, self.header_beats);
         counts.write(header, at, m.pack(&words.iter().map(count).collect::<Vec<_>>()));
         masks.write(header, at, m.pack(&words.iter().map(high).collect::<Vec<_>>()));
-        let of_slot = LIST_ENTRIES / self.words();
-        let entries = memory("entries", NUMBER + KV_BLOCK_TOKENS, of_slot);
-        let row = rows.q().zext(self.place_bits() + 1).trunc(index_width(of_slot.into()));
+        // The slots of a command have as many rows each. It takes a beat of headers until the first entry.
+        let of_slot = (now.beats - now.headers.zext(now.beats.width())).trunc(ROWS);
+        let before = m.register("rows_before", times(now.slot, of_slot).zext(2 * ROWS).trunc(ROWS));
         let word = |word: &Wire<'m>| high(word).cat(low(word));
-        let at = self.row(m, [now.bank, now.slot], row, of_slot);
+        let entries = m.memory(
+            "entries",
+            (NUMBER + KV_BLOCK_TOKENS) * self.words(),
+            LIST_BEATS,
+            Self::style(LIST_BEATS),
+        );
+        let at = now.bank.cat(before + rows.q());
         entries.write(entry, at, m.pack(&words.iter().map(word).collect::<Vec<_>>()));
-        Ok(Kept { counts, masks, entries })
+        let rows = [("rows_0", header & !now.bank), ("rows_1", header & now.bank)]
+            .map(|(name, here)| kept_from(m, name, here, of_slot));
+        Ok(Kept { counts, masks, entries, rows })
     }
 
     /// A row of a slot's in a memory that has so many for each.
@@ -357,9 +369,11 @@ impl Lists {
         let keep = |name: &str, wire: Wire<'m>| kept_from(m, name, go.wire(), wire);
         let count =
             Count::of(keep("older_lane", lane).choose(&read.chunks(Count::WIDTH)).named("older_count"));
-        let [bank, slot, base] = [("bank", place.job.bank), ("slot", place.slot), ("base", place.base)]
+        let [bank, base] = [("bank", place.job.bank), ("base", place.base)]
             .map(|(name, wire)| keep(&format!("older_{name}"), wire));
         let header_bank = bank;
+        let rows = times(place.slot, place.job.bank.choose(&kept.rows)).zext(2 * ROWS).trunc(ROWS);
+        let before = keep("older_rows", rows);
         let (room, scales) = (keep("older_room", place.job.room), keep("older_scales", place.job.scales));
 
         // One entry after the other, for keys and then for values.
@@ -382,11 +396,8 @@ impl Lists {
         at.update(&[(go.wire(), place.base), (step & last, base), (step, at.q() + 1)]);
 
         // Out of the memory, and out of its row.
-        let of_slot = LIST_ENTRIES / self.words();
         let [row, lane] = self.split(m, at.q());
-        let row = row.zext(index_width(of_slot.into()).max(row.width())).trunc(index_width(of_slot.into()));
-        let read =
-            kept.entries.read_registered("entry_read", m.lit(1, 1), self.row(m, [bank, slot], row, of_slot));
+        let read = kept.entries.read_registered("entry_read", m.lit(1, 1), bank.cat(before + row));
         let stage = |name: &str, wire: Wire<'m>| m.register(&format!("entry_{name}"), wire);
         let word = stage("lane", lane).choose(&read.chunks(NUMBER + KV_BLOCK_TOKENS));
         let word = m.register("entry_word", word);

@@ -126,11 +126,14 @@ impl Asked {
         let most = LIST_PLACES * channels;
         let heads = [1, 1 + random.below(channels.into()) as u32, 1 + random.below(most.into()) as u32];
         let heads = heads[random.below(3) as usize];
-        let room = ListLayout::most_entries(config, heads).min(12);
+        let slots = [1, config.slots(), 1 + random.below(config.slots().into()) as u32];
+        let slots = slots[random.below(3) as usize];
+        let most = ListLayout::most_entries(config, slots, heads);
+        let room = [1, 12, most][random.below(3) as usize].min(most);
         let layout = ListLayout::new(config, heads, 1 + random.below(room.into()) as u32);
         let channel = random.below(channels.into()) as usize;
         let (scales, often) = (1 + random.below(32), [0, 30, 90][random.below(3) as usize]);
-        let slots = 1 + random.below((1 << config.slots()) - 1);
+        let slots = 1 + random.below((1 << slots) - 1);
         let mut asked = Self { layout, scales, records: Vec::new(), wants: Default::default() };
         for slot in (0..u64::from(config.slots())).filter(|slot| slots >> slot & 1 == 1) {
             let pos = random.below(40 * 32) as u32;

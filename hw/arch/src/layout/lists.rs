@@ -6,8 +6,8 @@ use crate::units::Bytes;
 
 /// Key/value heads, or parts of heads, of a channel that may have lists: a channel keeps a header for each of them, in every slot.
 pub const LIST_PLACES: u32 = 8;
-/// Entries that a channel keeps of each slot, for all its heads: where it has one, a cache of 4096 positions whose every block is named.
-pub const LIST_ENTRIES: u32 = 128;
+/// Beats of entries that a channel keeps, of all slots of two commands: a block RAM is as deep.
+pub const LIST_BEATS: u32 = 512;
 /// Commands whose lists a channel keeps.
 pub const LIST_BANKS: u32 = 2;
 /// Bytes of an entry, and of a header.
@@ -52,10 +52,11 @@ impl ListLayout {
         (u64::from(LIST_PLACES) * WORD).div_ceil(config.beat().get()) as u32
     }
 
-    /// The most entries that lists of so many heads may have room for.
+    /// The most entries that lists of so many heads may have room for, in a program for so many slots.
     #[must_use]
-    pub fn most_entries(config: &AccelConfig, kv_heads: u32) -> u32 {
-        LIST_ENTRIES / Self::new(config, kv_heads, 0).places()
+    pub fn most_entries(config: &AccelConfig, slots: u32, kv_heads: u32) -> u32 {
+        let beats = LIST_BEATS / LIST_BANKS / slots.max(1);
+        beats * (config.beat().get() / WORD) as u32 / Self::new(config, kv_heads, 0).places()
     }
 
     /// Places of heads, or parts of heads, of a channel.

@@ -4,7 +4,7 @@ use super::assumptions::*;
 use super::memory::{in_order, random_access};
 use super::{Amounts, BlockResources, Sizes};
 use crate::config::LINE_WORDS;
-use crate::layout::{LIST_BANKS, LIST_ENTRIES};
+use crate::layout::LIST_BEATS;
 use crate::num::window::ACC_BITS;
 
 /// Elements of an MX block.
@@ -47,9 +47,7 @@ fn spans(s: &Sizes) -> Amounts {
 
 /// Entries of two commands' lists, a row for each beat of them.
 fn block_lists(s: &Sizes) -> Amounts {
-    let words = s.beat_bytes / LIST_WORD_BYTES;
-    let slots = u64::from(LIST_BANKS) * u64::from(s.slots).next_power_of_two();
-    random_access(ENTRY_BITS * words, slots * u64::from(LIST_ENTRIES) / words)
+    random_access(ENTRY_BITS * s.beat_bytes / LIST_WORD_BYTES, LIST_BEATS.into())
 }
 
 impl Sizes {
