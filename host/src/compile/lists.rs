@@ -72,7 +72,7 @@ impl ListRecords {
     /// What to say of a list without room.
     pub(crate) fn no_room(&self, needed: u32) -> String {
         format!(
-            "its attention needs block lists of {needed} entries, a channel of this configuration keeps {} for a head: ask for fewer positions, or for a narrower pattern",
+            "its attention needs block lists of {needed} entries, a channel of this configuration keeps {} for a head: ask for fewer slots or positions, or for a narrower pattern",
             self.layout.entries()
         )
     }
