@@ -418,7 +418,8 @@ impl Lists {
         let [room, of_header] = [("room", room), ("bank", header_bank)]
             .map(|(name, wire)| m.register(&format!("count_{name}"), wire));
         let there = m.register_valid("count_there", there.q());
-        let long = m.register_valid("older_long", there & counted.gt(room.zext(NUMBER)));
+        let width = NUMBER.max(room.width());
+        let long = m.register_valid("older_long", there & counted.zext(width).gt(room.zext(width)));
         let [of_entry, of_header] = [(wrong, bank), (long, m.register("long_bank", of_header))]
             .map(|(wrong, bank)| m.pack(&[wrong & !bank, wrong & bank]));
         m.output("wrong_o", of_entry | of_header);
