@@ -78,9 +78,15 @@ fn fifo() -> TestResult {
     if skipped() {
         return Ok(());
     }
-    for (depth, style) in [(1, RamStyle::Distributed), (3, RamStyle::Distributed), (3, RamStyle::Block)] {
-        let design = emit(&Fifo::new(2, depth, style)?.module()?)?;
-        let width = Fifo::new(2, depth, style)?.count_width();
+    let fifo = |depth, style| Fifo::new(2, depth, style);
+    for fifo in [
+        fifo(1, RamStyle::Distributed)?,
+        fifo(3, RamStyle::Distributed)?,
+        fifo(3, RamStyle::Distributed)?.registered(),
+        fifo(3, RamStyle::Block)?,
+    ] {
+        let design = emit(&fifo.module()?)?;
+        let (depth, width) = (fifo.depth(), fifo.count_width());
         let declarations = format!("    wire [{}:0] count;\n    wire almost;\n", width - 1);
         let ports = ", .count_o(count), .almost_full_o(almost)";
         let more = format!(

@@ -49,6 +49,7 @@
 //! ```
 
 use super::Mapping;
+use crate::cmd::fields::cut;
 use crate::prim::{Fifo, lowest, number, ones};
 use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::AccelConfig;
@@ -93,10 +94,9 @@ impl Finder {
         index_width(MAX_BLOCKS as u64)
     }
 
-    /// A group's masks of the product's slots, block by block.
-    fn masks<'m>(&self, m: &'m Builder, name: &str, slots: Wire<'m>) -> Vec<Wire<'m>> {
-        let masks = m.input(name, MASK_BLOCKS * self.slots).chunks(self.slots);
-        masks.into_iter().map(|mask| mask & slots).collect()
+    /// A group's masks, block by block.
+    fn masks<'m>(&self, m: &'m Builder, name: &str) -> Vec<Wire<'m>> {
+        m.input(name, MASK_BLOCKS * self.slots).chunks(self.slots)
     }
 
     /// A number of a group, as far as the activation buffer has them.
@@ -112,7 +112,7 @@ struct Found<'m> {
     data: Wire<'m>,
     /// All groups have been looked at.
     ended: Wire<'m>,
-    /// Slots that have an active block, once `ended` is set.
+    /// Slots that have an active block, from the cycle behind on.
     some: Wire<'m>,
 }
 
@@ -129,55 +129,63 @@ impl Finder {
         let group = m.reg("group", last_group.width()).reset(0);
         let ended = m.reg("ended", 1).reset(0);
         let looks = (product & !ended.q()).named("looks");
-        let last = group.q().eq(last_group);
+        // Found a cycle ahead, but for the only group.
+        let at_last = m.register_valid("at_last", looks & (group.q() + 1).eq(last_group));
+        let last = at_last | last_group.is_zero();
         group.update(&[(done, m.lit(last_group.width(), 0)), (looks & !last, group.q() + 1)]);
         ended.update(&[(done, m.lit(1, 0)), (looks & last, m.lit(1, 1))]);
         m.output("look_o", first_group + self.group(group.q()));
 
         // Behind the last block lies what is none of the operand's.
         let within = last_block.trunc(WITHIN);
-        let blocks = self.masks(m, "look_i", slots).into_iter().zip(0..);
-        let blocks: Vec<_> = blocks
-            .map(|(mask, lane)| mask & (!last | within.ge(u64::from(lane as u32))).repeat(self.slots))
-            .collect();
-        let active = m.pack(&blocks.iter().map(|mask| mask.any()).collect::<Vec<_>>());
-        let some = m.reg("some", self.slots);
-        let before = some.q() & group.q().any().repeat(self.slots);
-        some.set_when(looks, before | m.tree(&blocks, |a, b| a | b));
+        let within_operand = (0..u64::from(MASK_BLOCKS)).map(|lane| !last | within.ge(lane));
+        let blocks: Vec<_> = within_operand.zip(self.masks(m, "look_i")).collect();
+        let active: Vec<_> = blocks.iter().map(|(counts, mask)| *counts & (*mask & slots).any()).collect();
+        let active = m.pack(&active);
         let data = m.register("found", active.cat(group.q()));
-        let valid = m.register_valid("found_valid", looks & active.any());
+        let looked = m.register_valid("looked", looks);
+        let valid = looked & data.slice(last_group.width(), MASK_BLOCKS).any();
+        // The slots of a group's blocks a cycle later: there is time until `ready_o`.
+        let (of_group, some) = (m.register("some_of_group", m.one_hot(&blocks)), m.reg("some", self.slots));
+        let before = some.q() & data.trunc(last_group.width()).any().repeat(self.slots);
+        some.set_when(looked, before | (of_group & slots));
         Found { valid, data, ended: ended.q(), some: some.q() }
     }
 
-    /// The groups with active blocks, one block after the other: a group's masks, and the block's number.
+    /// The groups with active blocks, one block after the other: whether there is one, its mask, and its number.
     fn blocks<'m>(
         &self,
         m: &'m Builder,
         found: &Found<'m>,
-        (first_group, slots): (Wire<'m>, Wire<'m>),
+        first_group: Wire<'m>,
         free: Wire<'m>,
     ) -> Result<[Wire<'m>; 3], RtlError> {
-        let width = found.data.width();
-        let input = Stream { valid: found.valid, data: found.data, ready: m.later("room", 1) };
-        let groups = Fifo::new(width, self.groups().next_power_of_two().max(2), RamStyle::Distributed)?
-            .after(m, "u_groups", input)?;
         let lanes = MASK_BLOCKS;
-        let number_bits = width - lanes;
-        // Blocks of the group in front that have not gone.
+        let number_bits = found.data.width() - lanes;
+        let (active, group) = (found.data.slice(number_bits, lanes), found.data.trunc(number_bits));
+        // A group with its first active block and those behind.
+        let first = lowest(active);
+        let data = m.pack(&[group, first, active & !first]);
+        let input = Stream { valid: found.valid, data, ready: m.later("room", 1) };
+        let depth = self.groups().next_power_of_two().max(2);
+        let groups = Fifo::new(data.width(), depth, RamStyle::Distributed)?.registered();
+        let groups = groups.after(m, "u_groups", input)?;
+        let mut take = cut(groups.data);
+        let [group, first, behind] = [number_bits, lanes, lanes].map(|width| take(width));
+        // The next block of the group in front, when the first has gone, and those behind.
         let begun = m.reg("begun", 1).reset(0);
-        let left = m.reg("left", lanes);
-        let now = begun.q().mux(left.q(), groups.data.slice(number_bits, lanes));
-        let lane = lowest(now);
-        let rest = now & !lane;
+        let (next, left) = (m.reg("next", lanes), m.reg("left", lanes));
+        let (lane, rest) = (begun.q().mux(next.q(), first), begun.q().mux(left.q(), behind));
         let goes = groups.valid & free;
         let ends = goes & rest.is_zero();
         begun.set_when(goes, !ends);
-        left.set_when(goes, rest);
+        let after = lowest(rest);
+        next.set_when(goes, after);
+        left.set_when(goes, rest & !after);
         groups.ready.set(ends);
-        let group = groups.data.trunc(number_bits);
         m.output("block_group_o", first_group + self.group(group));
-        let masks = self.masks(m, "block_masks_i", slots).into_iter().zip(lane.bits());
-        let mask = m.one_hot(&masks.map(|(mask, bit)| (bit, mask)).collect::<Vec<_>>());
+        let masks = lane.bits().into_iter().zip(self.masks(m, "block_masks_i"));
+        let mask = m.one_hot(&masks.collect::<Vec<_>>());
         Ok([groups.valid, mask, group.cat(number(lane))])
     }
 }
@@ -188,23 +196,25 @@ impl Block for Finder {
         let m = Builder::new(format!("finder_s{slots}_c{columns}_b{blocks}"));
         let (product, done) = (m.input("product_i", 1), m.input("done_i", 1));
         let of_product = m.input("slots_i", slots);
-        let operand = (m.input("first_group_i", self.group_bits()), of_product);
-        let found = self.look(&m, [product, done], operand);
+        let first_group = m.input("first_group_i", self.group_bits());
+        let found = self.look(&m, [product, done], (first_group, of_product));
 
         // Two registers wait with a block: its slots, and how many of them each column has.
         let (here, counted) = (m.reg("here", 1).reset(0), m.reg("counted", 1).reset(0));
         let taken = m.input("block_ready_i", 1) & counted.q();
         let moves = (!counted.q() | taken).named("moves");
-        let free = (!here.q() | moves).named("free");
-        let [comes, mask, block] = self.blocks(&m, &found, operand, free)?;
-        here.set_when(free, comes);
+        // Blocks are taken every other cycle at most, so that the first register may be free a cycle after it is left.
+        let free = !here.q();
+        let [comes, mask, block] = self.blocks(&m, &found, first_group, free)?;
+        here.set(free.mux(comes, !moves));
         counted.set_when(moves, here.q());
         let keep = |name: &str, when: Wire<'_>, wire: Wire<'_>| {
             let reg = m.reg(name, wire.width());
             reg.set_when(m.own(when), m.own(wire));
             reg.q()
         };
-        let (mask, block) = (keep("here_slots", free, mask), keep("here_block", free, block));
+        let (mask, block) = (keep("here_mask", free, mask), keep("here_block", free, block));
+        let mask = mask & of_product;
         let by_column = m.input("columns_i", columns * slots).chunks(slots);
         let counts: Vec<_> = by_column.into_iter().map(|own| ones(&m, &(mask & own).bits(), count)).collect();
         m.output("block_counts_o", keep("block_counts", moves, m.pack(&counts)));

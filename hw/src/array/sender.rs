@@ -55,7 +55,7 @@ use super::{Finder, Mapping, Results};
 use crate::axi::control::EVENT_BITS;
 use crate::cmd::fields::cut;
 use crate::pe::Cluster;
-use crate::prim::{DelayLine, Fifo, lowest, number, ones};
+use crate::prim::{DelayLine, Fifo, lowest, number};
 use crate::rtl::{Block, Builder, Instance, Module, RamStyle, RtlError, Stream, Wire, index_width};
 use fastcar_arch::config::{AccelConfig, ROW_GRANULE};
 use fastcar_arch::timing::MASK_BLOCKS;
@@ -195,7 +195,7 @@ impl<'m> InHand<'m> {
         let data = m.pack(&fields);
         let input = Stream { valid: m.input("product_valid_i", 1), data, ready: m.later("product_room", 1) };
         let queue = Fifo::new(data.width(), Results::PRODUCTS, RamStyle::Distributed)?;
-        let queue = queue.after(m, "u_products", input)?;
+        let queue = queue.registered().after(m, "u_products", input)?;
         queue.ready.set(done);
         let mut take = cut(queue.data);
         let [slots, counts, places, word, note] = widths.map(|width| take(width.1));
@@ -211,16 +211,16 @@ impl<'m> InHand<'m> {
 
 /// The weight block whose operands are sent next: every one of a product, or those that take part in some slot.
 struct Next<'m> {
-    /// It may be sent; before it, `told` slots that take part in none are told.
+    /// It may be sent; before it, slots that take part in none are told, which are known the cycle before.
     there: Wire<'m>,
-    told: Wire<'m>,
+    silent: Wire<'m>,
     /// It is one, and does not just stand for one in a product without any.
     real: Wire<'m>,
     number: Wire<'m>,
     slots: Wire<'m>,
-    /// Slots of each column.
-    counts: Wire<'m>,
     last: Wire<'m>,
+    /// Columns that take part in each pass.
+    columns: Vec<Wire<'m>>,
 }
 
 /// What is sent in a cycle: a header or an operand; or a slot is told that has none.
@@ -251,7 +251,11 @@ impl Sender {
     /// The last pass in which columns take part: pass by pass there are no more of them.
     fn last_pass<'m>(&self, m: &'m Builder, columns: &[Wire<'m>]) -> Wire<'m> {
         let behind: Vec<_> = columns.iter().skip(1).map(|columns| columns.any()).collect();
-        ones(m, &behind, self.operands().pass_width())
+        let is_last = |pass: usize| {
+            let taken = if pass == 0 { m.lit(1, 1) } else { behind[pass - 1] };
+            behind.get(pass).map_or(taken, |further| taken & !*further)
+        };
+        number(m.pack(&(0..columns.len()).map(is_last).collect::<Vec<_>>()))
     }
 
     /// Whether every cluster had room for the sets of any block in the cycle before. No block comes in the cycle behind another's header.
@@ -300,14 +304,15 @@ impl Sender {
         let dense = (number.q(), product.slots, product.counts, number.q().eq(note.last_block));
         let get = |name: &str| finder.get(&format!("block_{name}_o"));
         let only = |wire: Wire<'m>| wire & found.repeat(wire.width());
+        let counts = note.masked.mux(only(get("counts")), dense.2);
         Ok(Next {
             there: product.valid & (!note.masked | finder.get("ready_o")),
-            told: finder.get("none_o") & note.masked.repeat(self.slots),
+            silent: finder.get("none_o") & (product.valid & note.masked).repeat(self.slots),
             real: !note.masked | found,
             number: note.masked.mux(m.own(finder.get("block_o")), dense.0),
             slots: note.masked.mux(only(get("slots")), dense.1),
-            counts: note.masked.mux(only(get("counts")), dense.2),
             last: note.masked.mux(!found | get("last"), dense.3),
+            columns: self.columns(m, counts),
         })
     }
 
@@ -321,10 +326,14 @@ impl Sender {
         room: Wire<'m>,
     ) -> Turn<'m> {
         let flag = m.reg("operands", 1).reset(0);
-        // Slots whose sums have begun, or are told to be zero.
-        let told = m.reg("told", self.slots).reset(0);
-        let untold = next.told & !told.q();
-        let tells = (next.there & untold.any()).named("tells");
+        // Slots that have to be told that there is nothing for them, and the first of them.
+        let (silent, some) = (m.reg("silent", self.slots).reset(0), m.reg("some_silent", 1).reset(0));
+        let untold = m.reg("untold", self.slots).reset(0);
+        let left = next.there.mux(silent.q() & !untold.q(), next.silent);
+        silent.set(left);
+        untold.set(lowest(left));
+        some.set(left.any());
+        let tells = (next.there & some.q()).named("tells");
         let header = (next.there & !tells & !flag.q() & room).named("header");
         let keep = |name: &str, wire: Wire<'m>| {
             let reg = m.reg(name, wire.width());
@@ -332,17 +341,19 @@ impl Sender {
             reg.q()
         };
         let (last, number) = (keep("last", next.last), keep("block", next.number));
-        let columns = self.columns(m, keep("block_counts", next.counts));
+        let columns = keep("columns", m.pack(&next.columns)).chunks(self.columns);
 
+        // The column and the slot that have their turn are found the cycle before.
         let (left, turn) = (m.reg("left", self.slots), m.reg("turn", self.columns));
-        let column = lowest(turn.q());
-        let places = product.places.chunks(self.mapping.place_bits()).into_iter();
-        let own: Vec<_> =
-            places.map(|place| place.trunc(self.mapping.column_bits()).choose(&column.bits())).collect();
-        let slot = lowest(left.q() & m.pack(&own));
-        let rest = left.q() & !slot;
+        let (column, slot) = (m.reg("column", self.columns), m.reg("slot", self.slots));
+        let slot_of = |left: Wire<'m>, column: Wire<'m>| {
+            let places = product.places.chunks(self.mapping.place_bits()).into_iter();
+            let own = places.map(|place| place.trunc(self.mapping.column_bits()).choose(&column.bits()));
+            lowest(left & m.pack(&own.collect::<Vec<_>>()))
+        };
+        let rest = left.q() & !slot.q();
         let ends_block = (flag.q() & rest.is_zero()).named("ends_block");
-        let of_pass = turn.q() & !column;
+        let of_pass = turn.q() & !column.q();
         let ends_pass = of_pass.is_zero();
         let operand = flag.q() & turn.q().any();
 
@@ -351,32 +362,31 @@ impl Sender {
             (0..columns.len()).map(|pass| columns.get(pass + 1).copied().unwrap_or(columns[0])).collect();
         let zero = m.lit(pass.q().width(), 0);
         pass.update(&[(header, zero), (operand & ends_pass, pass.q() + 1)]);
-        let first_pass = self.columns(m, next.counts)[0];
-        turn.update(&[(header, first_pass), (operand, ends_pass.mux(pass.q().choose(&behind), of_pass))]);
+        let (first_pass, next_pass) = (next.columns[0], ends_pass.mux(pass.q().choose(&behind), of_pass));
+        let [first_column, next_column] = [first_pass, next_pass].map(lowest);
+        turn.update(&[(header, first_pass), (operand, next_pass)]);
+        column.update(&[(header, first_column), (operand, next_column)]);
         left.update(&[(header, next.slots), (operand, rest)]);
+        slot.update(&[(header, slot_of(next.slots, first_column)), (operand, slot_of(rest, next_column))]);
 
         let done = (ends_block & last).named("product_sent");
         flag.update(&[(clear | ends_block, m.lit(1, 0)), (header, m.lit(1, 1))]);
         let opened = m.reg("opened", 1).reset(0);
         opened.update(&[(clear | done, m.lit(1, 0)), (ends_block, m.lit(1, 1))]);
-        let slot = tells.mux(lowest(untold), slot);
-        told.update(&[(clear | done, m.lit(self.slots, 0)), (tells | operand, told.q() | slot)]);
+        // Slots whose sums have begun.
+        let begun = m.reg("begun", self.slots).reset(0);
+        begun.update(&[(clear | done, m.lit(self.slots, 0)), (operand, begun.q() | slot.q())]);
+        let begins = !(slot.q() & begun.q()).any();
+        let slot = tells.mux(untold.q(), slot.q());
         let bits = self.block_bits();
         let within = number.zext(bits.max(number.width())).trunc(bits);
-        let begins = !(slot & told.q()).any();
         let block = product.note.first + within;
         Turn { header, operand, tells, begins, first: !opened.q(), ends_block, slot, block, done }
     }
 
     /// A header: number of passes, whether the block is the last, and for each pass the columns that take part.
-    fn header<'m>(
-        &self,
-        m: &'m Builder,
-        next: &Next<'m>,
-        columns: &[Wire<'m>],
-        last_pass: Wire<'m>,
-    ) -> Wire<'m> {
-        m.pack(&[&[last_pass, next.last], columns].concat())
+    fn header<'m>(&self, m: &'m Builder, next: &Next<'m>, last_pass: Wire<'m>) -> Wire<'m> {
+        m.pack(&[&[last_pass, next.last], &next.columns[..]].concat())
     }
 
     /// A slot's column, and the first word of its accumulators, [`Sender::READ`] cycles later.
@@ -475,8 +485,7 @@ impl Block for Sender {
             ["sends_header", "ends_operands", "done"].map(|name| m.later(name, 1));
         let product = InHand::new(self, &m, done.wire())?;
         let next = self.next(&m, &product, [clear, sends_header.wire(), ends.wire(), done.wire()])?;
-        let columns = self.columns(&m, next.counts);
-        let last_pass = self.last_pass(&m, &columns);
+        let last_pass = self.last_pass(&m, &next.columns);
         let room = self.credit(&m, clear, sends_header.wire(), last_pass);
         let turn = self.turn(&m, clear, &product, &next, room);
         sends_header.set(turn.header);
@@ -486,7 +495,7 @@ impl Block for Sender {
         m.output("read_slot_o", number(turn.slot));
         m.output("read_block_o", turn.block);
         m.output("read_first_o", product.note.first);
-        let word = self.header(&m, &next, &columns, last_pass);
+        let word = self.header(&m, &next, last_pass);
         self.send(&m, &product, &turn, word)?;
         let bits = Results::NUMBER;
         let sent = m.reg("sent", bits).reset(0);

@@ -175,13 +175,15 @@ struct Front<'m> {
     /// It is mapped, and may be armed or go.
     mapped: Wire<'m>,
     round: Wire<'m>,
+    /// The round has some slot, and all that are left.
+    some: Wire<'m>,
+    last: Wire<'m>,
     counts: Wire<'m>,
     places: Wire<'m>,
     /// Slots that the command runs for, or that are left of it.
     now: Wire<'m>,
     /// Words that the round needs.
     need: Wire<'m>,
-    rest: Wire<'m>,
     /// Its last values are armed: it is attention.
     heads_last: Wire<'m>,
 }
@@ -193,11 +195,8 @@ impl Sequencer {
             data: m.input("push_i", self.command_bits()),
             ready: m.later("room", 1),
         };
-        Fifo::new(self.command_bits(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?.after(
-            m,
-            "u_waiting",
-            input,
-        )
+        let queue = Fifo::new(self.command_bits(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?;
+        queue.registered().after(m, "u_waiting", input)
     }
 
     /// The front of the queue, mapped; `armed` and `leaves` are what becomes of it.
@@ -228,6 +227,9 @@ impl Sequencer {
         for stage in 0..MAC_MAP {
             mapped = m.register_valid(&format!("mapped_{stage}"), mapped & !(armed | leaves));
         }
+        // What is asked for stays while it is mapped.
+        let some = m.register("mapped_some", round.any());
+        let last = m.register("mapped_last", (now & !round).is_zero());
         let round = m.register("mapped_round", round);
         left.set_when(armed, now & !round);
         Ok(Front {
@@ -235,11 +237,12 @@ impl Sequencer {
             valid: queue.valid,
             mapped,
             round,
+            some,
+            last,
             counts: m.register("mapped_counts", counts),
             places: m.register("mapped_places", mapping.get("places_o")),
             now,
             need,
-            rest: now & !round,
             heads_last: m.input("heads_last_i", 1),
         })
     }
@@ -254,16 +257,17 @@ impl Sequencer {
     ) -> Result<[Wire<'m>; 2], RtlError> {
         let bits = self.room_bits();
         let kept = Stream { valid: arms, data: need, ready: m.later("kept_ready", 1) };
-        let kept = Fifo::new(bits, Self::PRODUCTS, RamStyle::Distributed)?.after(m, "u_kept", kept)?;
+        let queue = Fifo::new(bits, Self::PRODUCTS, RamStyle::Distributed)?.registered();
+        let kept = queue.after(m, "u_kept", kept)?;
         let frees = m.input("frees_i", 1);
         kept.ready.set(frees);
-        let used = m.reg("used", bits).reset(0);
-        let less = used.q() - (frees.repeat(bits) & kept.data);
-        let all = less + need;
-        used.update(&[(clear, m.lit(bits, 0)), (arms, all), (frees, less)]);
+        let words = 1 << self.word;
+        let free = m.reg("free_words", bits).reset(words);
+        let more = free.q() + (frees.repeat(bits) & kept.data);
+        free.update(&[(clear, m.lit(bits, words)), (arms, more - need), (frees, more)]);
         let next = m.reg("next_word", self.word).reset(0);
         next.update(&[(clear, m.lit(self.word, 0)), (arms, next.q() + need.trunc(self.word))]);
-        Ok([all.le(1 << self.word), next.q()])
+        Ok([need.le(more), next.q()])
     }
 
     /// Commands whose products are armed, until the array is through with them.
@@ -280,7 +284,7 @@ impl Sequencer {
         before.update(&[(leaves, m.lit(count, 0)), (armed, rounds)]);
         let data = rounds.cat(front.command.index);
         let queue = Fifo::new(data.width(), QUEUE_COMMANDS as u32, RamStyle::Distributed)?;
-        let queue = m.instance("u_under_way", &queue)?;
+        let queue = m.instance("u_under_way", &queue.registered())?;
         queue.stream_in("in", Stream { valid: leaves, data, ready: m.later("under_way_ready", 1) });
         let under_way = queue.stream_out("out");
         // Products that the array is through with, of commands that have not left.
@@ -318,10 +322,10 @@ impl Block for Sequencer {
         let need = heads.mux(m.input("heads_need_i", self.room_bits()), front.need);
         let takes = armed.wire() | m.input("heads_arms_i", 1);
         let [room, word] = self.room(&m, clear, need, takes)?;
-        let some = front.round.any();
+        let some = front.some;
         let missing = m.input("missing_i", self.slots) & front.round;
         armed.set((front.mapped & !heads & some & room & missing.is_zero()).named("arms"));
-        let last = (front.rest.is_zero() & armed.wire()) | front.heads_last;
+        let last = (front.last & armed.wire()) | front.heads_last;
         leaves.set(front.mapped & (last | !some));
         queue.ready.set(leaves.wire());
         self.ends(&m, clear, &front, (armed.wire(), leaves.wire()))?;

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `rst_i`, `start_i` | in | 1 | nothing is under way; a run begins |
 //! | `command_valid_i` | in | 1 | attention is in front, and what follows is known and stays; until it leaves |
-//! | `slots_i` | in | slots | its slots |
+//! | `slots_i` | in | slots | its slots, already in the cycle before |
 //! | `first_i` | in | log2(blocks) | first block of its queries |
 //! | `last_block_i`, `last_query_i`, `last_unit_i`, `last_head_i` | in | 5, [`Sums::query_bits`], units, log2(channels) | less one: blocks of a query head, query heads of a head, places of heads, heads of the last place |
 //! | `share_i` | in | [`CacheSizes::share`] | how many channels share a head, as in [`Visit`](crate::walk::heads::Visit) |
@@ -125,18 +125,18 @@ impl Queries {
         index_width(self.blocks.into())
     }
 
-    /// A number that goes up to a last one and begins again; whether it is the last.
+    /// A number that goes up to a last one and begins again, when something `goes` and all within it is at its end; whether it is, too, at its end.
     fn walk<'m>(
         &self,
         m: &'m Builder,
         name: &str,
-        [clear, step, last]: [Wire<'m>; 3],
+        [clear, goes, within, last]: [Wire<'m>; 4],
     ) -> (Wire<'m>, Wire<'m>) {
         let count = m.reg(name, last.width()).reset(0);
         let ends = count.q().eq(last);
         let none = m.lit(last.width(), 0);
-        count.update(&[(clear, none), (step, ends.mux(none, count.q() + 1))]);
-        (count.q(), step & ends)
+        count.update(&[(clear, none), (goes & within, ends.mux(none, count.q() + 1))]);
+        (count.q(), within & ends)
     }
 
     /// The walk over a command's rounds, and in these over heads, query heads and blocks.
@@ -152,41 +152,45 @@ impl Queries {
         let (begins, ends) = (m.later("round_begins", 1), m.later("round_ends", 1));
         // Of its slots those that are left, from the first round on.
         let begun = flag("begun", &[(begins.wire(), one)]);
-        let left = m.reg("left", self.slots);
-        let now = begun.mux(left.q(), m.input("slots_i", self.slots));
-        let slot = lowest(now);
+        // They stand in registers, and so does the first of them.
+        let (left, slot, some) = (m.reg("left", self.slots), m.reg("slot", self.slots), m.reg("some", 1));
 
         let kept = m.reg("kept", 2).reset(0);
         let used = m.input("used_i", 1);
         let (up, down) = (begins.wire() & !used, used & !begins.wire());
         kept.update(&[(start, m.lit(2, 0)), (up, kept.q() + 1), (down, kept.q() - 1)]);
         let room = used | kept.q().lt(KEPT);
-        let there = (m.input("missing_i", self.slots) & slot).is_zero();
+        let there = (m.input("missing_i", self.slots) & slot.q()).is_zero();
         let active = flag("active", &[(ends.wire(), zero), (begins.wire(), one)]);
         let turn = begun | m.input("turn_i", 1);
-        let some = now.any();
-        begins.set((valid & !active & some & turn & room & there).named("begins"));
+        begins.set((valid & !active & some.q() & turn & room & there).named("begins"));
         let goes = active | begins.wire();
 
         let last_block = m.input("last_block_i", BLOCK_BITS);
-        let (block, ends_query) = self.walk(m, "block", [clear, goes, last_block]);
-        let (_, ends_head) = self.walk(m, "query", [clear, ends_query, m.input("last_query_i", self.query)]);
+        let (block, at_query) = self.walk(m, "block", [clear, goes, one, last_block]);
+        let last_query = m.input("last_query_i", self.query);
+        let (_, at_head) = self.walk(m, "query", [clear, goes, at_query, last_query]);
         let last_unit = m.later("last_unit", 1);
         let full = m.lit(self.sizes.lane(), (self.sizes.channels - 1).into());
         let last_head = last_unit.wire().mux(m.input("last_head_i", self.sizes.lane()), full);
-        let (head, ends_round) = self.walk(m, "head", [clear, ends_head, last_head]);
+        let (head, at_round) = self.walk(m, "head", [clear, goes, at_head, last_head]);
         let last = m.input("last_unit_i", self.sizes.units());
-        let (unit, ends_slot) = self.walk(m, "unit", [clear, ends_round, last]);
+        let (unit, at_slot) = self.walk(m, "unit", [clear, goes, at_round, last]);
+        let [ends_query, ends_head, ends_round, ends_slot] =
+            [at_query, at_head, at_round, at_slot].map(|at| goes & at);
         last_unit.set(unit.eq(last));
         ends.set(ends_round);
-        left.set(ends_slot.mux(now & !slot, now));
+        let (all, rest) = (m.input("slots_i", self.slots), left.q() & !slot.q());
+        left.set(ends_slot.mux(rest, begun.mux(left.q(), all)));
+        slot.set(ends_slot.mux(lowest(rest), begun.mux(slot.q(), lowest(all))));
+        some.set(ends_slot.mux(rest.any(), begun.mux(some.q(), all.any())));
 
         // A slot's blocks follow each other.
         let first = m.input("first_i", self.block_width());
         let place = m.reg("place", self.block_width());
         let at = begun.mux(place.q(), first);
         place.set(ends_slot.mux(first, at + goes.zext(at.width())));
-        m.output("read_slot_o", number(slot).zext(self.slot_width()));
+        m.output("read_slot_o", number(slot.q()).zext(self.slot_width()));
         m.output("read_block_o", at);
         let [row, pass, column] = self.place(m, [clear | ends_head, goes, ends_query]);
         let bank = m.reg("bank", 1).reset(0);

@@ -128,22 +128,26 @@ struct Beats<'m> {
     last: Wire<'m>,
 }
 
-/// Takes the spans of one phase after the other: those of older blocks, then that of the own one. One waits until what is behind it is `free`; whether it goes on
-/// in this cycle.
-fn take<'m>(s: &SpanWalk, m: &'m Builder, free: Wire<'m>) -> Result<(Beats<'m>, Wire<'m>), RtlError> {
+/// Takes the spans of one phase after the other: those of older blocks, then that of the own one. One waits while two are before it, of which the first is not
+/// `over`; whether it goes on in this cycle.
+fn take<'m>(
+    s: &SpanWalk,
+    m: &'m Builder,
+    [two, over]: [Wire<'m>; 2],
+) -> Result<(Beats<'m>, Wire<'m>), RtlError> {
     let armed = Stream {
         valid: m.input("phase_valid_i", 1),
         data: m.input("phase_i", SpanWalk::PHASE_BITS),
         ready: m.later("phase_ready", 1),
     };
-    let queue = Fifo::new(SpanWalk::PHASE_BITS, Turn::PHASES, RamStyle::Distributed)?;
+    let queue = Fifo::new(SpanWalk::PHASE_BITS, Turn::PHASES, RamStyle::Distributed)?.registered();
     let phases = queue.after(m, "u_phases", armed)?;
     let (blocks, ahead) = (phases.data.trunc(BLOCKS), phases.data.bit(BLOCKS));
     let [main, other] = ["main_span", "ahead_span"].map(|bus| m.stream_in(bus, Span::WIDTH));
 
     let (full, own) = (m.reg("held_valid", 1).reset(0), m.reg("own_next", 1).reset(0));
-    let moves = (full.q() & free).named("moves");
-    let wants = (phases.valid & (!full.q() | moves)).named("wants");
+    let moves = (full.q() & (!two | over)).named("moves");
+    let wants = (phases.valid & (!(full.q() & two) | over)).named("wants");
     let ahead = (ahead & !own.q()).named("from_ahead");
     main.ready.set(wants & !ahead);
     other.ready.set(wants & ahead);
@@ -282,21 +286,18 @@ impl Block for SpanWalk {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new(format!("attn_span_walk_b{}", self.beat));
         let go = m.input("go_i", 1);
-        let free = m.later("free", 1);
-        let next_free = m.later("next_free", 1);
-        let (found, moves) = take(self, &m, next_free.wire())?;
-        let (next, waits) = (found.held(&m, "next", moves), m.reg("next_valid", 1).reset(0));
-        let loads = (waits.q() & free.wire()).named("loads");
+        let over = m.later("over", 1);
+        let (waits, valid) = (m.reg("next_valid", 1).reset(0), m.reg("valid", 1).reset(0));
+        let (found, moves) = take(self, &m, [waits.q() & valid.q(), over.wire()])?;
+        let next = found.held(&m, "next", moves);
+        let loads = (waits.q() & (!valid.q() | over.wire())).named("loads");
         waits.update(&[(moves, m.lit(1, 1)), (loads, m.lit(1, 0))]);
-        next_free.set(!waits.q() | loads);
         let span = next.held(&m, "span", loads);
         let last_beat = last_beat(self.beat, span.blocks);
         let place = self.place(&m, [&span, &next], [loads, go], last_beat);
 
-        let valid = m.reg("valid", 1).reset(0);
-        let over = (go & place.ends).named("over");
-        free.set(!valid.q() | over);
-        valid.update(&[(loads, m.lit(1, 1)), (over, m.lit(1, 0))]);
+        over.set(go & place.ends);
+        valid.update(&[(loads, m.lit(1, 1)), (over.wire(), m.lit(1, 0))]);
         let ends = place.ends & span.own;
         let first_word = m.reg("first_word", 1).reset(1);
         let ends_word = go & !place.scale & !span.empty & place.ends_word;

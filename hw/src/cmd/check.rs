@@ -54,7 +54,7 @@ pub struct Check {
 
 impl Check {
     /// Cycles from a command to its verdict.
-    pub const LATENCY: u32 = 2;
+    pub const LATENCY: u32 = 3;
 
     /// For beats of so many bytes.
     ///
@@ -97,7 +97,9 @@ fn undefined<'m>(m: &'m Builder, info: &CommandInfo, fields: &Fields<'m>, beat: 
 impl Block for Check {
     fn module(&self) -> Result<Arc<Module>, RtlError> {
         let m = Builder::new(format!("command_check_b{}", self.beat));
-        let valid = m.register_valid("looked_at", m.input("valid_i", 1));
+        let valid = ["looked_at", "compared"]
+            .iter()
+            .fold(m.input("valid_i", 1), |valid, stage| m.register_valid(stage, valid));
         let fields = Fields::new(m.input("command_i", COMMAND_BITS));
         let used: Vec<_> = (0..COMMAND_BYTES).map(|byte| fields.byte(byte).any()).collect();
         let used = m.register("used", m.pack(&used));
@@ -110,10 +112,11 @@ impl Block for Check {
             let value = m.register(&format!("undefined_{name}"), undefined(&m, info, &fields, self.beat));
             let extra: Vec<_> = reserved(info).map(|byte| used.bit(byte as u32)).collect();
             known.push(is);
-            wrong.push(is & (value | m.pack(&extra).any()));
+            wrong.push(m.register(&format!("wrong_{name}"), is & (value | m.pack(&extra).any())));
         }
         m.output("valid_o", m.register_valid("checked", valid));
-        m.output("opcode_o", m.register("no_opcode", !m.pack(&known).any()));
+        let unknown = m.register("unknown", !m.pack(&known).any());
+        m.output("opcode_o", m.register("no_opcode", unknown));
         m.output("operand_o", m.register("wrong_operand", m.pack(&wrong).any()));
         m.finish()
     }

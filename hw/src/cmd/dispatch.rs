@@ -66,6 +66,8 @@ use fastcar_arch::regs::error_code;
 use fastcar_arch::timing::{DISPATCH, QUEUE_COMMANDS, WINDOW};
 use std::sync::Arc;
 
+const _: () = assert!(Check::LATENCY <= decode::LATENCY);
+
 /// Bits of a command's number among those of a unit.
 pub const NUMBER_BITS: u32 = 8;
 /// The queues that are looked at for room.
@@ -221,7 +223,7 @@ fn room_for_lists<'m>(
         Stream { valid: taken & c.classes.product, data: c.listed, ready: m.later("products_room", 1) };
     // One is taken when the queue is full and its first leaves in the same cycle.
     let depth = QUEUE_COMMANDS as u32 + 1;
-    let queue = m.instance("u_products", &Fifo::new(1, depth, RamStyle::Distributed)?)?;
+    let queue = m.instance("u_products", &Fifo::new(1, depth, RamStyle::Distributed)?.registered())?;
     queue.reset_by(start);
     queue.stream_in("in", products);
     let products = queue.stream_out("out");

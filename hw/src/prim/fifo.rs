@@ -20,7 +20,8 @@
 //!
 //! One word in and one out per cycle, also when full is left or empty is entered; every control output comes from registers
 //! (`in_ready_o` does not depend on `out_ready_i`). A word that goes into an empty queue is on the output after 1 cycle
-//! (distributed memory) or 2 cycles (block RAM and UltraRAM, whose word waits in an output register).
+//! (distributed memory) or 2 cycles (block RAM and UltraRAM, whose word waits in an output register). With [`Fifo::registered`] the word
+//! comes from a register also where it comes after 1 cycle.
 //!
 //! # Numeric contract
 //!
@@ -48,7 +49,7 @@
 
 use super::counter::Counter;
 use super::{data_width, within};
-use crate::rtl::{Block, Builder, Module, RamStyle, RtlError, Stream, Wire, index_width};
+use crate::rtl::{Block, Builder, Module, RamStyle, Reg, RtlError, Stream, Wire, index_width};
 use std::sync::Arc;
 
 /// A queue. See the [module](self).
@@ -58,6 +59,7 @@ pub struct Fifo {
     depth: u32,
     style: RamStyle,
     almost: u32,
+    registered: bool,
 }
 
 impl Fifo {
@@ -69,7 +71,7 @@ impl Fifo {
         let least = if style == RamStyle::Distributed { 1 } else { 2 };
         let allowed = "1 to 1048576, and at least 2 in block RAM and UltraRAM";
         let depth = within("fifo", "depth", depth, least..=1 << 20, allowed)?;
-        Ok(Self { width: data_width("fifo", width)?, depth, style, almost: depth })
+        Ok(Self { width: data_width("fifo", width)?, depth, style, almost: depth, registered: false })
     }
 
     /// The same queue, with `almost_full_o` from a number of words on.
@@ -79,6 +81,13 @@ impl Fifo {
     pub fn almost_full_at(self, words: u32) -> Result<Self, RtlError> {
         let almost = within("fifo", "almost", words, 1..=self.depth, "1 to the depth")?;
         Ok(Self { almost, ..self })
+    }
+
+    /// The same queue with the word on the output in a register, for what has much logic behind it. A word that goes into an empty queue goes
+    /// around the memory; block RAM and UltraRAM have such a register anyway.
+    #[must_use]
+    pub fn registered(self) -> Self {
+        Self { registered: self.style == RamStyle::Distributed, ..self }
     }
 
     /// Number of words.
@@ -93,19 +102,29 @@ impl Fifo {
         index_width(u64::from(self.depth) + 1)
     }
 
+    /// What a register becomes when there is a word more, and when there is one less. Where much logic is around, that a word leaves comes late in its cycle:
+    /// then it only decides whether anything changes.
+    fn steps<'m>(&self, reg: Reg<'m>, [push, pop]: [Wire<'m>; 2], [more, less]: [Wire<'m>; 2]) {
+        if self.registered {
+            reg.set_when(push ^ pop, push.mux(more, less));
+        } else {
+            reg.update(&[(push & !pop, more), (pop & !push, less)]);
+        }
+    }
+
     /// Words in the queue, and whether there are some; goes up with `push` and down with `pop`.
     fn count<'m>(&self, m: &'m Builder, push: Wire<'m>, pop: Wire<'m>) -> Wire<'m> {
         let count = m.reg("count", self.count_width()).reset(0);
-        count.update(&[(push & !pop, count.q() + 1), (pop & !push, count.q() - 1)]);
+        self.steps(count, [push, pop], [count.q() + 1, count.q() - 1]);
         let almost = m.reg("almost_full", 1).reset(0);
         let line = u64::from(self.almost);
-        almost.update(&[(push & !pop, count.q().ge(line - 1)), (pop & !push, count.q().gt(line))]);
+        self.steps(almost, [push, pop], [count.q().ge(line - 1), count.q().gt(line)]);
         m.output("count_o", count.q());
         m.output("almost_full_o", almost.q());
         count.q()
     }
 
-    /// Distributed memory: the word at the read pointer is the output.
+    /// Distributed memory: the word at the read pointer is the output, or stands in a register.
     fn shallow(&self, m: &Builder) {
         let input = m.stream_in("in", self.width);
         let pop = m.later("pop", 1);
@@ -114,15 +133,40 @@ impl Fifo {
         input.ready.set(!full.q());
         let push = input.passes().named("push");
         let count = self.count(m, push, pop.wire());
-        full.update(&[
-            (push & !pop.wire(), count.eq(u64::from(self.depth - 1))),
-            (pop.wire() & !push, m.lit(1, 0)),
-        ]);
-        filled.update(&[(push & !pop.wire(), m.lit(1, 1)), (pop.wire() & !push, count.ne(1))]);
-        let data = self.store(m, push, input.data, pop.wire(), None);
+        let step = [push, pop.wire()];
+        self.steps(full, step, [count.eq(u64::from(self.depth - 1)), m.lit(1, 0)]);
+        self.steps(filled, step, [m.lit(1, 1), count.ne(1)]);
+        let data = if self.registered {
+            self.ahead(m, (push, input.data), pop.wire(), (count, filled.q()))
+        } else {
+            self.store(m, push, input.data, pop.wire(), None)
+        };
         let output = m.stream("out_ready", filled.q(), data);
         m.stream_out("out", output);
         pop.set(output.passes());
+    }
+
+    /// The oldest word in a register: behind it comes the one after it, or, when there is none, what comes in.
+    fn ahead<'m>(
+        &self,
+        m: &'m Builder,
+        (push, data): (Wire<'m>, Wire<'m>),
+        pop: Wire<'m>,
+        (count, filled): (Wire<'m>, Wire<'m>),
+    ) -> Wire<'m> {
+        let memory = m.memory("memory", self.width, self.depth, self.style);
+        memory.write(push, Counter::modulo(self.depth).build(m, "write_address", push).0, data);
+        // The address behind that of the word on the output.
+        let read = m.reg("read_ahead", memory.address_width()).reset(u64::from(self.depth > 1));
+        let zero = m.lit(memory.address_width(), 0);
+        read.set_when(pop, read.q().eq(u64::from(self.depth - 1)).mux(zero, read.q() + 1));
+        // It is the only one, or there is none.
+        let alone = m.reg("alone", 1).reset(1);
+        let soon = if self.depth > 2 { count.le(2) } else { m.lit(1, 1) };
+        self.steps(alone, [push, pop], [count.eq(0), soon]);
+        let word = m.reg("out_data", self.width);
+        word.set_when(pop | !filled, alone.q().mux(data, memory.read(read.q())));
+        word.q()
     }
 
     /// A memory whose read takes a cycle: it hands words to an output register.
@@ -175,6 +219,9 @@ impl Block for Fifo {
         let mut name = format!("fifo_w{}_d{}_{}", self.width, self.depth, self.style.attribute());
         if self.almost != self.depth {
             name.push_str(&format!("_a{}", self.almost));
+        }
+        if self.registered {
+            name.push_str("_registered");
         }
         let m = Builder::new(name);
         match self.style {

@@ -1,6 +1,7 @@
 //! The whole core against the simulator: cycles and counters of runs, on the simulator's memories.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cost;
 mod faults;
 mod heads;
 mod masked;

@@ -14,14 +14,18 @@ use fastcar_tests::TestResult;
 use fastcar_tests::rtl::{Rtl, accept, gather, skipped};
 use std::sync::Arc;
 
-/// Queues under test: width, depth, style, almost full.
-const FIFOS: [(&str, u32, u32, RamStyle, u32); 6] = [
-    ("fifo_one", 8, 1, RamStyle::Distributed, 1),
-    ("fifo_five", 8, 5, RamStyle::Distributed, 3),
-    ("fifo_wide", 130, 16, RamStyle::Distributed, 12),
-    ("fifo_block_two", 8, 2, RamStyle::Block, 1),
-    ("fifo_block_seven", 33, 7, RamStyle::Block, 7),
-    ("fifo_ultra", 72, 64, RamStyle::Ultra, 50),
+/// Queues under test: width, depth, style, almost full, whether the output is to be in a register.
+const FIFOS: [(&str, u32, u32, RamStyle, u32, bool); 10] = [
+    ("fifo_one", 8, 1, RamStyle::Distributed, 1, false),
+    ("fifo_five", 8, 5, RamStyle::Distributed, 3, false),
+    ("fifo_wide", 130, 16, RamStyle::Distributed, 12, false),
+    ("fifo_block_two", 8, 2, RamStyle::Block, 1, false),
+    ("fifo_block_seven", 33, 7, RamStyle::Block, 7, false),
+    ("fifo_ultra", 72, 64, RamStyle::Ultra, 50, false),
+    ("fifo_one_registered", 8, 1, RamStyle::Distributed, 1, true),
+    ("fifo_two_registered", 8, 2, RamStyle::Distributed, 2, true),
+    ("fifo_five_registered", 8, 5, RamStyle::Distributed, 3, true),
+    ("fifo_wide_registered", 130, 16, RamStyle::Distributed, 12, true),
 ];
 
 /// Memories under test: width, depth, style, latency.
@@ -50,8 +54,9 @@ fn all() -> Result<Arc<Module>, RtlError> {
     let mut parts: Vec<(String, Arc<Module>)> = Vec::new();
     let mut add =
         |name: &str, block: &dyn Block| block.module().map(|module| parts.push((name.into(), module)));
-    for (name, width, depth, style, almost) in FIFOS {
-        add(name, &Fifo::new(width, depth, style)?.almost_full_at(almost)?)?;
+    for (name, width, depth, style, almost, registered) in FIFOS {
+        let fifo = Fifo::new(width, depth, style)?.almost_full_at(almost)?;
+        add(name, &if registered { fifo.registered() } else { fifo })?;
     }
     for (name, width, depth, style, latency) in RAMS {
         add(name, &Ram::new(width, depth, style, latency)?)?;

@@ -75,7 +75,7 @@ impl Queue {
 
 #[test]
 fn fifos_are_queues() {
-    for (name, width, depth, style, almost) in FIFOS {
+    for (name, width, depth, style, almost, _) in FIFOS {
         let Some(mut dut) = dut() else { return };
         let mut random = Random::new(u64::from(width * depth));
         let mut cover = Cover::new(&["empty", "full", "both", "almost", "refused", "restarted"]);
