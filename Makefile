@@ -3,7 +3,7 @@
 CARGO ?= cargo
 DEMO_OUT ?= out/demo
 
-.PHONY: demo test bless setup lint doc bench bench-table fuzz deny quality clean
+.PHONY: demo test mutants bless setup lint doc bench bench-table fuzz deny quality clean
 
 ## Decode two held-out videos with the shipped model and MLP replay on a simulated OpenCL device, and compare them with the dense run.
 demo:
@@ -15,6 +15,12 @@ demo:
 ## Formatting, clippy, documentation and every test.
 test: setup lint doc
 	$(CARGO) test --workspace
+
+## Put faults into the hardware: every one has to be caught by its test (docs/mutants.md). SLOW=1 also tries those that need a whole
+## core, BLOCK=NAME those of one block, JOBS=N at a time.
+mutants: setup
+	$(CARGO) test --workspace --no-run --test mutants
+	$(or $(CARGO_TARGET_DIR),target)/debug/mutants $(if $(SLOW),--slow) $(if $(BLOCK),--block $(BLOCK)) $(if $(JOBS),--jobs $(JOBS))
 
 ## Write anew what tests hold the sources to: generated pages, identities, resources, cells and depth of the blocks. Read the difference before it goes in.
 bless: setup

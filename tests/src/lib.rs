@@ -1,5 +1,6 @@
 //! Shared helpers of the cross-crate tests.
 
+pub mod mutants;
 pub mod opencl;
 pub mod rtl;
 

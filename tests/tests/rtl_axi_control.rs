@@ -212,6 +212,9 @@ fn runs_begin_and_end() -> TestResult {
         registers.write(registers.offset("CTRL"), START, 0b1110);
         assert_eq!((registers.look("CTRL"), registers.started()), (IDLE, 0));
         registers.put("CTRL", START);
+        registers.tick();
+        // Four cycles after the write came, no sooner and no later.
+        assert_eq!((registers.started(), registers.get("start_o")), (0, 1));
         registers.ticks(4);
         assert_eq!(registers.started(), 1);
         // It was accepted: said once.

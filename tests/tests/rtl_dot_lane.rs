@@ -5,7 +5,9 @@ use fastcar_arch::num::dot::dot_int8;
 use fastcar_arch::num::mx::BLOCK;
 use fastcar_hw::pe::DotLane;
 use fastcar_hw::rtl::{Bits, Block, emit};
+use fastcar_rtl::{Fault, FaultKind};
 use fastcar_tests::TestResult;
+use fastcar_tests::mutants::{Mutant, Outcome, mutants, try_mutant};
 use fastcar_tests::rtl::{Cover, Gaps, Random, Rtl, accept, skipped};
 use std::collections::VecDeque;
 
@@ -58,5 +60,31 @@ fn is_exact_and_takes_its_latency() -> TestResult {
         dut.tick();
     }
     cover.assert(20);
+    Ok(())
+}
+
+/// One fault of each kind, as `make mutants` tries them for every block: so that trying them does not rot. What is not there is
+/// not taken for caught.
+#[test]
+fn mutants_are_caught() -> TestResult {
+    if skipped() {
+        return Ok(());
+    }
+    let program = std::env::current_exe()?;
+    let logs = tempfile::tempdir()?;
+    let outcome = |mutant: &Mutant| {
+        let log = logs.path().join(mutant.fault.to_string());
+        try_mutant(&program, mutant, &log).map_err(|error| format!("{}: {error}", mutant.fault))
+    };
+    let own: Vec<Mutant> = mutants()?.into_iter().filter(|mutant| mutant.block == "pe/dot_lane").collect();
+    assert!(FaultKind::ALL.into_iter().all(|kind| own.iter().any(|mutant| mutant.fault.kind() == kind)));
+    for mutant in &own {
+        assert_eq!(outcome(mutant)?, Outcome::Caught, "{}", mutant.fault);
+    }
+    // A module of another name, a signal that is none, an input, which the module gives no value.
+    for place in ["lane.dot_o", "dot_lane.sum_o", "dot_lane.act_i"] {
+        let mutant = Mutant { fault: Fault::new(FaultKind::Late, place)?, ..own[0].clone() };
+        assert_eq!(outcome(&mutant)?, Outcome::NotThere, "{place}");
+    }
     Ok(())
 }

@@ -84,6 +84,13 @@ impl Design {
         &self.ports
     }
 
+    /// The same design with another text for one of its modules.
+    #[must_use]
+    pub fn with_text(mut self, module: &str, text: String) -> Self {
+        self.modules.iter_mut().filter(|one| one.0 == module).for_each(|one| one.1.clone_from(&text));
+        self
+    }
+
     /// The same design with one more module around it, which is the top then.
     pub(crate) fn within(mut self, top: &str, text: String, ports: Vec<Port>) -> Self {
         self.modules.push((top.into(), text));

@@ -3,7 +3,8 @@
 
 use crate::cache::cache_folder;
 use crate::error::{BenchError, at};
-use crate::library::{Progress, library};
+use crate::fault::{FAULT_FAILED, FAULT_RUNS, Fault};
+use crate::library::{Effort, Progress, library};
 use crate::wave::Wave;
 use fastcar_hw::rtl::{Bits, Design, Module, Simulator, emit};
 use libloading::{Library, Symbol};
@@ -97,6 +98,8 @@ pub struct Rtl {
     pins: Vec<Pin>,
     clock: Option<*mut u8>,
     native: Option<Simulator>,
+    /// Whether a fault was put in.
+    faulty: bool,
     tracing: Option<Tracing>,
     /// Whether outputs follow from the inputs as they are.
     settled: bool,
@@ -133,7 +136,8 @@ impl Rtl {
     /// As [`Rtl::build`].
     pub fn beside_native(module: &Arc<Module>) -> Result<Self, BenchError> {
         let mut rtl = Self::build(module)?;
-        rtl.native = Some(Simulator::new(module)?);
+        // A fault stands for one of the generator, which the simulation would have as well: a test has to do without.
+        rtl.native = if rtl.faulty { None } else { Some(Simulator::new(module)?) };
         Ok(rtl)
     }
 
@@ -152,7 +156,12 @@ impl Rtl {
         progress: &dyn Progress,
     ) -> Result<Self, BenchError> {
         let trace = std::env::var_os("RTL_TRACE").map(PathBuf::from);
-        let path = library(design, trace.is_some(), progress)?;
+        let fault = Fault::of_environment()?;
+        let (path, faulty) = match &fault {
+            Some(fault) => Self::faulty_library(design, fault, trace.is_some(), progress)
+                .inspect_err(|error| eprintln!("{FAULT_FAILED}{error}"))?,
+            None => (library(design, trace.is_some(), Effort::Full, progress)?, false),
+        };
         let load = |source| BenchError::Load { path: path.clone(), source };
         // SAFETY: the library is the one that was made above from the shim; its initialisers are Verilator's.
         let library = unsafe { Library::new(&path) }.map_err(load)?;
@@ -184,6 +193,7 @@ impl Rtl {
         let clock = pins.iter().position(|pin| pin.name == clock).map(|place| pins.remove(place).at);
         let wave = Wave::new(pins.iter().map(|pin| (pin.name.clone(), pin.width, bytes_of(pin.width))));
         let name = design.top().to_string();
+        fault.iter().filter(|_| faulty).for_each(|fault| eprintln!("{FAULT_RUNS}{fault}"));
         let mut rtl = Self {
             name,
             dut,
@@ -192,6 +202,7 @@ impl Rtl {
             pins,
             clock,
             native: None,
+            faulty,
             tracing: None,
             settled: false,
             fallen: false,
@@ -202,6 +213,19 @@ impl Rtl {
             rtl.open_trace(library, &folder, &path)?;
         }
         Ok(rtl)
+    }
+
+    /// The library of a design with a fault, and whether the design has a place for it.
+    fn faulty_library(
+        design: &Design,
+        fault: &Fault,
+        trace: bool,
+        progress: &dyn Progress,
+    ) -> Result<(PathBuf, bool), BenchError> {
+        Ok(match fault.put(design) {
+            Some(faulty) => (library(&faulty, trace, Effort::Little, progress)?, true),
+            None => (library(design, trace, Effort::Full, progress)?, false),
+        })
     }
 
     fn open_trace(

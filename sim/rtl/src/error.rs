@@ -45,6 +45,14 @@ pub enum BenchError {
         /// What the loader says.
         source: libloading::Error,
     },
+    /// A fault that cannot be put in.
+    #[error("fault '{fault}': {what}")]
+    Fault {
+        /// The fault.
+        fault: String,
+        /// Why not.
+        what: &'static str,
+    },
     /// Nowhere to keep what is made.
     #[error("there is no folder for compiled hardware: set FASTCAR_CACHE to one, or HOME")]
     NoCache,

@@ -17,6 +17,7 @@
 //!   With [`Rtl::beside_native`] the crate's own simulation runs beside it and has to agree in every output of every cycle.
 //! * [`Board`] is the core, or the kernel around it with a host at its registers, with memories on its channels. What a run
 //!   takes is [`Counted`], by the kernel's own counters.
+//! * A [`Fault`] in the environment is put into what is compiled, to see whether a test catches it.
 //! * [`Random`] makes stimulus, and the host hesitate.
 //!
 //! A missing tool is an error with the line that installs it. `RTL_TRACE=<folder>` writes waveforms of all signals; a device
@@ -28,6 +29,7 @@ mod channel;
 mod counted;
 mod dut;
 mod error;
+mod fault;
 mod host;
 mod library;
 mod random;
@@ -39,6 +41,7 @@ pub use cache::{Held, cache_folder, held_folder, key, target_folder};
 pub use counted::{Counted, Failed};
 pub use dut::{Input, Output, Rtl, Value};
 pub use error::{BenchError, RunError, at};
+pub use fault::{FAULT, FAULT_FAILED, FAULT_RUNS, Fault, FaultKind};
 pub use library::{Building, Progress};
 pub use random::Random;
 pub use tools::{run, system_tool};

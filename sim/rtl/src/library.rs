@@ -65,14 +65,28 @@ const COMPILER: [&str; 8] = [
     "-pthread",
 ];
 
-/// What is run once, when a model begins, is most of the text of a large one: not worth a minute of the compiler. It wins over the flag before it.
+/// What is run once, as when a model begins, is most of the text of a large one: not worth a minute of the compiler. It wins over the flag before it.
 const ONCE: &str = "-O0";
 
 /// Bytes of such text from which on it is compiled for itself.
 const LARGE: u64 = 1 << 20;
 
+/// What the compiler is to do for a library.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// All: it will run for long.
+    Full,
+    /// Little: it runs until the first failure.
+    Little,
+}
+
 /// The library of a design.
-pub(crate) fn library(design: &Design, trace: bool, progress: &dyn Progress) -> Result<PathBuf, BenchError> {
+pub(crate) fn library(
+    design: &Design,
+    trace: bool,
+    effort: Effort,
+    progress: &dyn Progress,
+) -> Result<PathBuf, BenchError> {
     let version = version()?;
     let shim = shim(design, trace);
     let texts = design.modules().iter().map(|(_, text)| text.as_str());
@@ -83,7 +97,7 @@ pub(crate) fn library(design: &Design, trace: bool, progress: &dyn Progress) -> 
         progress.begins(Building::Verilating);
         verilate(design, &held.folder, trace)?;
         progress.begins(Building::Compiling);
-        compile(&held.folder, &shim, &runtime(version, trace)?, trace)?;
+        compile(&held.folder, &shim, &runtime(version, trace)?, trace, effort)?;
     }
     Ok(library)
 }
@@ -153,7 +167,13 @@ fn verilate(design: &Design, folder: &Path, trace: bool) -> Result<(), BenchErro
 }
 
 /// From C++ to the library.
-fn compile(folder: &Path, shim: &str, runtime: &Runtime, trace: bool) -> Result<(), BenchError> {
+fn compile(
+    folder: &Path,
+    shim: &str,
+    runtime: &Runtime,
+    trace: bool,
+    effort: Effort,
+) -> Result<(), BenchError> {
     let path = folder.join("shim.cpp");
     fs::write(&path, shim).map_err(at(&path))?;
     let (once, always) = sources(&folder.join("obj"))?;
@@ -179,7 +199,7 @@ fn compile(folder: &Path, shim: &str, runtime: &Runtime, trace: bool) -> Result<
     // Both at once: either takes minutes.
     thread::scope(|scope| {
         let once = apart.then(|| scope.spawn(|| object("once", &rest, &[ONCE])));
-        let always = object("all", &all, &[]);
+        let always = object("all", &all, if effort == Effort::Full { &[] } else { &[ONCE] });
         once.map_or(Ok(String::new()), |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))?;
         always
     })?;
