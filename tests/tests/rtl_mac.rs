@@ -458,11 +458,11 @@ impl SumsModel {
         }
     }
 
-    /// What has come in time is seen.
-    fn settle(&mut self) {
-        if let Some((address, word)) = self.late.pop_front().flatten() {
-            self.seen[address] = word;
-        }
+    /// What has come in time is seen: the word that was added to.
+    fn settle(&mut self) -> Option<Word> {
+        let (address, word) = self.late.pop_front().flatten()?;
+        self.seen[address] = word;
+        Some(word)
     }
 
     /// Adds terms, some lanes' ones: by lane whether it takes part, begins, and has a carry.
@@ -513,13 +513,13 @@ impl SumsBench {
         })
     }
 
-    fn check(&mut self, cycle: u64) {
-        let expected = self.answers.pop_front().flatten();
-        assert_eq!(self.dut.is_set("valid_o"), expected.is_some(), "cycle {cycle}");
+    /// Words of all columns, in their cycle.
+    fn check(&mut self, [valid, sums]: [&str; 2], expected: Option<Vec<Word>>, cycle: u64) {
+        assert_eq!(self.dut.is_set(valid), expected.is_some(), "{valid}, cycle {cycle}");
         let Some(expected) = expected else { return };
-        let found = lanes(&self.dut.bits("sum_o"), 48);
+        let found = lanes(&self.dut.bits(sums), 48);
         for (found, expected) in found.iter().zip(expected.iter().flatten()) {
-            assert!(expected.is_none_or(|e| e == *found), "cycle {cycle}: {found} for {expected:?}");
+            assert!(expected.is_none_or(|e| e == *found), "{sums}, cycle {cycle}: {found} for {expected:?}");
         }
     }
 
@@ -535,8 +535,10 @@ impl SumsBench {
     }
 
     fn cycle(&mut self, cycle: u64) {
-        self.models.iter_mut().for_each(SumsModel::settle);
-        self.check(cycle);
+        let added: Vec<_> = self.models.iter_mut().map(SumsModel::settle).collect();
+        self.check(["added_valid_o", "added_o"], added.into_iter().collect(), cycle);
+        let answer = self.answers.pop_front().flatten();
+        self.check(["valid_o", "sum_o"], answer, cycle);
         let valid = self.gaps.next(&mut self.random);
         let random = &mut self.random;
         let spread = if random.chance(60) { 2 } else { WORDS as u64 };
