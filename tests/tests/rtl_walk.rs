@@ -552,6 +552,7 @@ fn commands_become_jobs() -> TestResult {
             cover.hit("none", leaves && job.is_none());
             cover.hit("held up", may && !leaves);
         }
+        assert_eq!(dut.is_set("queue_leaves_o"), leaves, "cycle {now}");
         dut.tick();
         if leaves {
             queue.pop_front();
