@@ -32,7 +32,7 @@
 //!
 //! # Timing
 //!
-//! `mac_dsp`: operands taken on edge `e` are in the sum after edge `e +` [`MacDsp::latency`]: one or two registers, one behind the
+//! `mac_dsp`: operands taken on edge `e` are in the sum sampled on edge `e +` [`MacDsp::latency`]: one or two registers, one behind the
 //! multiplier, one behind the adder. With two, `weight_i` and `axpy_i` come one cycle after the others. `from_i` comes one cycle
 //! before the sum is made, `sum_i` in the very cycle, without a register. `add_dsp`: operands and `from_i` one cycle before,
 //! `sum_i` in the very cycle; latency 2.

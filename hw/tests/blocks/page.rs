@@ -12,6 +12,7 @@ const ABOUT: &str = "\
 
 A page for each block of `fastcar-hw`: what it is for, its ports, its cycles, its bits, what it costs, how it is tested. How blocks are written: [hw.md](../hw.md); how they are put together:
 [core.md](../core.md). The diagrams below `Timing` are simulations of the block; those within its text are drawn by hand.
+Values are hexadecimal. `~` before the number of a cycle: cycles before it are not drawn.
 ";
 
 fn generated(from: &str) -> String {

@@ -1,6 +1,6 @@
 //! A simulation of a block as a drawing in letters.
 
-use super::scenes::Scene;
+use super::scenes::{self, Scene};
 use fastcar_hw::rtl::{Bits, Port, Simulator};
 use std::fmt::Write;
 
@@ -27,24 +27,36 @@ pub fn draw(scene: &Scene) -> String {
     for cycle in 0..scene.cycles {
         for (name, values) in &scene.inputs {
             let (width, value) = (port(name).width, values.get(cycle).copied().unwrap_or_default());
-            sim.set(name, Bits::from_u64(width, value)).unwrap();
+            sim.set(name, Bits::from_u128(width, value)).unwrap();
         }
-        for ((name, _), samples) in scene.rows.iter().zip(&mut samples) {
-            samples.push(value(&mut sim, &port(name), scene, cycle));
+        for (row, samples) in scene.rows.iter().zip(&mut samples) {
+            let bits = value(&mut sim, &port(row.port), scene, cycle);
+            let part = row.part.as_ref();
+            samples.push(part.map_or(bits.clone(), |part| bits.slice(part.start, part.end - part.start)));
         }
         sim.tick();
     }
-    let index = |name: &str| scene.rows.iter().position(|row| row.0 == name).unwrap();
-    let row = |((_, valid), bits): (&(&str, Option<&str>), &Vec<Bits>)| match valid {
-        None if bits[0].width() == 1 => Row::Bit(bits.iter().map(Bits::any).collect()),
+    let index = |name: &str| scene.rows.iter().position(|row| row.port == name).unwrap();
+    let row = |(row, bits): (&scenes::Row, &Vec<Bits>)| match row.valid {
+        None if bits[0].width() == 1 => Row::Bit(drawn(scene).map(|cycle| bits[cycle].any()).collect()),
         valid => {
             let there = |cycle: usize| valid.is_none_or(|valid| samples[index(valid)][cycle].any());
-            let shown = bits.iter().enumerate().map(|(cycle, bits)| there(cycle).then(|| hex(bits)));
-            Row::Values(shown.collect())
+            Row::Values(drawn(scene).map(|cycle| there(cycle).then(|| hex(&bits[cycle]))).collect())
         }
     };
     let rows: Vec<Row> = scene.rows.iter().zip(&samples).map(row).collect();
     text(scene, &rows)
+}
+
+/// The cycles that are drawn.
+fn drawn(scene: &Scene) -> impl Iterator<Item = usize> {
+    (0..scene.cycles).filter(|cycle| !scene.left_out.contains(cycle))
+}
+
+/// A row's port, and which bits of it.
+fn label(row: &scenes::Row) -> String {
+    let part = row.part.as_ref().map(|part| format!("[{}:{}]", part.end - 1, part.start));
+    format!("{}{}", row.port, part.unwrap_or_default())
 }
 
 fn value(sim: &mut Simulator, port: &Port, scene: &Scene, cycle: usize) -> Bits {
@@ -53,7 +65,7 @@ fn value(sim: &mut Simulator, port: &Port, scene: &Scene, cycle: usize) -> Bits 
     }
     let given = scene.inputs.iter().find(|input| input.0 == port.name);
     let given = given.unwrap_or_else(|| panic!("{}: {} is given nothing", scene.title, port.name));
-    Bits::from_u64(port.width, given.1.get(cycle).copied().unwrap_or_default())
+    Bits::from_u128(port.width, given.1.get(cycle).copied().unwrap_or_default())
 }
 
 /// Without leading zeros.
@@ -70,10 +82,14 @@ fn text(scene: &Scene, rows: &[Row]) -> String {
     };
     let wide = rows.iter().map(longest).max().unwrap_or(0) + 4;
     let wide = wide.max(NARROWEST);
-    let names = scene.rows.iter().map(|row| row.0.len()).max().unwrap_or(0) + 2;
-    let cycles: String = (0..scene.cycles).map(|cycle| format!("{cycle:<wide$}")).collect();
+    let names = scene.rows.iter().map(|row| label(row).len()).max().unwrap_or(0) + 2;
+    let number = |cycle: usize| match cycle > 0 && cycle == scene.left_out.end {
+        true => format!("~{cycle}"),
+        false => cycle.to_string(),
+    };
+    let cycles: String = drawn(scene).map(|cycle| format!("{:<wide$}", number(cycle))).collect();
     let mut out = format!("{:<names$}{}\n", "cycle", cycles.trim_end());
-    for ((name, _), row) in scene.rows.iter().zip(rows) {
+    for (name, row) in scene.rows.iter().map(label).zip(rows) {
         let drawn = match row {
             Row::Bit(bits) => levels(bits, wide),
             Row::Values(values) => cells(values, wide),

@@ -1,0 +1,74 @@
+//! What lies between the units.
+
+use super::{Scene, scene};
+use fastcar_arch::config::AccelConfig;
+use fastcar_hw::core::{Activations, Progress, RecordRows, Segments};
+use fastcar_hw::rtl::Block;
+
+pub fn scenes() -> Vec<Scene> {
+    let tiny = AccelConfig::preset("tiny").unwrap();
+    let progress = Progress::new(2, &["product"]).and_then(|block| block.module());
+    let rows = RecordRows::new(1, 2).and_then(|block| block.module());
+    let segments = Segments::new(8, 2, 1).and_then(|block| block.module());
+    vec![
+        scene(
+            "core/progress",
+            "a product waits for command 0 of the vector unit, which runs for slots 0 and 1.",
+            progress,
+            7,
+        )
+        .input("begins_i", &[0, 1])
+        .with("slots_i", "begins_i", &[0, 3])
+        .input("done_i", &[0, 0, 0, 1, 0, 1])
+        .shown(&["finished_o"])
+        .held("product_valid_i", 1)
+        .shown(&["product_missing_o"]),
+        scene(
+            "core/record_rows",
+            "two channels of one byte; the second one's beat comes a cycle later.",
+            rows,
+            11,
+        )
+        .input("beat0_valid_i", &[1])
+        .with("beat0_data_i", "beat0_valid_i", &[0x1a0])
+        .input("beat1_valid_i", &[0, 1])
+        .with("beat1_data_i", "beat1_valid_i", &[0, 0x1b0])
+        .held("need_i", 3)
+        .shown(&["row_valid_o"])
+        .counts("row_data_o", "row_valid_o")
+        .always("row_ready_i", 1)
+        .shown(&["free0_o", "free1_o"])
+        .without(2..4),
+        scene(
+            "core/segments",
+            "two runs; the port of channel 1 takes its first one two cycles later.",
+            segments,
+            9,
+        )
+        .shown(&["go_o"])
+        .input("run_valid_i", &[0, 1, 1])
+        .with("run_i", "run_valid_i", &[0, 0xa0, 0xa1])
+        .shown(&["segment0_valid_o"])
+        .counts("segment0_data_o", "segment0_valid_o")
+        .held("segment0_ready_i", 1)
+        .shown(&["segment1_valid_o"])
+        .counts("segment1_data_o", "segment1_valid_o")
+        .input("segment1_ready_i", &[0, 0, 0, 0, 0, 0, 0, 0, 1, 1]),
+        scene(
+            "core/activations",
+            "block 2 of slot 1 is written and asked for in the next cycle.",
+            Activations::new(&tiny).module(),
+            5,
+        )
+        .input("write_valid_i", &[1])
+        .with("write_slot_i", "write_valid_i", &[1])
+        .with("write_block_i", "write_valid_i", &[2])
+        .with("write_scale_i", "write_valid_i", &[0x7f])
+        .with("write_elems_i", "write_valid_i", &[0xa0])
+        .given("write_first_i", &[2])
+        .input("array_slot_i", &[0, 1])
+        .input("array_block_i", &[0, 2])
+        .given("array_first_i", &[0, 2])
+        .shown(&["array_scale_o", "array_elems_o", "array_largest_o"]),
+    ]
+}
