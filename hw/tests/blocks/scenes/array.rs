@@ -1,8 +1,8 @@
 //! Parts of the MAC array.
 
-use super::{Scene, scene};
+use super::{Scene, packed, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::array::Drain;
+use fastcar_hw::array::{Drain, Mapping, Operands};
 use fastcar_hw::pe::Cluster;
 use fastcar_hw::rtl::Block;
 
@@ -10,6 +10,10 @@ pub fn scenes() -> Vec<Scene> {
     let tiny = AccelConfig::preset("tiny").unwrap();
     let answer = Cluster::new(&tiny).unwrap().drain_latency() as usize;
     let drain = Drain::new(&tiny).and_then(|drain| drain.module());
+    let operands = Operands::new(&tiny).unwrap();
+    let header = operands.header();
+    // One pass, in which column 0 takes part.
+    let header = packed(&[(header.last_pass, 0), (header.last_block, 1), (header.columns[0], 1)]);
     vec![
         scene(
             "array/drain",
@@ -29,5 +33,32 @@ pub fn scenes() -> Vec<Scene> {
         .part("drain_sum_i", 48..96, Some("drain_valid_i"))
         .shown(&["row_valid_o"])
         .counts("row_o", "row_valid_o"),
+        scene(
+            "array/mapping",
+            "slots 0, 1 and 3 on two columns, one after the other.",
+            Mapping::new(&tiny).module(),
+            5,
+        )
+        .always("compact_i", 1)
+        .always("slots_i", 0b1011)
+        .always("granules_i", 1)
+        .shown(&["round_o", "counts_o", "places_o"]),
+        scene(
+            "array/operands",
+            "two blocks with an operand for column 0 each, used one after the other.",
+            operands.module(),
+            9,
+        )
+        .input("in_valid_i", &[1, 1, 1, 1])
+        .given("in_header_i", &[1, 0, 1])
+        .wide("in_data_i", &[header, 0xa0, header, 0xb0])
+        .shown(&["in_header_i"])
+        .counts("in_data_i", "in_valid_i")
+        .shown(&["front_valid_o"])
+        .counts("front_o", "front_valid_o")
+        .shown(&["front_whole_o"])
+        .input("take_i", &[0, 0, 0, 0, 1, 0, 1])
+        .input("last_i", &[0, 0, 0, 0, 1, 0, 1])
+        .part("act_o", 0..264, None),
     ]
 }

@@ -1,10 +1,16 @@
 //! Parts of attention.
 
-use super::{Scene, scene};
-use fastcar_hw::attn::{Exchange, Lines, Totals, Turn};
+use super::{Scene, float, scene};
+use fastcar_arch::config::AccelConfig;
+use fastcar_hw::attn::{Exchange, Lines, Score, Shape, Totals, Turn, ValueDrain, ValueScales};
+use fastcar_hw::pe::Cluster;
 use fastcar_hw::rtl::Block;
 
 pub fn scenes() -> Vec<Scene> {
+    [exchanges(), values()].into_iter().flatten().collect()
+}
+
+fn exchanges() -> Vec<Scene> {
     let exchange = Exchange::new(2, 1).and_then(|block| block.module());
     let totals = Totals::new(2, 1).and_then(|block| block.module());
     let lines = Lines::new(2, 4).and_then(|block| block.module());
@@ -45,5 +51,58 @@ pub fn scenes() -> Vec<Scene> {
             .input("product_over_i", &[0, 0, 0, 1])
             .input("phase_over_i", &[0, 0, 0, 0, 0, 1])
             .shown(&["product_turn_o", "phase_turn_o"]),
+    ]
+}
+
+fn values() -> Vec<Scene> {
+    let tiny = AccelConfig::preset("tiny").unwrap();
+    let answer = Cluster::new(&tiny).unwrap().drain_latency() as usize;
+    let drain = ValueDrain::new(&tiny).and_then(|drain| drain.module());
+    let scales = Shape::of(&tiny).and_then(ValueScales::new).and_then(|scales| scales.module());
+    vec![
+        scene(
+            "attn/score",
+            "windows that stand for 1 and 3, with a factor of 1.",
+            Score.module(),
+            4 + Score::LATENCY as usize,
+        )
+        .input("valid_i", &[1, 1])
+        .with("acc_i", "valid_i", &[1 << 28, 3 << 28])
+        .with("base_i", "valid_i", &[254, 254])
+        .held("factor_i", float(1.0))
+        .shown(&["valid_o"])
+        .counts("fixed_o", "valid_o")
+        .without(3..Score::LATENCY as usize),
+        scene(
+            "attn/value_drain",
+            "the sum of byte 1 in word 3 is asked for; the cluster answers with aa and bb in bytes 0 and 1.",
+            drain,
+            8,
+        )
+        .input("request_valid_i", &[1])
+        .with("request_address_i", "request_valid_i", &[3])
+        .with("request_byte_i", "request_valid_i", &[1])
+        .shown(&["value_valid_o"])
+        .counts("value_address_o", "value_valid_o")
+        .at("value_valid_i", answer, 1)
+        .wide("value_sum_i", &[0xbb << 48 | 0xaa; 8])
+        .shown(&["value_valid_i"])
+        .part("value_sum_i", 0..48, Some("value_valid_i"))
+        .part("value_sum_i", 48..96, Some("value_valid_i"))
+        .shown(&["sum_valid_o"])
+        .counts("sum_o", "sum_valid_o"),
+        scene(
+            "attn/value_scales",
+            "bytes of three parts, of which the second one's token is not attended to; part 1 is read.",
+            scales,
+            7,
+        )
+        .input("start_i", &[1])
+        .input("valid_i", &[1, 1, 1])
+        .with("scale_i", "valid_i", &[0x70, 0x7f, 0x7a])
+        .with("attended_i", "valid_i", &[1, 0, 1])
+        .shown(&["largest_o"])
+        .input("read_address_i", &[0, 0, 0, 1])
+        .shown(&["read_o"]),
     ]
 }

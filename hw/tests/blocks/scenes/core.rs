@@ -2,7 +2,7 @@
 
 use super::{Scene, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::core::{Activations, Progress, RecordRows, Segments};
+use fastcar_hw::core::{Activations, Parts, Progress, RecordRows, Segments};
 use fastcar_hw::rtl::Block;
 
 pub fn scenes() -> Vec<Scene> {
@@ -10,6 +10,7 @@ pub fn scenes() -> Vec<Scene> {
     let progress = Progress::new(2, &["product"]).and_then(|block| block.module());
     let rows = RecordRows::new(1, 2).and_then(|block| block.module());
     let segments = Segments::new(8, 2, 1).and_then(|block| block.module());
+    let parts = Parts::new(2).and_then(|block| block.module());
     vec![
         scene(
             "core/progress",
@@ -70,5 +71,24 @@ pub fn scenes() -> Vec<Scene> {
         .input("array_block_i", &[0, 2])
         .given("array_first_i", &[0, 2])
         .shown(&["array_scale_o", "array_elems_o", "array_largest_o"]),
+        scene(
+            "core/parts",
+            "a command for slots 0 and 1: its second part begins in the cycle behind the one that says that the first is issued.",
+            parts,
+            12,
+        )
+        .input("command_valid_i", &[1; 8])
+            .held("known_i", 1)
+        .held("slots_i", 3)
+        .held("streamed_i", 1)
+        .held("placed_i", 1)
+        .held("room_i", 1)
+        .held("free_i", 1)
+        .held("among_i", 3)
+        .held("summed_i", 1)
+        .shown(&["begin_o", "slot_o", "first_o"])
+        .input("issued_i", &[0, 0, 0, 0, 1, 0, 0, 1])
+        .input("done_i", &[0, 0, 0, 0, 0, 0, 1, 0, 0, 1])
+        .shown(&["leaves_o", "idle_o"]),
     ]
 }

@@ -1,13 +1,16 @@
 //! Gates and their decisions.
 
-use super::{Scene, float, scene};
+use super::{Scene, float, packed, scene};
 use fastcar_arch::isa::Pred;
-use fastcar_hw::drs::{Decisions, Settle};
+use fastcar_hw::drs::{Decisions, Gates, Settle};
 use fastcar_hw::rtl::Block;
 
 pub fn scenes() -> Vec<Scene> {
     let decisions = Decisions::new(4, 1).and_then(|block| block.module());
     let settle = Settle::new(4).and_then(|block| block.module());
+    let gates = Gates::new(4).and_then(|block| block.module());
+    // Number, predicate, gate before, vector command; slots that may replay, and those that have to.
+    let host = packed(&[(8, 0), (2, 0), (9, 0), (8, 0), (4, 0xf), (4, 5)]);
     vec![
         scene(
             "drs/decisions",
@@ -41,5 +44,17 @@ pub fn scenes() -> Vec<Scene> {
         .shown(&["valid_o"])
         .counts("replay_o", "valid_o")
         .without(6..4 + Settle::LATENCY as usize),
+        scene("drs/gates", "a `gate_host` that forces slots 0 and 2.", gates, 20)
+            .given("push_valid_i", &[1])
+            .wide("push_i", &[host])
+            .shown(&["push_valid_i"])
+            .counts("push_i", "push_valid_i")
+            .held("known_i", 1)
+            .held("slots_i", 0xf)
+            .shown(&["front_valid_o", "busy_o", "settles_o"])
+            .counts("number_o", "settles_o")
+            .counts("replay_o", "settles_o")
+            .shown(&["finished_o"])
+            .without(4..11),
     ]
 }

@@ -138,3 +138,8 @@ pub fn scenes() -> Vec<Scene> {
 fn float(value: f32) -> u64 {
     value.to_bits().into()
 }
+
+/// Fields of a word as widths and values, the first in the lowest bits.
+fn packed(fields: &[(u32, u128)]) -> u128 {
+    fields.iter().rev().fold(0, |word, (width, value)| word << width | value)
+}

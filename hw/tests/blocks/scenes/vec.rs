@@ -3,7 +3,7 @@
 use super::{Scene, float, scene};
 use fastcar_arch::config::AccelConfig;
 use fastcar_hw::rtl::Block;
-use fastcar_hw::vec::{LineExponents, Records, Scalar, Shape, VectorBuffer};
+use fastcar_hw::vec::{Lane, LineExponents, Op, Records, Rotation, Scalar, Sequence, Shape, VectorBuffer};
 
 /// The groups of a line, with four lanes.
 const GROUPS: [u64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -40,6 +40,32 @@ pub fn scenes() -> Vec<Scene> {
             .shown(&["root_valid_o"])
             .counts("root_o", "root_valid_o")
             .without(11..24),
+
+        scene("vec/rotation", "a head of 16 words, half of which is two chunks; groups 0 and 3 are read.", Rotation::new(shape).module(), 8)
+            .input("head_write_i", &[1; 4])
+            .with("head_row_i", "head_write_i", &[0, 1, 2, 3])
+            .given("head_words_i", &[0xa0, 0xa1, 0xa2, 0xa3])
+            .part("head_words_i", 0..32, Some("head_write_i"))
+            .held("half_i", 2)
+            .input("group_i", &[0, 0, 0, 0, 0, 3])
+            .part("own_o", 0..32, None)
+            .part("partner_o", 0..32, None)
+            .shown(&["first_o"]),
+        scene("vec/lane", "a load that adds: a record's 1 to the 2 of the vector buffer.", Lane.module(), 9)
+            .held("accumulate_i", 1)
+            .input("record_i", &[0, float(1.0)])
+            .input("even_i", &[0, float(2.0)])
+            .shown(&["write_o"])
+            .without(3..6),
+        scene("vec/sequence", "two vectors of a line are added: eight groups of four words.", Sequence::new(shape).module(), 12)
+            .held("op_i", Op::Add as u64)
+            .held("lines_i", 1)
+            .input("start_i", &[0, 1])
+            .shown(&["main_o"])
+            .counts("index_o", "main_o")
+            .counts("first_o", "main_o")
+            .counts("last_o", "main_o")
+            .shown(&["issued_o"]),
     ]
 }
 
