@@ -111,7 +111,6 @@ const UNDRAWN: &[&str] = &[
     "attn/spans",
     "attn/sums",
     "attn/weights",
-    "cmd/check",
     "cmd/dispatch",
     "core",
     "core/commits",

@@ -2,7 +2,8 @@
 
 use super::{Scene, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::cmd::{Prefetch, Ranges, TableReader, Writers};
+use fastcar_arch::isa::{Command, End, Pred};
+use fastcar_hw::cmd::{Check, Prefetch, Ranges, TableReader, Writers};
 use fastcar_hw::rtl::Block;
 
 pub fn scenes() -> Vec<Scene> {
@@ -11,6 +12,8 @@ pub fn scenes() -> Vec<Scene> {
     let tiny = AccelConfig::preset("tiny").unwrap();
     let table = TableReader::new(&tiny, 1).and_then(|block| block.module());
     let prefetch = Prefetch::new(16).and_then(|block| block.module());
+    let check = Check::new(16).and_then(|block| block.module());
+    let end = Command::End(End { pred: Pred::All }).encode()[0];
     vec![
         scene(
             "cmd/ranges",
@@ -48,7 +51,7 @@ pub fn scenes() -> Vec<Scene> {
             .input("beat_valid_i", &[0, 0, 0, 1, 1, 1, 1])
             .with("beat_data_i", "beat_valid_i", &[0])
             .shown(&["wrong_o", "ready_o"]),
-        scene("cmd/prefetch", "a program of one command, which comes in four beats and is taken at once.", prefetch, 16)
+        scene("cmd/prefetch", "a program of one command of four beats.", prefetch, 22)
             .input("start_i", &[1])
             .held("commands_i", 1)
             .held("enable_i", 1)
@@ -62,6 +65,14 @@ pub fn scenes() -> Vec<Scene> {
             .part("command_data_o", 384..392, Some("command_valid_o"))
             .counts("last_o", "command_valid_o")
             .always("command_ready_i", 1)
-            .shown(&["bursts_o"]),
+            .shown(&["bursts_o"])
+            .without(11..19),
+        scene("cmd/check", "an `end`, one with a byte that no field uses, and an opcode that there is not.", check, 6)
+            .input("valid_i", &[1, 1, 1])
+            .given("command_i", &[end.into(), 1 << 16 | u64::from(end), 0xff])
+            .part("command_i", 0..64, Some("valid_i"))
+            .shown(&["valid_o"])
+            .counts("opcode_o", "valid_o")
+            .counts("operand_o", "valid_o"),
     ]
 }
