@@ -170,8 +170,8 @@ impl Finder {
         let depth = self.groups().next_power_of_two().max(2);
         let groups = Fifo::new(data.width(), depth, RamStyle::Distributed)?.registered();
         let groups = groups.after(m, "u_groups", input)?;
-        let mut take = cut(groups.data);
-        let [group, first, behind] = [number_bits, lanes, lanes].map(|width| take(width));
+        let take = cut(groups.data);
+        let [group, first, behind] = [number_bits, lanes, lanes].map(take);
         // The next block of the group in front, when the first has gone, and those behind.
         let begun = m.reg("begun", 1).reset(0);
         let (next, left) = (m.reg("next", lanes), m.reg("left", lanes));
