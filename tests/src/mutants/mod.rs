@@ -97,7 +97,7 @@ pub enum TableError {
         /// Block.
         block: String,
         /// Why.
-        source: BenchError,
+        source: Box<BenchError>,
     },
     /// A test has no name.
     #[error("tests/mutants.toml, {block}: '{test}' is not program::test")]
@@ -126,7 +126,8 @@ fn of_block(block: &str, row: &Row) -> Result<Vec<Mutant>, TableError> {
     let fault = |kind: &str, place| Fault::new(kind.parse::<FaultKind>()?, place);
     let places = row.places.iter();
     let mutants = places.map(|(kind, place)| {
-        let fault = fault(kind, place).map_err(|source| TableError::Fault { block: block.into(), source })?;
+        let fault = fault(kind, place)
+            .map_err(|source| TableError::Fault { block: block.into(), source: source.into() })?;
         Ok(Mutant { block: block.into(), fault, test: test.clone(), slow: row.slow })
     });
     mutants.collect()
