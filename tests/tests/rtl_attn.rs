@@ -35,8 +35,8 @@ use fastcar_arch::num::fp;
 use fastcar_arch::num::softmax::score_fixed;
 use fastcar_arch::num::window::{Base, Pair, to_f32};
 use fastcar_hw::attn::{
-    Attention, Exchange, Lines, QueryBuffer, ScaleBytes, Score, Scores, Shape, SpanWalk, Spans, Totals, Turn,
-    ValueDrain, ValueScales, Weights,
+    Agreement, Attention, Center, Exchange, Lines, Queries, QueryBuffer, ScaleBytes, Score, Scores, Shape,
+    SpanWalk, Spans, Sums, Totals, Turn, ValueDrain, ValueScales, Weights,
 };
 use fastcar_hw::rtl::{Block, Module, RtlError, emit};
 use fastcar_tests::TestResult;

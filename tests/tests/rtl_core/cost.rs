@@ -36,7 +36,7 @@ fn cells_and_depth_of_the_blocks_are_held() -> TestResult {
         return Ok(());
     }
     let mut modules = Vec::new();
-    for preset in ["tiny", "edge", "u55c"] {
+    for preset in ["tiny", "edge"] {
         modules.extend(blocks(&AccelConfig::preset(preset)?)?);
     }
     hold("core", &modules)?;
