@@ -95,17 +95,13 @@ fn scenes_belong_to_blocks() {
 /// Pages without a diagram: none may come to these.
 const UNDRAWN: &[&str] = &[
     "array/feeder",
-    "array/finder",
     "array/results",
     "array/sender",
     "array/sequencer",
     "array/share",
-    "attn/agreement",
     "attn/attention",
     "attn/center",
     "attn/queries",
-    "attn/query_buffer",
-    "attn/scale_bytes",
     "attn/scores",
     "attn/span_walk",
     "attn/spans",
@@ -113,9 +109,7 @@ const UNDRAWN: &[&str] = &[
     "attn/weights",
     "cmd/dispatch",
     "core",
-    "core/commits",
     "core/control_reads",
-    "core/masks",
     "core/report",
     "gate/keys",
     "gate/score",
@@ -134,7 +128,6 @@ const UNDRAWN: &[&str] = &[
     "walk/queue",
     "walk/records",
     "walk/run_finder",
-    "walk/weights",
     "walk/weights_queue",
 ];
 

@@ -2,7 +2,7 @@
 
 use super::{Scene, packed, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::array::{Drain, Mapping, Operands};
+use fastcar_hw::array::{Drain, Finder, Mapping, Operands};
 use fastcar_hw::pe::Cluster;
 use fastcar_hw::rtl::Block;
 
@@ -10,6 +10,7 @@ pub fn scenes() -> Vec<Scene> {
     let tiny = AccelConfig::preset("tiny").unwrap();
     let answer = Cluster::new(&tiny).unwrap().drain_latency() as usize;
     let drain = Drain::new(&tiny).and_then(|drain| drain.module());
+    let finder = Finder::new(&tiny).module();
     let operands = Operands::new(&tiny).unwrap();
     let header = operands.header();
     // One pass, in which column 0 takes part.
@@ -60,5 +61,27 @@ pub fn scenes() -> Vec<Scene> {
         .input("take_i", &[0, 0, 0, 0, 1, 0, 1])
         .input("last_i", &[0, 0, 0, 0, 1, 0, 1])
         .part("act_o", 0..264, None),
+        scene(
+            "array/finder",
+            "32 blocks for slots 0 and 1, of columns 0 and 1: block 2 is active in both, block 17 in slot 1.",
+            finder,
+            16,
+        )
+        .input("product_i", &[0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+        .held("last_block_i", 31)
+        .held("slots_i", 3)
+        .held("columns_i", 0x21)
+        .shown(&["look_o"])
+        .given("look_i", &[0, 0x300, 0x20])
+        .given("block_masks_i", &[&[0x300; 4][..], &[0x20; 12]].concat())
+        .shown(&["ready_o"])
+        .counts("none_o", "ready_o")
+        .shown(&["block_valid_o"])
+        .counts("block_o", "block_valid_o")
+        .counts("block_slots_o", "block_valid_o")
+        .counts("block_counts_o", "block_valid_o")
+        .counts("block_last_o", "block_valid_o")
+        .input("block_ready_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1])
+        .input("done_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
     ]
 }

@@ -2,12 +2,14 @@
 
 use super::{Scene, float, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::attn::{Exchange, Lines, Score, Shape, Totals, Turn, ValueDrain, ValueScales};
+use fastcar_hw::attn::{
+    Agreement, Exchange, Lines, QueryBuffer, ScaleBytes, Score, Shape, Totals, Turn, ValueDrain, ValueScales,
+};
 use fastcar_hw::pe::Cluster;
 use fastcar_hw::rtl::Block;
 
 pub fn scenes() -> Vec<Scene> {
-    [exchanges(), values()].into_iter().flatten().collect()
+    [exchanges(), values(), bytes()].into_iter().flatten().collect()
 }
 
 fn exchanges() -> Vec<Scene> {
@@ -104,5 +106,62 @@ fn values() -> Vec<Scene> {
         .shown(&["largest_o"])
         .input("read_address_i", &[0, 0, 0, 1])
         .shown(&["read_o"]),
+    ]
+}
+
+fn bytes() -> Vec<Scene> {
+    let tiny = AccelConfig::preset("tiny").unwrap();
+    let bytes = ScaleBytes::new(&tiny).and_then(|block| block.module());
+    let agreement = Agreement::new(&tiny).and_then(|block| block.module());
+    let queries = QueryBuffer::new(&tiny).and_then(|block| block.module());
+    let beats = [0x7f_60_71_75_72_70, 0, 0, 0, 0xc5_c4_c3_c2_c1_c0];
+    vec![
+        scene(
+            "attn/scale_bytes",
+            "a block of heads of two parts: four beats of its keys' bytes, four of its values'. Then a token every two cycles, whose bytes are asked for part by part.",
+            bytes,
+            15,
+        )
+        .input("open_i", &[1])
+        .input("valid_i", &[0, 1, 1, 1, 1, 1, 1, 1, 1])
+        .with("half_i", "valid_i", &[0, 0, 0, 0, 0, 1, 1, 1, 1])
+        .with("word_i", "valid_i", &[0, 0, 1, 2, 3, 0, 1, 2, 3])
+        .wide("data_i", &[&[0][..], &beats].concat())
+        .part("data_i", 0..48, Some("valid_i"))
+        .held("last_part_i", 1)
+        .input("next_i", &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1])
+        .shown(&["largest_o"])
+        .input("part_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5])
+        .shown(&["key_o", "value_o"])
+        .without(2..4),
+        scene(
+            "attn/agreement",
+            "one channel sends a scale, then a word of a pass, later its sum of weights; they are asked for.",
+            agreement,
+            10,
+        )
+        .input("words_valid_i", &[1, 1])
+        .with("words_first_i", "words_valid_i", &[1])
+        .with("words_i", "words_valid_i", &[0x70, 0x1234])
+        .shown(&["largest_valid_o"])
+        .counts("largest_first_o", "largest_valid_o")
+        .counts("largest_o", "largest_valid_o")
+        .input("totals_valid_i", &[0, 0, 0, 1])
+        .with("totals_i", "totals_valid_i", &[0, 0, 0, 0x5a])
+        .held("ask_round_i", 0)
+        .held("ask_pass_i", 0)
+        .shown(&["tokens_o", "scale_o", "none_o", "nan_o", "total_o"]),
+        scene(
+            "attn/query_buffer",
+            "a block of column 0 comes for row 0 of the first head, then another in its place; four of its elements are shown.",
+            queries,
+            5,
+        )
+        .input("query_valid_i", &[0, 1, 1])
+        .given("query_i", &[0, 0xa3_a2_a1_a0, 0xb3_b2_b1_b0])
+        .part("query_i", 0..32, Some("query_valid_i"))
+        .held("bank_i", 0)
+        .held("row_i", 0)
+        .part("act_o", 0..32, None),
     ]
 }

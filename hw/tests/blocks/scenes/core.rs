@@ -2,7 +2,7 @@
 
 use super::{Scene, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::core::{Activations, Parts, Progress, RecordRows, Segments};
+use fastcar_hw::core::{Activations, Commits, Masks, Parts, Progress, RecordRows, Segments};
 use fastcar_hw::rtl::Block;
 
 pub fn scenes() -> Vec<Scene> {
@@ -10,6 +10,9 @@ pub fn scenes() -> Vec<Scene> {
     let progress = Progress::new(2, &["product"]).and_then(|block| block.module());
     let rows = RecordRows::new(1, 2).and_then(|block| block.module());
     let segments = Segments::new(8, 2, 1).and_then(|block| block.module());
+    let commits = Commits::new(&tiny).and_then(|block| block.module());
+    let masks = Masks::new(&tiny, &["look"], &["queue"]).and_then(|block| block.module());
+    let blocks: Vec<u64> = (0..16).collect();
     let parts = Parts::new(2).and_then(|block| block.module());
     vec![
         scene(
@@ -90,5 +93,51 @@ pub fn scenes() -> Vec<Scene> {
         .input("issued_i", &[0, 0, 0, 0, 1, 0, 0, 1])
         .input("done_i", &[0, 0, 0, 0, 0, 0, 1, 0, 0, 1])
         .shown(&["leaves_o", "idle_o"]),
+        scene(
+            "core/commits",
+            "two parts write 40 beats each; the second one's result is there before its addresses. The next one's 80 have room when one of them is acknowledged.",
+            commits,
+            14,
+        )
+        .input("part_valid_i", &[1, 1])
+        .input("beats_i", &[&[40; 2][..], &[80; 12]].concat())
+        .held("part_writes_i", 1)
+        .given("part_last_i", &[0, 1])
+        .given("part_ends_i", &[0, 1])
+        .input("result_i", &[0, 0, 0, 0, 1, 1])
+        .input("addressed_i", &[0, 0, 1, 0, 0, 0, 1])
+        .held("addressed_channels_i", 1)
+        .held("addressed_beats_i", 40)
+        .shown(&["commit_valid_o"])
+        .counts("commit_beats0_o", "commit_valid_o")
+        .counts("commit_closes_o", "commit_valid_o")
+        .input("acknowledged_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+        .shown(&["room_o"])
+        .held("oldest_valid_i", 1)
+        .held("oldest_known_i", 1)
+        .held("oldest_writes_i", 1)
+        .shown(&["writer_done_o"]),
+        scene(
+            "core/masks",
+            "a `delta` of 16 blocks for slot 0, of which blocks 0, 2 and 15 are active. Another unit asks for its masks.",
+            masks,
+            22,
+        )
+        .input("begins_i", &[1])
+        .at("last_block_i", 0, 15)
+        .at("slots_i", 0, 1)
+        .input("mask_valid_i", &[&[0][..], &[1; 16]].concat())
+        .with("block_i", "mask_valid_i", &[&[0][..], &blocks].concat())
+        .with("mask_i", "mask_valid_i", &[&[0, 1, 0, 1][..], &[0; 12], &[1]].concat())
+        .held("look_i", 0)
+        .part("look_o", 0..16, None)
+        .shown(&["count_valid_o"])
+        .counts("count_o", "count_valid_o")
+        .shown(&["ends_o"])
+        .counts("ends_union_o", "ends_o")
+        .input("finished_i", &[&[0; 17][..], &[1; 5]].concat())
+        .held("queue_number_i", 0)
+        .shown(&["queue_groups_o", "queue_all_o"])
+        .without(5..15),
     ]
 }
