@@ -2,7 +2,7 @@
 
 use super::{Scene, packed, scene};
 use fastcar_arch::config::AccelConfig;
-use fastcar_hw::array::{Drain, Finder, Mapping, Operands};
+use fastcar_hw::array::{Drain, Finder, Mapping, Operands, Sequencer};
 use fastcar_hw::pe::Cluster;
 use fastcar_hw::rtl::Block;
 
@@ -10,6 +10,13 @@ pub fn scenes() -> Vec<Scene> {
     let tiny = AccelConfig::preset("tiny").unwrap();
     let answer = Cluster::new(&tiny).unwrap().drain_latency() as usize;
     let drain = Drain::new(&tiny).and_then(|drain| drain.module());
+    let granules = Mapping::new(&tiny).granule_bits();
+    let sequencer = Sequencer::new(&tiny, 8).and_then(|block| block.module());
+    // Its number, of all slots, with no gate before it and nobody to fill its operand; sixteen rows in a chunk.
+    let command = |number, note| {
+        let fields = [(8, number), (2, 0), (1, 0), (8, 0), (1, 0), (8, 0), (1, 0), (granules, 1), (8, note)];
+        packed(&fields)
+    };
     let finder = Finder::new(&tiny).module();
     let operands = Operands::new(&tiny).unwrap();
     let header = operands.header();
@@ -83,5 +90,24 @@ pub fn scenes() -> Vec<Scene> {
         .counts("block_last_o", "block_valid_o")
         .input("block_ready_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1])
         .input("done_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        scene(
+            "array/sequencer",
+            "two commands for slots 0 and 1: each has one product, and leaves when the array is through with it.",
+            sequencer,
+            16,
+        )
+        .input("push_valid_i", &[1, 1])
+        .wide("push_i", &[command(1, 0xa0), command(2, 0xb0)])
+        .part("push_i", 0..8, Some("push_valid_i"))
+        .held("known_i", 1)
+        .held("slots_i", 3)
+        .shown(&["product_valid_o"])
+        .counts("product_slots_o", "product_valid_o")
+        .counts("product_word_o", "product_valid_o")
+        .counts("product_note_o", "product_valid_o")
+        .input("through_i", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1])
+        .shown(&["pop_o", "finished_o", "front_valid_o"])
+        .counts("front_o", "front_valid_o")
+        .shown(&["idle_o"]),
     ]
 }

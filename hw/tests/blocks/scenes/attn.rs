@@ -1,9 +1,10 @@
 //! Parts of attention.
 
-use super::{Scene, float, scene};
+use super::{Scene, float, packed, scene};
 use fastcar_arch::config::AccelConfig;
 use fastcar_hw::attn::{
-    Agreement, Exchange, Lines, QueryBuffer, ScaleBytes, Score, Shape, Totals, Turn, ValueDrain, ValueScales,
+    Agreement, Exchange, Lines, QueryBuffer, ScaleBytes, Score, Shape, SpanWalk, Totals, Turn, ValueDrain,
+    ValueScales,
 };
 use fastcar_hw::pe::Cluster;
 use fastcar_hw::rtl::Block;
@@ -114,6 +115,9 @@ fn bytes() -> Vec<Scene> {
     let bytes = ScaleBytes::new(&tiny).and_then(|block| block.module());
     let agreement = Agreement::new(&tiny).and_then(|block| block.module());
     let queries = QueryBuffer::new(&tiny).and_then(|block| block.module());
+    let walk = SpanWalk::new(&tiny).and_then(|block| block.module());
+    // Keys of the own block, whose tokens 0 and 1 are attended to.
+    let span = packed(&[(1, 0), (1, 0), (1, 1), (5, 0), (5, 1), (32, 3)]);
     let beats = [0x7f_60_71_75_72_70, 0, 0, 0, 0xc5_c4_c3_c2_c1_c0];
     vec![
         scene(
@@ -163,5 +167,25 @@ fn bytes() -> Vec<Scene> {
         .held("bank_i", 0)
         .held("row_i", 0)
         .part("act_o", 0..32, None),
+        scene(
+            "attn/span_walk",
+            "keys of a head of one block: two beats of their scale bytes, two of the values', and two of elements for each of two tokens.",
+            walk,
+            14,
+        )
+        .input("phase_valid_i", &[1])
+        .held("phase_i", 0)
+        .input("main_span_valid_i", &[1, 1])
+        .wide("main_span_data_i", &[span, span])
+        .shown(&["main_span_ready_o", "valid_o"])
+        .input("go_i", &[0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
+        .counts("scale_o", "valid_o")
+        .counts("opens_o", "valid_o")
+        .counts("half_o", "valid_o")
+        .counts("scale_beat_o", "valid_o")
+        .counts("beat_o", "valid_o")
+        .counts("word_beat_o", "valid_o")
+        .counts("ends_word_o", "valid_o")
+        .counts("ends_o", "valid_o"),
     ]
 }
