@@ -118,7 +118,6 @@ const UNDRAWN: &[&str] = &[
     "vec/unit",
     "vec/writes",
     "walk/appends",
-    "walk/head_queue",
     "walk/heads",
     "walk/lists",
     "walk/past",

@@ -116,6 +116,8 @@ fn bytes() -> Vec<Scene> {
     let agreement = Agreement::new(&tiny).and_then(|block| block.module());
     let queries = QueryBuffer::new(&tiny).and_then(|block| block.module());
     let walk = SpanWalk::new(&tiny).and_then(|block| block.module());
+    // No older blocks.
+    let none = packed(&[(1, 0), (1, 1), (1, 1)]);
     // Keys of the own block, whose tokens 0 and 1 are attended to.
     let span = packed(&[(1, 0), (1, 0), (1, 1), (5, 0), (5, 1), (32, 3)]);
     let beats = [0x7f_60_71_75_72_70, 0, 0, 0, 0xc5_c4_c3_c2_c1_c0];
@@ -169,17 +171,19 @@ fn bytes() -> Vec<Scene> {
         .part("act_o", 0..32, None),
         scene(
             "attn/span_walk",
-            "keys of a head of one block: two beats of their scale bytes, two of the values', and two of elements for each of two tokens.",
+            "keys of a head of one block. No older ones; of the own one two beats of their scale bytes, two of the values', and two of elements for each of two tokens.",
             walk,
             14,
         )
         .input("phase_valid_i", &[1])
         .held("phase_i", 0)
-        .input("main_span_valid_i", &[1, 1])
-        .wide("main_span_data_i", &[span, span])
+        .input("main_span_valid_i", &[1, 1, 1])
+        .wide("main_span_data_i", &[none, none, span])
         .shown(&["main_span_ready_o", "valid_o"])
-        .input("go_i", &[0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
-        .counts("scale_o", "valid_o")
+        .input("go_i", &[0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+        .counts("empty_o", "valid_o")
+.counts("own_o", "valid_o")
+.counts("scale_o", "valid_o")
         .counts("opens_o", "valid_o")
         .counts("half_o", "valid_o")
         .counts("scale_beat_o", "valid_o")

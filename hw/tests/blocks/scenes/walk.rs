@@ -3,7 +3,7 @@
 use super::{Scene, packed, scene};
 use fastcar_arch::config::AccelConfig;
 use fastcar_hw::rtl::Block;
-use fastcar_hw::walk::{CacheWalker, RunFinder, Turns, WeightQueue, WeightSizes, WeightWalker};
+use fastcar_hw::walk::{CacheWalker, HeadQueue, RunFinder, Turns, WeightQueue, WeightSizes, WeightWalker};
 
 pub fn scenes() -> Vec<Scene> {
     let tiny = AccelConfig::preset("tiny").unwrap();
@@ -29,6 +29,11 @@ pub fn scenes() -> Vec<Scene> {
     let address = sizes.common.address;
     let head = [(sizes.common.heads, 1), (6, 1)];
     let caches = packed(&[&[(tiny.slots(), 5), (address, 0x100), (address, 0x40)], &head[..]].concat());
+    // Its number, of all slots, with no gate and no writes before it, without lists.
+    let attention = |number, base| {
+        let cache = [(address, base), (address, 0x40)];
+        packed(&[&[(8, number), (2, 0), (1, 0), (8, 0), (8, 0)], &cache[..], &head].concat())
+    };
     let turns = Turns::new(8, 8).and_then(|block| block.module());
     vec![
         scene(
@@ -116,5 +121,22 @@ pub fn scenes() -> Vec<Scene> {
         .shown(&["visit_valid_o"])
         .part("visit_o", 1..1 + address, Some("visit_valid_o"))
         .part("visit_o", 1 + address..1 + 2 * address, Some("visit_valid_o")),
+        scene(
+            "walk/head_queue",
+            "two commands with caches at beats 100 and 200; it is known from cycle 2 on that they run for slots 0 and 2.",
+            HeadQueue::new(&tiny).module(),
+            12,
+        )
+        .input("push_valid_i", &[1, 1])
+        .wide("push_i", &[attention(1, 0x100), attention(2, 0x200)])
+        .part("push_i", 0..8, Some("push_valid_i"))
+        .shown(&["front_valid_o"])
+        .counts("front_o", "front_valid_o")
+        .input("known_i", &[&[0; 2][..], &[1; 10]].concat())
+        .held("slots_i", 5)
+        .shown(&["leaves_o", "job_valid_o"])
+        .part("job_data_o", 0..tiny.slots(), Some("job_valid_o"))
+        .part("job_data_o", tiny.slots()..tiny.slots() + address, Some("job_valid_o"))
+        .always("job_ready_i", 1),
     ]
 }
