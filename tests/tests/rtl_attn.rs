@@ -221,7 +221,9 @@ fn synthesis_of_the_middle_is_as_before() -> TestResult {
         let config = AccelConfig::preset(preset)?;
         modules.extend([Agreement::new(&config)?.module()?, Sums::new(&config)?.module()?]);
     }
-    held("attn_middle", &modules)
+    // That of `edge` still has a level more, through the queue of rounds that are kept.
+    hold("attn_middle", &modules)?;
+    Ok(())
 }
 
 /// `cargo test --release -p fastcar-tests --test rtl_attn -- --ignored`

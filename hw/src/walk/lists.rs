@@ -29,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! [`LIST_BEATS`](fastcar_arch::layout::LIST_BEATS) rows of 43 bits for each entry of a beat, in block RAM; headers in distributed memory, up to 64 rows. Figures: `tests/baselines/rtl/walk_lists.toml`.
+//! [`LIST_BEATS`] rows of 43 bits for each entry of a beat, in block RAM; headers in distributed memory, up to 64 rows. Figures: `tests/baselines/rtl/walk_lists.toml`.
 //!
 //! # Verification
 //!
