@@ -43,9 +43,12 @@ pub fn markdown() -> String {
 const MODEL: &str = r"
 # Resources
 
-What a configuration is expected to take of an FPGA, to size the presets. Blocks that exist are counted as Yosys
-synthesises them (`tests/baselines/rtl`), the others by their structure. **No image has been placed and routed yet.** Bits and cycles do not depend
-on this page.
+What a configuration is expected to take of an FPGA, to size the presets: from before most blocks were written. **No image has been placed and routed yet.** Bits and
+cycles do not depend on this page.
+
+**The LUTs are too few.** What Yosys makes of a channel's blocks (`tests/baselines/rtl`: port, walkers, block lists, attention, cluster) adds up to some 11,000 LUTs on
+`tiny`, 12,500 on `edge` and 39,600 on `u55c`, where this page has 6,000, 9,400 and 20,600. `edge` has room for that; **`u55c`, `u280` and `u50` as they stand do not fit
+their cards**, and will have fewer columns or leaner blocks.
 
 Counted from the structure of the machine, for each memory channel:
 
