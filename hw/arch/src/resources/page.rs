@@ -47,7 +47,7 @@ What a configuration is expected to take of an FPGA, to size the presets: from b
 cycles do not depend on this page.
 
 **The LUTs are too few.** What Yosys makes of a channel's blocks (`tests/baselines/rtl`: port, walkers, block lists, attention, cluster) adds up to some 11,000 LUTs on
-`tiny`, 12,500 on `edge` and 39,600 on `u55c`, where this page has 6,000, 9,400 and 20,600. `edge` has room for that; **`u55c`, `u280` and `u50` as they stand do not fit
+`tiny`, 12,500 on `edge` and 39,600 on `u55c`, where this page has 6,000, 9,400 and 22,000. `edge` has room for that; **`u55c`, `u280` and `u50` as they stand do not fit
 their cards**, and will have fewer columns or leaner blocks.
 
 Counted from the structure of the machine, for each memory channel:
